@@ -1,0 +1,80 @@
+"""Samples per second of the training loop against a bare step on a batch that is already there, in one run.
+
+The bare step is the floor: forward, backward and optimiser on one tensor. What the loop adds is sampling, reading,
+decoding, augmentation and logging. Run with `make bench`.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import torch
+
+from fabnet.config import VariantParams, load_params
+from fabnet.frames.pairs import PairSampler
+from fabnet.networks.build import build
+from fabnet.training.batches import Batches, FrameCache
+from fabnet.training.loop import Trainer
+
+SIZE, TRACKS, LENGTH, STEPS, ROUNDS = 64, 150, 24, 60, 3
+
+
+class Jpegs:
+    """Smooth random pictures as JPEG in memory: what a shard costs once it is in the page cache."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        coarse = torch.from_numpy(rng.random((TRACKS * LENGTH, 3, 8, 8), dtype=np.float32))
+        pictures = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)
+        uint8 = (pictures * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+        self.jpegs = [simplejpeg.encode_jpeg(picture, quality=95) for picture in uint8]
+
+    def decode(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([simplejpeg.decode_jpeg(self.jpegs[row]) for row in rows])
+
+
+def make(params: VariantParams, frames: Jpegs, cache_bytes: int) -> Trainer:
+    model = build(params.objective, SIZE, params.base_filters, params.embedding_dim)
+    start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
+    cache = FrameCache(frames, start, length, SIZE, cache_bytes)
+    if cache_bytes:
+        cache.decode(np.arange(TRACKS * LENGTH))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sampler = PairSampler(start, length, np.arange(TRACKS), model.views, 0)
+    batches = Batches(cache, sampler, params.batch_size, device, mirror=params.flip, workers=params.workers)
+    return Trainer(model, batches, batches, params, device, Path(tempfile.gettempdir()) / "unused.pt")
+
+
+def rate(trainer: Trainer, fixed: bool) -> float:
+    """Samples per second over STEPS steps."""
+    views = next(trainer.train.iterate(0, 1))
+    trainer._train_step(views)
+    started = time.perf_counter()
+    if fixed:
+        for _ in range(STEPS):
+            loss = trainer._train_step(views)
+    else:
+        for batch in trainer.train.iterate(0, STEPS):
+            loss = trainer._train_step(batch)
+    float(loss)  # waits for the device
+    return STEPS * trainer.params.batch_size / (time.perf_counter() - started)
+
+
+def main() -> None:
+    torch.set_flush_denormal(True)
+    frames = Jpegs()
+    train = load_params().train
+    print(f"{'variant':14}{'bare step':>12}{'cached':>12}{'ratio':>8}{'decoding':>12}{'ratio':>8}   samples/s")
+    for variant in train.variants:
+        params = train.variant(variant)
+        cached, decoding = make(params, frames, 2**30), make(params, frames, 0)
+        rates = [(rate(cached, True), rate(cached, False), rate(decoding, False)) for _ in range(ROUNDS)]
+        bare, kept, decoded = (statistics.median(column) for column in zip(*rates, strict=True))
+        print(f"{variant:14}{bare:12.0f}{kept:12.0f}{kept / bare:8.2f}{decoded:12.0f}{decoded / bare:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Labelled sets, one file per data set, behind one small protocol."""

@@ -1,0 +1,65 @@
+"""Labelled sets behind one small protocol: a table of labelled faces, their crops, and the tasks they answer."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from fabnet.attributes.aflw2000 import Aflw2000
+from fabnet.attributes.synthetic import SyntheticFaces
+from fabnet.attributes.tasks import TASKS, Task, targets, tasks_of
+from fabnet.config import SetParams
+
+__all__ = ["TASKS", "LabelledSet", "Task", "iterate_crops", "open_set", "targets", "tasks_of"]
+
+
+class LabelledSet(Protocol):
+    """A data set of labelled faces."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]: ...
+
+    def table(self) -> pd.DataFrame:
+        """One row per face, legal under tables.Labels."""
+        ...
+
+    def crop(self, row: Any, size: int) -> np.ndarray:
+        """The face of one row of `table().itertuples()`: uint8 RGB (size, size, 3)."""
+        ...
+
+
+def open_set(name: str, params: SetParams) -> LabelledSet:
+    """The labelled set that params.yaml describes under `sets.<name>`.
+
+    Raises:
+        UserError: the set's files are absent or damaged; names the file.
+    """
+    if params.kind == "synthetic":
+        return SyntheticFaces(name, params)
+    return Aflw2000(name, params)
+
+
+def iterate_crops(
+    labelled: LabelledSet, size: int, batch: int, split: str | None = None
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Face ids and crops, uint8 (n <= batch, size, size, 3), in the order of the table, all rows or those of a split.
+
+    One batch is held in memory at a time.
+    """
+    table = labelled.table()
+    if split is not None:
+        table = table[table["split"] == split]
+    ids: list[str] = []
+    crops = np.empty((batch, size, size, 3), dtype=np.uint8)
+    for row in table.itertuples():
+        crops[len(ids)] = labelled.crop(row, size)
+        ids.append(str(row.face_id))
+        if len(ids) == batch:
+            yield ids, crops
+            ids, crops = [], np.empty_like(crops)
+    if ids:
+        yield ids, crops[: len(ids)]

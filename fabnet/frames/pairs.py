@@ -1,0 +1,78 @@
+"""Which frames make a sample: k different frames of one track, as a pure function of (seed, index)."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabnet.frames.draws import uniform
+
+# Slots of `uniform`, one for each independent decision about a sample. Frames take the slots from _FRAME on.
+_TRACK, FLIP, SHIFT_X, SHIFT_Y, SCALE, _FRAME = 0, 1, 2, 3, 4, 1000
+
+
+@dataclass(frozen=True)
+class Views:
+    """Frames of a batch: `rows` of the index, (B, k), target first; `mask` is False where a track was too short for k
+    different frames and one is repeated."""
+
+    rows: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+
+
+class PairSampler:
+    """Draws samples from tracks. An epoch visits every identity once, as the released code does.
+
+    Args:
+        start, length: first row and number of rows of each track, (T,).
+        identity: identity of each track as an integer, (T,).
+        views: k, frames of a sample.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self, start: NDArray[np.int64], length: NDArray[np.int64], identity: NDArray[np.int64], views: int, seed: int
+    ) -> None:
+        if len(start) == 0:
+            raise ValueError("there are no tracks to sample from")
+        order = np.argsort(identity, kind="stable")
+        self.start, self.length = start[order].astype(np.int64), length[order].astype(np.int64)
+        _, self.first_track, self.track_count = np.unique(identity[order], return_index=True, return_counts=True)
+        self.views, self.seed = views, seed
+        self.identities = len(self.first_track)
+        self._order = lru_cache(maxsize=4)(self._order_of_epoch)
+
+    def _order_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, epoch)).permutation(self.identities)
+
+    def draw(self, index: NDArray[np.int64]) -> Views:
+        """The samples numbered `index`, (B,), of the endless stream."""
+        epochs, places = np.divmod(index, self.identities)
+        identity = np.empty_like(index)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            identity[here] = self._order(int(epoch))[places[here]]
+        nth = (uniform(self.seed, index, _TRACK) * self.track_count[identity]).astype(np.int64)
+        track = self.first_track[identity] + nth
+        frame, mask = different(self.length[track], self.views, self.seed, index)
+        return Views(self.start[track][:, None] + frame, mask)
+
+
+def different(
+    length: NDArray[np.int64], count: int, seed: int, index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`count` different numbers below each `length`, (B, count), and a mask that is False where they ran out.
+
+    The i-th is drawn among the numbers not yet taken: a draw below length - i, moved past the taken ones in order.
+    """
+    chosen = np.zeros((len(length), count), dtype=np.int64)
+    mask = np.ones((len(length), count), dtype=bool)
+    for i in range(count):
+        left = length - i
+        mask[:, i] = left > 0
+        draw = (uniform(seed, index, _FRAME + i) * np.where(left > 0, left, length)).astype(np.int64)
+        for taken in np.sort(chosen[:, :i], axis=1).T:
+            draw += (left > 0) & (draw >= taken)
+        chosen[:, i] = draw
+    return chosen, mask

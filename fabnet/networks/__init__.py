@@ -1,0 +1,1 @@
+"""Encoder, decoders, warp, FAb-Net and the pretext baselines."""

@@ -1,0 +1,51 @@
+"""Networks by the name of their objective, and their weights on disk."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import nn
+
+from fabnet.errors import UserError
+from fabnet.files import read_json
+from fabnet.networks.autoencoder import Autoencoder
+from fabnet.networks.encoder import Encoder
+from fabnet.networks.fabnet import FabNet
+
+OBJECTIVES: dict[str, type[FabNet] | type[Autoencoder]] = {"fabnet": FabNet, "autoencoder": Autoencoder}
+
+
+def build(objective: str, image_size: int, base_filters: int, embedding_dim: int) -> FabNet | Autoencoder:
+    return OBJECTIVES[objective](image_size, base_filters, embedding_dim)
+
+
+def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[FabNet | Autoencoder, dict[str, Any]]:
+    """The network in `directory` (a `models/<variant>`), in evaluation mode, and its model.json.
+
+    Raises:
+        UserError: a file is absent or the weights do not fit the network that model.json describes.
+    """
+    directory = Path(directory)
+    for name in ("model.json", weights):
+        if not (directory / name).is_file():
+            raise UserError(f"{directory / name}: no such file; train the variant first (dvc repro train)")
+    card = read_json(directory / "model.json")
+    model = build(card["objective"], card["image_size"], card["base_filters"], card["embedding_dim"])
+    try:
+        model.load_state_dict(torch.load(directory / weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, KeyError, UnpicklingError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{directory / weights}: does not fit the network of model.json: {first}") from None
+    return model.eval(), card
+
+
+def random_encoder(image_size: int, base_filters: int, embedding_dim: int, seed: int) -> Encoder:
+    """The encoder with the weights it has before training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Encoder(image_size, base_filters, embedding_dim)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

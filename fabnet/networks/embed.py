@@ -1,0 +1,22 @@
+"""Frames become embeddings with a frozen encoder."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fabnet.frames.augment import to_float
+from fabnet.networks.encoder import Encoder
+
+
+@torch.inference_mode()
+def embed_images(
+    encoder: Encoder, batches: Iterable[NDArray[np.uint8]], device: torch.device | str = "cpu"
+) -> Iterator[NDArray[np.float32]]:
+    """Batches of RGB frames (N, H, W, 3) to batches of embeddings (N, D), in float32 and evaluation mode."""
+    torch.set_flush_denormal(True)
+    encoder.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for images in batches:
+        frames = to_float(torch.from_numpy(images).to(device))
+        yield encoder(frames).float().cpu().numpy()

@@ -1,0 +1,46 @@
+"""The encoder of FAb-Net: a frame becomes an embedding of facial attributes.
+
+Shape suffixes: B batch, C channels, H height, W width, D embedding.
+"""
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """log2(image_size) 4x4 stride-2 convolutions, each halving the map until it is 1 x 1 (Wiles et al. 2018, sec. 3).
+
+    Channels b, 2b, 4b, 8b, 8b, ..., embedding_dim for b = `base_filters`; LeakyReLU(0.2) between; batch norm on all but
+    the first and the last.
+
+    Args:
+        image_size: side of the square input, a power of two (the paper: 256).
+        base_filters: b (the paper: 32).
+        embedding_dim: D (the paper: 256).
+    """
+
+    def __init__(self, image_size: int, base_filters: int = 32, embedding_dim: int = 256) -> None:
+        super().__init__()
+        depth = depth_of(image_size)
+        channels = [3, *(base_filters * min(2**level, 8) for level in range(depth - 1)), embedding_dim]
+        layers: list[nn.Module] = []
+        for level in range(depth):
+            inner = 0 < level < depth - 1
+            if level > 0:
+                layers.append(nn.LeakyReLU(0.2))
+            layers.append(nn.Conv2d(channels[level], channels[level + 1], 4, stride=2, padding=1))
+            if inner:
+                layers.append(nn.BatchNorm2d(channels[level + 1]))
+        self.layers = nn.Sequential(*layers)
+        self.image_size, self.embedding_dim = image_size, embedding_dim
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """Frames in [-1, 1], (B, 3, H, W), to embeddings, (B, D)."""
+        embedding_BD: Tensor = self.layers(image_BCHW).flatten(1)
+        return embedding_BD
+
+
+def depth_of(image_size: int) -> int:
+    """Number of halvings from `image_size` to 1."""
+    if image_size < 8 or image_size & (image_size - 1):
+        raise ValueError(f"image_size must be a power of two of at least 8, not {image_size}")
+    return image_size.bit_length() - 1

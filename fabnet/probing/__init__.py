@@ -1,0 +1,1 @@
+"""Embeddings become linear probes, metrics, intervals and the paper's tables. Probes never see images."""

@@ -1,0 +1,89 @@
+"""All probes of one encoder on one labelled set."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fabnet.config import ProbeParams
+from fabnet.errors import UserError
+from fabnet.probing import linear
+from fabnet.probing.constant import constant_prediction
+from fabnet.probing.crosscheck import crosscheck
+from fabnet.probing.predictions import frame
+from fabnet.probing.problem import Problem
+from fabnet.tables import SPLITS
+
+
+def rows_by_split(table: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
+    """The rows of each split of a table of labels.
+
+    Raises:
+        UserError: a split has too few faces to learn from, to choose on or to score.
+    """
+    rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
+    for split, needed in (("train", 2), ("validation", 2), ("test", 1)):
+        if len(rows[split]) < needed:
+            raise UserError(f"{where}: {len(rows[split])} faces in split {split}; probing needs at least {needed}")
+    return rows
+
+
+def probe_encoder(
+    encoder: str,
+    features: np.ndarray,
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    rows: dict[str, np.ndarray],
+    params: ProbeParams,
+    size: int,
+    on_epoch: Callable[[int], None] = lambda epochs: None,
+) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+    """Train on `train`, choose on `validation`, predict `test`.
+
+    Args:
+        features: (N, D), its rows being those of `table` (tables.Labels).
+        rows: as rows_by_split gives them.
+        size: side in pixels of the crops that landmark predictions are given in.
+
+    Returns:
+        Predictions of the torch probe and of scikit-learn, and what was chosen on validation, by probe and task.
+    """
+    schedule = linear.Schedule(params.seeds, params.epochs, params.batch_size, params.learning_rate, params.patience)
+    train, validation, test = (rows[split] for split in SPLITS)
+    probes = linear.fit(features, problems, train, validation, schedule, on_epoch)
+    checks = crosscheck(features, problems, train, validation, test, params.ridge_alphas, params.logistic_cs)
+    outputs = {
+        "torch": [probe.predict(features, test) for probe in probes],
+        "sklearn": [check.prediction[None] for check in checks],
+    }
+    choices = {
+        "torch": {p.task: {"epochs": p.epochs.tolist(), "validation": np.abs(p.validation).tolist()} for p in probes},
+        "sklearn": {c.task: {"penalty": c.penalty, "validation": abs(c.validation)} for c in checks},
+    }
+    return [_table(encoder, name, problems, table, test, each, size) for name, each in outputs.items()], choices
+
+
+def probe_constant(
+    problems: Sequence[Problem], table: pd.DataFrame, rows: dict[str, np.ndarray], size: int
+) -> list[pd.DataFrame]:
+    """Predictions of the encoder `constant`, the same under the name of either probe."""
+    outputs = [constant_prediction(problem, rows["train"], len(rows["test"]))[None] for problem in problems]
+    return [_table("constant", name, problems, table, rows["test"], outputs, size) for name in ("torch", "sklearn")]
+
+
+def _table(
+    encoder: str,
+    probe: str,
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    test: np.ndarray,
+    outputs: Sequence[np.ndarray],
+    size: int,
+) -> pd.DataFrame:
+    faces = table.iloc[test]
+    parts = [
+        frame(encoder, probe, problem.task, faces, output, problem.reference(test), size)
+        for problem, output in zip(problems, outputs, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,105 @@
+"""Predictions of probes on the test faces, as a table written one encoder and probe at a time.
+
+Points are in pixels of the crop, angles in degrees. Scores of units are log-odds, of classes log-probabilities; both
+are scored by rank, and logarithms keep the ranks of confident predictions apart where float32 probabilities would
+round to 1.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fabnet import tables
+from fabnet.errors import TableError
+from fabnet.files import atomic_file
+
+_LISTS = pa.list_(pa.float32())
+_SCHEMA = pa.schema(
+    [
+        ("encoder", pa.string()),
+        ("probe", pa.string()),
+        ("task", pa.string()),
+        ("seed", pa.int64()),
+        ("face_id", pa.string()),
+        ("identity", pa.string()),
+        ("target", _LISTS),
+        ("prediction", _LISTS),
+    ]
+)
+
+
+def to_pixels(points: np.ndarray, size: int) -> np.ndarray:
+    """Landmarks in [-1, 1] of the crop to pixels of a crop of `size`, the left and top edges being 0."""
+    return (points + 1) * (size / 2)
+
+
+def frame(
+    encoder: str, probe: str, task: str, faces: pd.DataFrame, prediction: np.ndarray, target: np.ndarray, size: int
+) -> pd.DataFrame:
+    """Rows of tables.Predictions.
+
+    Args:
+        faces: n rows with columns face_id and identity.
+        prediction: (S, n, K), by seed; landmarks in [-1, 1] of the crop.
+        target: (n, K), likewise.
+        size: side in pixels of the crops that landmarks are given in.
+    """
+    if task.startswith("landmarks"):
+        prediction, target = to_pixels(prediction, size), to_pixels(target, size)
+    seeds, count = prediction.shape[:2]
+    return pd.DataFrame(
+        {
+            "encoder": encoder,
+            "probe": probe,
+            "task": task,
+            "seed": np.repeat(np.arange(seeds), count),
+            "face_id": np.tile(faces["face_id"].to_numpy(), seeds),
+            "identity": np.tile(faces["identity"].to_numpy(), seeds),
+            "target": list(target.astype(np.float32)) * seeds,
+            "prediction": list(prediction.astype(np.float32).reshape(seeds * count, -1)),
+        }
+    )
+
+
+class Writer:
+    """Appends checked parts to an open Parquet file."""
+
+    def __init__(self, path: Path, name: str, file: pq.ParquetWriter) -> None:
+        self.path, self.name, self._file = path, name, file
+
+    def add(self, part: pd.DataFrame) -> None:
+        """Write all predictions of one encoder and probe: keys are checked within this part only."""
+        tables.check(part, tables.Predictions, self.name)
+        self._file.write_table(pa.Table.from_pandas(part, schema=_SCHEMA, preserve_index=False))
+
+
+@contextmanager
+def open_writer(path: Path | str) -> Iterator[Writer]:
+    """A writer of predictions.parquet, which appears, whole, when the block succeeds."""
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as file:
+        yield Writer(temporary, str(path), file)
+
+
+def read_predictions(path: Path | str, encoder: str | None = None, probe: str | None = None) -> pd.DataFrame:
+    """The rows of one encoder and one probe, or of all, checked.
+
+    Raises:
+        TableError: the file is absent or not a legal table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: no such table; run `dvc repro probe`")
+    wanted = [(column, "==", value) for column, value in (("encoder", encoder), ("probe", probe)) if value is not None]
+    part = pq.read_table(path, filters=wanted or None).to_pandas()
+    return tables.check(part, tables.Predictions, str(path))
+
+
+def encoders_and_probes(path: Path | str) -> list[tuple[str, str]]:
+    """The pairs of encoder and probe that a file of predictions holds, in its order."""
+    keys = pq.read_table(path, columns=["encoder", "probe"]).to_pandas().drop_duplicates()
+    return list(keys.itertuples(index=False, name=None))

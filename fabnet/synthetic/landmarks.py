@@ -1,0 +1,110 @@
+"""Landmarks of a face as points on the very curves the renderer paints between."""
+
+import numpy as np
+
+from fabnet.synthetic.camera import project
+from fabnet.synthetic.features import Brow, Eye, Features, Mouth, Nose, features
+from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.noise import noise_of
+from fabnet.synthetic.relief import relief
+from fabnet.synthetic.shape import Head
+from fabnet.synthetic.state import FaceState
+
+
+def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
+    """The 68 points of the iBUG scheme, (68, 2) float64 in continuous pixels.
+
+    0-16 jaw from the image's left, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips, for a frontal face. They are points
+    of the surface: the ones that the head itself hides, and the jaw's, are given as in 3-D annotations.
+    """
+    face = features(identity, state)
+    head = Head(identity, face, relief(identity, state, face), noise_of(identity.seed), hairy=False)
+    flat = np.concatenate(
+        [
+            _brow(face.brows[0])[::-1],
+            _brow(face.brows[1]),
+            _nose(face.nose),
+            _eye(face.eyes[0]),
+            _eye(face.eyes[1]),
+            _mouth(face.mouth),
+        ]
+    )
+    return project(np.concatenate([_jaw(head, face), _on_surface(head, flat)]), state, size)
+
+
+def landmarks5(points: np.ndarray) -> np.ndarray:
+    """The 5 points of MAFL, (5, 2), of 68 points: eye centres, nose tip, mouth corners, left in the image first."""
+    points = np.asarray(points, np.float64).reshape(68, 2)
+    return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]])
+
+
+def _on_surface(head: Head, points: np.ndarray) -> np.ndarray:
+    """Lift points (N, 2) of the face plane on the front of the head, (N, 3)."""
+    count = len(points)
+    direction = np.zeros((3, count), np.float32)
+    direction[2] = -1
+    start = np.zeros((3, count), np.float32)
+    start[:2] = points.T
+    start[2] = 1.4
+    lifted = points.astype(np.float64)
+    surface = head.cast(start, direction, np.zeros(count, np.float32), precision=1e-4)
+    return np.column_stack([lifted, surface.z.astype(np.float64)])
+
+
+def _jaw(head: Head, face: Features) -> np.ndarray:
+    """17 points (17, 3) where rays from within the head, from ear over chin to ear, leave its surface."""
+    angle = np.radians(np.linspace(-90, 90, 17))
+    drop = face.jaw_drop
+    # A bowl: level with the ears at its ends, low and forward at the chin.
+    way = np.abs(angle) / (np.pi / 2)
+    target = np.stack(
+        [
+            1.25 * np.sin(angle),
+            -0.02 - (1.30 + drop) * np.cos(angle) ** 0.9 - 0.12 * np.sin(2 * np.abs(angle)),
+            0.62 - 0.58 * way**1.3,
+        ]
+    )
+    centre = np.array([0, -0.05, 0.10])[:, None]
+    direction = centre - target
+    length = np.linalg.norm(direction, axis=0)
+    surface = head.cast(
+        target.astype(np.float32), (direction / length).astype(np.float32), np.zeros(17, np.float32), precision=1e-4
+    )
+    return np.stack([surface.x, surface.y, surface.z], axis=1).astype(np.float64)
+
+
+def _brow(brow: Brow) -> np.ndarray:
+    """5 points along the brow's middle, from its inner to its outer end."""
+    x = brow.x[0] + np.linspace(0.03, 0.97, 5) * (brow.x[2] - brow.x[0])
+    return np.column_stack([x, brow.curve(x)])
+
+
+def _nose(nose: Nose) -> np.ndarray:
+    bridge = [(0.0, nose.bridge + t * (nose.tip - nose.bridge)) for t in (0, 1 / 3, 2 / 3, 1)]
+    base = [(f * nose.width, nose.base - 0.012 - 0.022 * (1 - abs(f) / 0.95)) for f in (-0.95, -0.5, 0, 0.5, 0.95)]
+    return np.asarray(bridge + base)
+
+
+def _eye(eye: Eye) -> np.ndarray:
+    """6 points from the corner at the image's left, over the upper lid, back along the lower lid."""
+    s = np.array([-1, -0.36, 0.36, 1]) * eye.side
+    upper, lower = eye.lids(s)
+    x = eye.x + s * eye.side * eye.width
+    order = [(x[0], upper[0]), (x[1], upper[1]), (x[2], upper[2]), (x[3], upper[3]), (x[2], lower[2]), (x[1], lower[1])]
+    return np.asarray(order)
+
+
+def _mouth(mouth: Mouth) -> np.ndarray:
+    """12 outer and 8 inner points, each from the left corner over the upper lip and back along the lower lip."""
+    outer = np.array([-1, -0.62, -0.24, 0, 0.24, 0.62, 1])
+    top, bottom = mouth.outer(outer)
+    inner = np.array([-0.9, -0.35, 0, 0.35, 0.9])
+    inner_top, inner_bottom = mouth.inner(inner)
+    low = slice(-2, 0, -1)
+    points = [
+        np.column_stack([outer, top]),
+        np.column_stack([outer[low], bottom[low]]),
+        np.column_stack([inner, np.where(np.abs(inner) > 0.8, (inner_top + inner_bottom) / 2, inner_top)]),
+        np.column_stack([inner[low], inner_bottom[low]]),
+    ]
+    return np.concatenate(points) * (mouth.width, 1.0)

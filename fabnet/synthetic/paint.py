@@ -1,0 +1,183 @@
+"""Paints the features of a face on the canvas: skin, beard, nose, brows, eyes, mouth."""
+
+import numpy as np
+
+from fabnet.synthetic.features import Brow, Eye, Features, Mouth
+from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.layers import Canvas, linear, smoothstep
+from fabnet.synthetic.noise import Noise
+
+
+def paint_face(
+    canvas: Canvas, identity: Identity, face: Features, noise: Noise, creases: np.ndarray, redness: np.ndarray
+) -> None:
+    """Paint all of the face but its hair. `creases` and `redness` (N,) are the relief's maps at the canvas' points."""
+    _paint_skin(canvas, identity, noise, creases, redness)
+    if identity.beard != "none":
+        _paint_beard(canvas, identity, face, noise)
+    _paint_nostrils(canvas, face)
+    for brow in face.brows:
+        _paint_brow(canvas, identity, brow, noise)
+    for eye in face.eyes:
+        _paint_eye(canvas, identity, eye)
+    _paint_mouth(canvas, identity, face.mouth)
+
+
+def _paint_skin(canvas: Canvas, identity: Identity, noise: Noise, creases: np.ndarray, redness: np.ndarray) -> None:
+    canvas.albedo *= (1 + np.float32(0.035) * noise.grain(0.35 * canvas.x, 0.35 * canvas.y))[:, None]
+    front = smoothstep(0.0, 0.3, canvas.z)
+    if identity.freckles > 0:
+        spots = smoothstep(0.9, 1.6, noise.grain(0.9 * canvas.x + 0.3, 0.9 * canvas.y)) * np.exp(
+            -(((canvas.y + 0.15) / 0.2) ** 2)
+        )
+        canvas.albedo *= 1 - (identity.freckles * 0.5 * spots * front)[:, None] * np.asarray(
+            (0.5, 0.8, 0.9), np.float32
+        )
+    flush = np.minimum(redness, 1) * front
+    canvas.albedo *= 1 - flush[:, None] * np.asarray((0.02, 0.30, 0.26), np.float32)
+    shade = np.float32(1) - np.exp(-np.float32(1.15) * np.maximum(creases, 0) * front)
+    canvas.albedo *= 1 - shade[:, None] * np.asarray((0.72, 0.84, 0.86), np.float32)
+
+
+def _paint_beard(canvas: Canvas, identity: Identity, face: Features, noise: Noise) -> None:
+    mouth = face.mouth
+    low = float(mouth.outer(np.zeros(1))[1][0])
+    at = np.flatnonzero((canvas.y < -0.1) & (canvas.z > -0.15))
+    x, y, z = canvas.x[at], canvas.y[at], canvas.z[at]
+    side = np.abs(x)
+    outer = np.clip(side / (mouth.width + 0.06), 0, 1.2)
+    moustache = smoothstep(1.05, 0.85, outer) * smoothstep(
+        -0.015, 0.03, face.nose.base - 0.035 - 0.07 * outer * outer - y
+    )
+    moustache = moustache * smoothstep(0.12, 0.02, low - y)
+    around = np.hypot(side / (mouth.width + 0.07), (y - low + 0.02) / (0.29 + 0.5 * face.jaw_drop))
+    goatee = smoothstep(1.08, 0.86, around) * smoothstep(-0.03, 0.03, mouth.y - y)
+    cheek_line = -0.36 + 0.35 * smoothstep(0.40, 0.66, side) - 0.14 * smoothstep(0.30, 0.12, side)
+    full = smoothstep(-0.05, 0.08, cheek_line - y)
+    mask = {
+        "stubble": np.maximum(full, moustache),
+        "moustache": moustache,
+        "goatee": np.maximum(goatee, moustache),
+        "full": np.maximum(full, moustache),
+    }[identity.beard]
+    grain = noise.strand(1.7 * np.arctan2(x, z + 0.3) + 0.4 * y)
+    density = 0.32 if identity.beard == "stubble" else 0.86
+    alpha = np.clip(mask * density * identity.beard_strength * (1 + 0.10 * grain), 0, 0.95)
+    canvas.paint(at, alpha.astype(np.float32), linear(identity.hair_color) * np.float32(1.05) + np.float32(0.004))
+    canvas.gloss[at] *= 1 - 0.8 * alpha
+
+
+def _paint_nostrils(canvas: Canvas, face: Features) -> None:
+    nose = face.nose
+    at = canvas.near(0, nose.base, 0.2, 0.09)
+    x, y = np.abs(canvas.x[at]), canvas.y[at]
+    across, up = (x - 0.50 * nose.width) / 0.045, (y - nose.base - 0.004 - 0.15 * (x - 0.5 * nose.width)) / 0.022
+    hole = np.exp(-((across * across + up * up) ** 2)) * min(1.0, 0.045 / canvas.pixel + 0.25)
+    canvas.darken(at, np.float32(0.68) * hole)
+    wing = np.hypot((x - 0.98 * nose.width) / 0.9, y - nose.base - 0.035)
+    canvas.darken(at, np.float32(0.22) * np.exp(-((wing / 0.032) ** 2)))
+
+
+def _paint_brow(canvas: Canvas, identity: Identity, brow: Brow, noise: Noise) -> None:
+    low, high = min(brow.x[0], brow.x[2]), max(brow.x[0], brow.x[2])
+    at = canvas.near((low + high) / 2, sum(brow.y) / 3, (high - low) / 2 + 0.06, 0.22)
+    x, y = canvas.x[at], canvas.y[at]
+    s = brow.along(x)
+    half = brow.thickness * (0.55 + 0.45 * smoothstep(-0.05, 0.15, s)) * (1 - 0.62 * np.clip(s, 0, 1) ** 1.5)
+    inside = half - np.abs(y - brow.curve(x))
+    length = abs(brow.x[2] - brow.x[0])
+    ends = np.minimum(s + 0.02, 1.02 - s) * length
+    alpha = canvas.edge(inside) * canvas.edge(ends) * np.clip(0.92 + 0.06 * noise.strand(1.3 * x + 0.6 * y), 0.7, 1)
+    canvas.paint(at, alpha.astype(np.float32), linear(identity.brow_color))
+    canvas.gloss[at] *= 1 - 0.9 * alpha
+
+
+def _paint_eye(canvas: Canvas, identity: Identity, eye: Eye) -> None:
+    at = canvas.near(eye.x, eye.y, 1.35 * eye.width, 0.24)
+    x, y = canvas.x[at], canvas.y[at]
+    s = eye.along(x)
+    upper, lower = eye.lids(s)
+    arch = 1 - s * s
+    # The upper lid: a fold where it slides under the brow, darker skin below the fold.
+    fold = eye.line(s) + (0.55 * eye.open_upper + 0.45 * eye.upper + 0.040) * (0.25 + 0.75 * arch)
+    in_reach = smoothstep(1.2, 0.9, np.abs(s))
+    canvas.darken(at, np.float32(0.35) * canvas.line(y - fold, 0.014) * in_reach)
+    canvas.darken(at, np.float32(0.18) * canvas.edge(np.minimum(fold - y, y - upper)) * in_reach)
+
+    opening = canvas.edge(np.minimum(upper - y, y - lower)) * (np.abs(s) < 1.02)
+    color = _eyeball(canvas, identity, eye, x, y, upper, s)
+    canvas.paint(at, opening, color)
+    canvas.gloss[at] *= 1 - opening
+
+    ends = smoothstep(1.14, 0.96, np.abs(s))
+    lashes = canvas.line(y - upper - 0.006, 0.017) * ends
+    canvas.paint(at, np.float32(0.88) * lashes, np.asarray((0.012, 0.008, 0.007), np.float32))
+    canvas.darken(at, np.float32(0.38) * canvas.line(y - lower + 0.004, 0.010) * ends)
+    glint_x, glint_y = eye.iris[0] - 0.022, eye.iris[1] + 0.026
+    glint = np.exp(-(((x - glint_x) ** 2 + (y - glint_y) ** 2) / max(0.016, 0.5 * canvas.pixel) ** 2)) * opening
+    canvas.glow[at] += (np.float32(0.75 * min(1.0, (0.016 / (0.5 * canvas.pixel)) ** 1.2)) * glint)[:, None]
+
+
+def _eyeball(
+    canvas: Canvas, identity: Identity, eye: Eye, x: np.ndarray, y: np.ndarray, upper: np.ndarray, s: np.ndarray
+) -> np.ndarray:
+    """Colours (n, 3) of white, iris and pupil, in the shadow of the upper lid."""
+    radius = np.hypot(x - eye.iris[0], y - eye.iris[1])
+    color = np.empty((len(x), 3), np.float32)
+    color[:] = (0.80, 0.78, 0.76)
+    color *= (1 - 0.30 * s * s)[:, None]
+    iris = canvas.edge(identity.iris_radius - radius)
+    limbus = smoothstep(0.55, 1.0, radius / identity.iris_radius)
+    shade = linear(identity.iris) * np.float32(1.5) * (1.15 - 0.75 * limbus)[:, None]
+    color += iris[:, None] * (shade - color)
+    pupil = canvas.edge(0.42 * identity.iris_radius - radius)
+    color *= (1 - 0.96 * pupil)[:, None]
+    return color * (1 - 0.50 * np.exp(-(((upper - y) / 0.035) ** 2)))[:, None]
+
+
+def _paint_mouth(canvas: Canvas, identity: Identity, mouth: Mouth) -> None:
+    at = canvas.near(0, mouth.y - 0.05, 1.25 * mouth.width, 0.42)
+    x, y = canvas.x[at], canvas.y[at]
+    s = x / np.float32(mouth.width)
+    within = np.clip(s, -1, 1)
+    top, bottom = mouth.outer(within)
+    inner_top, inner_bottom = mouth.inner(within)
+    ends = canvas.edge((1 - np.abs(s)) * mouth.width)
+    lips = canvas.edge(np.minimum(top - y, y - bottom)) * ends
+    line = (inner_top + inner_bottom) / 2
+    color = linear(identity.lip_color) * np.where(y > line, np.float32(0.80), np.float32(1.06))[:, None]
+    canvas.paint(at, np.float32(0.92) * lips, color)
+    canvas.gloss[at] += 0.5 * lips * (y < line)
+
+    gap = mouth.upper_gap + mouth.lower_gap
+    if gap > 0.004:
+        opening = canvas.edge(np.minimum(inner_top - y, y - inner_bottom)) * ends
+        canvas.paint(at, opening, _mouth_inside(canvas, x, y, s, inner_top, inner_bottom))
+        canvas.gloss[at] *= 1 - opening
+    seam = np.where(y > line, y - np.maximum(inner_top, line), np.minimum(inner_bottom, line) - y)
+    reach = canvas.edge((1.06 - np.abs(s)) * mouth.width)
+    canvas.darken(at, np.float32(0.72) * canvas.line(seam, 0.014) * reach)
+    # The lower lip shades the skin below it.
+    canvas.darken(at, np.float32(0.22) * canvas.line(y - bottom + 0.02, 0.024) * smoothstep(0.9, 0.3, np.abs(s)))
+
+
+def _mouth_inside(
+    canvas: Canvas, x: np.ndarray, y: np.ndarray, s: np.ndarray, top: np.ndarray, bottom: np.ndarray
+) -> np.ndarray:
+    """Colours (n, 3) of the dark cavity with teeth and tongue."""
+    color = np.empty((len(x), 3), np.float32)
+    color[:] = (0.030, 0.006, 0.006)
+    gap = np.maximum(top - bottom, 0)
+    tongue = (
+        np.exp(-((x / 0.13) ** 2))
+        * canvas.edge(bottom + np.minimum(0.35 * gap, 0.07) - y)
+        * smoothstep(0.06, 0.14, gap)
+    )
+    color += tongue[:, None] * (np.asarray((0.28, 0.06, 0.06), np.float32) - color)
+    dark_ends = smoothstep(0.95, 0.55, np.abs(s))
+    white = np.asarray((0.98, 0.95, 0.88), np.float32)
+    upper = canvas.edge(y - top + np.minimum(0.058, 0.70 * gap)) * dark_ends
+    color += upper[:, None] * (white - color)
+    lower = canvas.edge(bottom + np.minimum(0.022, 0.25 * gap) - y) * dark_ends * smoothstep(0.05, 0.10, gap)
+    color += (0.7 * lower)[:, None] * (white - color)
+    return color

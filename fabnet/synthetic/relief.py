@@ -1,0 +1,220 @@
+"""What lies on the head's plain shape, as smooth maps over the face plane: height, creases, blush.
+
+A map is a sum of Gaussians with axes along x and y, so a whole sum is one product of two small matrices.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fabnet.synthetic.features import SIDES, Brow, Features, Mouth, Nose
+from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.state import FaceState
+
+#: Node spacing and extent of the maps, in head units.
+STEP = 0.02
+_X = np.arange(-1.0, 1.0 + STEP / 2, STEP, dtype=np.float32)
+_Y = np.arange(-1.35, 1.1 + STEP / 2, STEP, dtype=np.float32)
+
+#: One Gaussian: centre x, y, standard deviations x, y, amplitude.
+Bump = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Relief:
+    """Maps over the face plane, (rows of y, columns of x, 5): height, its slopes in x and y, creases, redness."""
+
+    maps: np.ndarray
+
+    def sample(self, x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
+        """The first `channels` channels (N, channels) at points, bilinearly; beyond the edges the edge."""
+        rows, columns, _ = self.maps.shape
+        u = np.clip((x - _X[0]) * np.float32(1 / STEP), 0, columns - 1.001)
+        v = np.clip((y - _Y[0]) * np.float32(1 / STEP), 0, rows - 1.001)
+        left, low = u.astype(np.int32), v.astype(np.int32)
+        u -= left
+        v -= low
+        flat = self.maps[..., :channels].reshape(rows * columns, channels) if channels > 1 else self._heights
+        at = low * columns + left
+        below = flat[at]
+        above = flat[at + columns]
+        if channels > 1:
+            u, v = u[:, None], v[:, None]
+        below += u * (flat[at + 1] - below)
+        above += u * (flat[at + columns + 1] - above)
+        below += v * (above - below)
+        return below
+
+    @cached_property
+    def _heights(self) -> np.ndarray:
+        return np.ascontiguousarray(self.maps[..., 0]).ravel()
+
+
+def relief(identity: Identity, state: FaceState, face: Features) -> Relief:
+    """Build the maps of a face in this state."""
+    units = state.by_number()
+    height = _sum(
+        _nose_heights(face.nose, units)
+        + _eye_heights(face, units)
+        + _cheek_heights(identity, face, units)
+        + _mouth_heights(identity, face.mouth, units)
+        + _chin_heights(identity, face, units)
+    )
+    creases = _sum(_creases(identity, face, units))
+    redness = _sum(_redness(identity, face))
+    height -= 0.016 * np.minimum(creases, 1.5)
+    slope_y, slope_x = np.gradient(height, STEP)
+    return Relief(np.stack([height, slope_x, slope_y, creases, redness], axis=-1).astype(np.float32))
+
+
+def _sum(bumps: list[Bump]) -> np.ndarray:
+    table = np.asarray(bumps, np.float32)
+    across = np.exp(-0.5 * ((_X[None] - table[:, 0:1]) / table[:, 2:3]) ** 2)
+    up = np.exp(-0.5 * ((_Y[None] - table[:, 1:2]) / table[:, 3:4]) ** 2)
+    return (up * table[:, 4:5]).T @ across
+
+
+def _stroke(
+    start: tuple[float, float], end: tuple[float, float], thickness: float, amplitude: float, bend: float = 0.0
+) -> list[Bump]:
+    """A soft line as a row of round bumps; `bend` bows it to the left of its direction."""
+    length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+    count = max(3, int(length / (1.1 * thickness)) + 1)
+    normal = (-(end[1] - start[1]) / length, (end[0] - start[0]) / length)
+    bumps = []
+    for index in range(count):
+        t = index / (count - 1)
+        bow = bend * 4 * t * (1 - t)
+        x = start[0] + t * (end[0] - start[0]) + bow * normal[0]
+        y = start[1] + t * (end[1] - start[1]) + bow * normal[1]
+        taper = 1 - 0.5 * abs(2 * t - 1) ** 2
+        bumps.append((x, y, thickness, thickness, amplitude * taper))
+    return bumps
+
+
+# -- height -------------------------------------------------------------------------------------------------------
+
+
+def _nose_heights(nose: Nose, units: dict[int, float]) -> list[Bump]:
+    bumps: list[Bump] = []
+    for t in np.linspace(0, 1, 5):
+        y = float(nose.bridge + t * (nose.tip + 0.03 - nose.bridge))
+        bumps.append((0, y, 0.050 + 0.022 * t, 0.075, float(nose.height * (0.14 + 0.20 * t**1.3))))
+    bumps.append((0, nose.tip, 0.075, 0.055, 0.30 * nose.height))
+    for side in SIDES:
+        bumps.append(
+            (side * nose.width * 0.74, nose.base + 0.035, 0.045, 0.045, 0.26 * nose.height * (1 + 0.25 * units[9]))
+        )
+        # The wing ends in a groove against the cheek.
+        bumps.append((side * nose.width * 1.38, nose.base + 0.035, 0.035, 0.055, -0.030))
+    bumps.append((0, nose.base - 0.07, 0.028, 0.035, -0.012))  # philtrum
+    return bumps
+
+
+def _eye_heights(face: Features, units: dict[int, float]) -> list[Bump]:
+    bumps: list[Bump] = []
+    for brow, eye in zip(face.brows, face.eyes, strict=True):
+        bumps.append((eye.x, eye.y + 0.02, 0.155, 0.095, -0.085))
+        bumps.append((eye.side * 0.11, eye.y + 0.03, 0.05, 0.08, -0.045))
+        bumps.append((eye.x, eye.y + 0.005, 0.085, 0.062, 0.062))
+        bumps.extend(_brow_heights(brow, units))
+        bumps.append((eye.x, eye.y - 0.125, 0.11, 0.03, 0.008 + 0.030 * units[6]))  # the bag below the eye
+    return bumps
+
+
+def _brow_heights(brow: Brow, units: dict[int, float]) -> list[Bump]:
+    x = np.linspace(brow.x[0], brow.x[2], 4)
+    ridge = 0.030 + 0.022 * units[4]
+    return [(float(a), float(b), 0.085, 0.052, ridge) for a, b in zip(x, brow.curve(x) - 0.015, strict=True)]
+
+
+def _cheek_heights(identity: Identity, face: Features, units: dict[int, float]) -> list[Bump]:
+    bumps: list[Bump] = []
+    for side, smile in zip(SIDES, face.smile, strict=True):
+        raised = max(0.9 * units[6], 0.75 * smile, 0.35 * units[9])
+        bumps.append((side * 0.44, -0.20 + 0.05 * raised, 0.15, 0.12, 0.030 * identity.cheek + 0.055 * raised))
+        bumps.append((side * 0.46, -0.52, 0.11, 0.15, -0.022 * (1.2 - 0.4 * identity.cheek)))
+    bumps.append((0, 0.48, 0.30, 0.16, 0.018))  # forehead
+    return bumps
+
+
+def _mouth_heights(identity: Identity, mouth: Mouth, units: dict[int, float]) -> list[Bump]:
+    bumps: list[Bump] = [(0, mouth.y, 0.24, 0.15, 0.045)]
+    for s in np.linspace(-0.8, 0.8, 7):
+        along = np.asarray([s])
+        (top, low), (inner_top, inner_low) = mouth.outer(along), mouth.inner(along)
+        full = float(1 - 0.75 * s * s)
+        x = float(s * mouth.width)
+        bumps.append((x, float(top[0] + inner_top[0]) / 2, 0.045, 0.026, 0.030 * full))
+        bumps.append((x, float(low[0] + inner_low[0]) / 2, 0.048, 0.028, (0.036 + 0.025 * units[17]) * full))
+        bumps.append((x, float(inner_top[0] + inner_low[0]) / 2, 0.05, 0.014, -0.022 * full))
+    for side, corner in zip(SIDES, mouth.corners, strict=True):
+        bumps.append((side * (mouth.width + 0.015), mouth.y + corner, 0.03, 0.03, -0.022 - 0.012 * units[20]))
+    return bumps
+
+
+def _chin_heights(identity: Identity, face: Features, units: dict[int, float]) -> list[Bump]:
+    drop, mouth = face.jaw_drop, face.mouth
+    low = float(mouth.outer(np.zeros(1))[1][0])
+    raised = 0.02 * units[17]
+    return [
+        (0, low - 0.045, 0.12, 0.028, -0.030 - 0.030 * units[17]),
+        (0, -0.865 - drop + raised, 0.125, 0.075, 0.040 * identity.chin + 0.045 * units[17]),
+    ]
+
+
+# -- creases and colour -------------------------------------------------------------------------------------------
+
+
+def _creases(identity: Identity, face: Features, units: dict[int, float]) -> list[Bump]:
+    lines: list[Bump] = [(0, 2, 1, 0.1, 0)]
+    forehead = identity.eye_y + identity.brow_y
+    for number, y in enumerate((0.13, 0.205, 0.28)):
+        middle = 0.95 * units[1] * (1, 0.9, 0.6)[number]
+        lines += _stroke((-0.19, forehead + y + 0.04), (0.19, forehead + y + 0.04), 0.015, middle, bend=0.015)
+        for side in SIDES:
+            outer = 0.8 * units[2] * (1, 0.85, 0.5)[number]
+            lines += _stroke(
+                (side * 0.21, forehead + y + 0.05), (side * 0.44, forehead + y + 0.01), 0.015, outer, bend=0.0
+            )
+    nose, mouth = face.nose, face.mouth
+    for side, eye, smile, corner in zip(SIDES, face.eyes, face.smile, mouth.corners, strict=True):
+        lines += _stroke((side * 0.045, forehead - 0.06), (side * 0.05, forehead + 0.13), 0.015, 1.1 * units[4])
+        for slope in (0.07, 0.0, -0.08):
+            start = (side * (abs(eye.x) + eye.width + 0.035), eye.y + 0.5 * slope)
+            lines += _stroke(start, (start[0] + side * 0.10, start[1] + slope), 0.014, 0.75 * units[6])
+        lines += _stroke(
+            (eye.x - 0.11, eye.y - 0.105), (eye.x + 0.11, eye.y - 0.105), 0.015, 0.10 + 0.55 * units[6], bend=-0.03
+        )
+        for y in (0.02, -0.045, -0.11):
+            lines += _stroke(
+                (side * 0.015, nose.bridge + y), (side * 0.085, nose.bridge + y + 0.045), 0.014, 0.85 * units[9]
+            )
+        # From the wing of the nose around the corner of the mouth.
+        fold = 0.16 + 0.55 * max(smile, 0.8 * units[9], 0.35 * units[20], 0.3 * units[6])
+        lines += _stroke(
+            (side * (nose.width + 0.035), nose.base + 0.07),
+            (side * (mouth.width + 0.055), mouth.y + corner + 0.02),
+            0.020, fold, bend=-side * -0.025,
+        )  # fmt: skip
+        for distance in (0.07, 0.115):
+            x = side * (mouth.width + distance)
+            lines += _stroke((x, mouth.y + 0.055), (x, mouth.y - 0.085), 0.015, 0.75 * units[20] * (1 - 0.5 * smile))
+        lines += _stroke(
+            (side * (mouth.width + 0.01), mouth.y + corner),
+            (side * (mouth.width + 0.05), mouth.y + corner - 0.05),
+            0.015,
+            0.6 * units[17],
+        )
+    low = float(mouth.outer(np.zeros(1))[1][0])
+    lines.append((0, low - 0.035, 0.10, 0.020, 0.18 + 0.5 * units[17]))
+    for x, y in ((-0.05, 0.0), (0.05, 0.01), (0.0, 0.04), (-0.02, -0.035), (0.035, -0.04)):
+        lines.append((x, -0.86 - face.jaw_drop + y, 0.014, 0.014, 0.7 * units[17]))
+    lines.append((0, nose.base - 0.012, 0.8 * nose.width, 0.02, 0.18))  # shade under the nose
+    return lines
+
+
+def _redness(identity: Identity, face: Features) -> list[Bump]:
+    cheek = identity.blush + 0.25 * max(face.smile)
+    return [(0, face.nose.tip, 0.09, 0.07, 0.2), *((side * 0.42, -0.22, 0.16, 0.12, cheek) for side in SIDES)]

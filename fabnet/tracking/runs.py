@@ -1,0 +1,193 @@
+"""One MLflow run per train or probe stage.
+
+The stage is what matters: every failure of tracking, at the start or in the middle, costs one warning on stderr, after
+which the recorder does nothing. Exceptions of the stage itself pass through unchanged.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fabnet import __version__
+from fabnet.tracking.lineage import git_state, pipeline_id
+from fabnet.tracking.store import open_store, project_root, quiet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+# What MLflow accepts in one value and one request.
+MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 8000
+MAX_METRICS_PER_BATCH = 1000
+MAX_PARAMS_PER_BATCH = 100
+
+
+class Recorder:
+    """Writes to one run. Every method is safe to call whatever became of the tracking store."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self._client: MlflowClient | None = None
+        self._broken = False
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log a nested mapping under dotted keys. Values that are no strings become JSON; long ones are cut."""
+        items = [(key, _cut(value, MAX_PARAM_LENGTH)) for key, value in flatten(params)]
+
+        def write(client: "MlflowClient", run_id: str) -> None:
+            from mlflow.entities import Param
+
+            for batch in _batches(items, MAX_PARAMS_PER_BATCH):
+                client.log_batch(run_id, params=[Param(_legal(key), value) for key, value in batch])
+
+        self._attempt(write)
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log final values."""
+        self.log_history((key, value, 0) for key, value in metrics.items())
+
+    def log_history(self, points: Iterable[tuple[str, float, int]]) -> None:
+        """Log (key, value, step) points, in requests of at most 1,000."""
+        now_ms = int(time.time() * 1000)
+        points = list(points)  # an error in the caller's iterator is the caller's
+
+        def write(client: "MlflowClient", run_id: str) -> None:
+            from mlflow.entities import Metric
+
+            for batch in _batches(points, MAX_METRICS_PER_BATCH):
+                metrics = [Metric(_legal(key), float(value), now_ms, step) for key, value, step in batch]
+                client.log_batch(run_id, metrics=metrics)
+
+        self._attempt(write)
+
+    def log_figure(self, name: str, figure: "Figure") -> None:
+        """Log a figure as an artifact; the suffix of `name` chooses its format."""
+        self._attempt(lambda client, run_id: client.log_figure(run_id, figure, name))
+
+    def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """Log a file, below `folder` of the run's artifacts."""
+        self._attempt(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags, such as hashes of weights, data or crop recipe."""
+
+        def write(client: "MlflowClient", run_id: str) -> None:
+            from mlflow.entities import RunTag
+
+            client.log_batch(
+                run_id, tags=[RunTag(_legal(key), _cut(value, MAX_TAG_LENGTH)) for key, value in tags.items()]
+            )
+
+        self._attempt(write)
+
+    def _open(self, stage: str, name: str, params: Mapping[str, Any], dependencies: Iterable[Path | str]) -> None:
+        try:
+            with quiet():
+                tags = {
+                    "dvc.stage": name,
+                    "fabnet.stage": stage,
+                    "fabnet.version": __version__,
+                    "pipeline.id": pipeline_id(name, params, dependencies),
+                    **git_state(project_root()),
+                }
+                self._client, experiment = open_store()
+                # By the client, never by mlflow.start_run: an inherited MLFLOW_RUN_ID would make all stages one run.
+                self.run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        except Exception as error:
+            self._give_up(error)
+
+    def _attempt(self, write: Callable[["MlflowClient", str], None]) -> None:
+        if self._broken or self._client is None or self.run_id is None:
+            return
+        try:
+            with quiet():
+                write(self._client, self.run_id)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._broken = True
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        print(f"warning: MLflow tracking failed, the stage goes on without it: {reason}", file=sys.stderr, flush=True)
+
+    def _close(self, status: str) -> None:
+        if self._client is None or self.run_id is None:
+            return
+        if not self._broken:
+            self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
+            return
+        # The warning is out. The store may still work (a picture failed, say): do not leave the run as RUNNING.
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        try:
+            with quiet():
+                self._client.set_tag(self.run_id, "fabnet.incomplete", "true")
+                self._client.set_terminated(self.run_id, status)
+        except Exception:
+            return
+
+
+@contextmanager
+def run(
+    stage: str,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+    dependencies: Iterable[Path | str] = (),
+) -> Iterator[Recorder]:
+    """Record the block as one MLflow run: FINISHED, FAILED by an exception, or KILLED by an interrupt or exit.
+
+    Args:
+        stage: kind of stage, such as `train`.
+        name: the stage's address in dvc.yaml, such as `train@fabnet`; also the name of the run.
+        params: those that the stage depends on, resolved; logged and hashed into the tag pipeline.id.
+        tags: further tags, such as hashes of weights, data or crop recipe.
+        dependencies: files whose hashes make up pipeline.id together with `params`; see lineage.pipeline_id.
+    """
+    recorder = Recorder()
+    status = "KILLED"  # unless we learn better: KeyboardInterrupt and SystemExit (of SIGTERM) are no Exceptions
+    try:
+        recorder._open(stage, name, params, dependencies)
+        recorder.log_params(params)
+        if tags:
+            recorder.set_tags(tags)
+        yield recorder
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        recorder._close(status)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Leaves of a nested mapping as (dotted key, text)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _legal(key: str) -> str:
+    """The key with characters that MLflow refuses replaced, such as the @ of a stage's name."""
+    return re.sub(r"[^\w.\-/ :]", "_", key)
+
+
+def _cut(value: str, length: int) -> str:
+    return value if len(value) <= length else value[: length - 1] + "…"

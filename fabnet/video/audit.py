@@ -1,0 +1,120 @@
+"""Do the tables about the crops agree with each other and with the shards? Each one's contract, then the joins."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from fabnet import tables
+from fabnet.errors import TableError
+from fabnet.frames.shards import INDEX
+from fabnet.video.unit import REJECTS
+
+_ROWS = 1 << 17
+_FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
+
+
+def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
+    """Check frames/ and the splits of its identities, and count what they hold.
+
+    Returns:
+        {table: counts}, a function of the tables alone.
+
+    Raises:
+        TableError: the first broken contract or rule.
+    """
+    split_table = tables.read(splits, tables.Splits)
+    split_of = dict(zip(split_table["identity"], split_table["split"], strict=True))
+    rejects = tables.read(frames / REJECTS, tables.Rejects)
+    return {
+        "index": _audit_index(frames, split_of, splits),
+        "rejects": {"rows": len(rejects), "reasons": _counts(rejects["reason"])},
+        "splits": {"rows": len(split_of), "identities": _counts(split_table["split"])},
+    }
+
+
+def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dict[str, Any]:
+    shards: dict[str, np.memmap] = {}
+    track_counts, frame_counts = Counter[str](), Counter[str]()
+    identities, clips = set[str](), 0
+    path = frames / INDEX
+    for rows, first in _index_pieces(path):
+        new = rows.iloc[first:]
+        unknown = sorted(set(new["identity"]) - set(split_of))
+        if unknown:
+            raise TableError(f"{splits}: identity {unknown[0]} of {path} has no split; run the stage `split` again")
+        identities.update(new["identity"])
+        for shard, part in new.groupby("shard"):
+            _check_jpegs(frames / str(shard), shards, part, path)
+        starts = (rows["track_id"] != rows["track_id"].shift()).iloc[first:]
+        clips += int((rows["clip"] != rows["clip"].shift()).iloc[first:].sum())
+        split = new["identity"].map(split_of)
+        frame_counts.update(split)
+        track_counts.update(split[starts])
+    unused = sorted(set(split_of) - identities)
+    if unused:
+        raise TableError(f"{splits}: identity {unused[0]} is not in {path}; run the stage `split` again")
+    return {
+        "rows": frame_counts.total(),
+        "tracks": track_counts.total(),
+        "clips": clips,
+        "identities": len(identities),
+        "shards": len(shards),
+        "frames_by_split": dict(sorted(frame_counts.items())),
+        "tracks_by_split": dict(sorted(track_counts.items())),
+    }
+
+
+def _index_pieces(path: Path) -> Iterator[tuple[pd.DataFrame, int]]:
+    """Checked pieces of an index, numbered as its rows, each preceded by the last row of the one before.
+
+    The second value is 1 where a piece has such a row, else 0. With it, the contract of a piece and the order of the
+    tracks within it make the contract of the whole.
+    """
+    if not path.is_file():
+        raise TableError(f"{path}: no such table")
+    before, row = None, 0
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS):
+        piece = batch.to_pandas()
+        piece.index = pd.RangeIndex(row, row + len(piece))
+        row += len(piece)
+        rows = piece if before is None else pd.concat([before, piece])
+        tables.check(rows, tables.Index, str(path))
+        track = rows["track_id"]
+        unordered = track < track.shift(fill_value="")
+        if unordered.any():
+            raise TableError(
+                f"{path}: row {rows.index[unordered][0]}: track {track[unordered].iloc[0]} is out of order"
+            )
+        yield rows, len(rows) - len(piece)
+        before = piece.iloc[-1:]
+    if row == 0:
+        raise TableError(f"{path}: holds no rows")
+
+
+def _check_jpegs(path: Path, shards: dict[str, np.memmap], rows: pd.DataFrame, index: Path) -> None:
+    """Every row's bytes lie within the shard, and begin and end as a JPEG does."""
+    if path.name not in shards:
+        if not path.is_file():
+            raise TableError(f"{index}: row {rows.index[0]}: its shard {path} does not exist")
+        shards[path.name] = np.memmap(path, np.uint8, "r")
+    shard = shards[path.name]
+    begin = rows["offset"].to_numpy()
+    end = begin + rows["size"].to_numpy()
+    inside = end <= len(shard)
+    good = inside & (end - begin > len(_FIRST_BYTES) + len(_LAST_BYTES))
+    for place, byte in enumerate(_FIRST_BYTES):
+        good[good] = shard[begin[good] + place] == byte
+    for place, byte in enumerate(_LAST_BYTES):
+        good[good] = shard[end[good] - len(_LAST_BYTES) + place] == byte
+    if not good.all():
+        bad = int(np.flatnonzero(~good)[0])
+        raise TableError(f"{index}: row {rows.index[bad]}: no JPEG at bytes {begin[bad]} to {end[bad]} of {path}")
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    return {str(name): int(count) for name, count in sorted(values.value_counts().items())}

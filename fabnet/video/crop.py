@@ -1,0 +1,68 @@
+"""A square of a frame becomes a crop: geometry, resizing, JPEG and two measures of quality."""
+
+from dataclasses import astuple, dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Box:
+    """Edges in pixels of the frame: continuous coordinates, the centre of the first pixel is (0.5, 0.5)."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def touches(self, width: int, height: int) -> bool:
+        return self.left < width and self.top < height and self.right > 0 and self.bottom > 0
+
+
+def centred_square(width: int, height: int) -> Box:
+    """The largest square in the middle of a frame."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return Box(left, top, left + side, top + side)
+
+
+def square(box: Box, margin: float) -> Box:
+    """The square around the centre of `box` whose side is the longer one of the box plus `margin` of it on each side.
+
+    Edges are whole pixels, so that the box tells exactly which pixels a crop was made of; it may leave the frame.
+    """
+    side = max(1, round(max(box.right - box.left, box.bottom - box.top) * (1 + 2 * margin)))
+    left = round((box.left + box.right - side) / 2)
+    top = round((box.top + box.bottom - side) / 2)
+    return Box(left, top, left + side, top + side)
+
+
+def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
+    """Cut a square with whole-pixel edges out of `image` (H, W, 3) and resize it to (size, size, 3).
+
+    Beyond the border the nearest pixel is repeated; the box has to touch the image. Shrinking averages areas, growing
+    interpolates linearly.
+    """
+    left, top, right, bottom = (int(edge) for edge in astuple(box))
+    height, width = image.shape[:2]
+    inside = image[max(top, 0) : bottom, max(left, 0) : right]
+    pads = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if any(pads):
+        inside = cv2.copyMakeBorder(inside, *pads, borderType=cv2.BORDER_REPLICATE)
+    shrinks = right - left > size
+    return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def quality(image: NDArray[np.uint8]) -> tuple[float, float]:
+    """Sharpness (variance of the Laplacian) and brightness (mean, 0 to 255) of the grey image of a crop."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var()), float(grey.mean())
+
+
+def encode(image: NDArray[np.uint8], jpeg_quality: int) -> bytes:
+    """JPEG with halved chroma, as the video has it; it decodes in about half the time of full chroma."""
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=jpeg_quality, colorspace="RGB", colorsubsampling="420", fastdct=False
+    )

@@ -1,0 +1,62 @@
+"""Linear probes on the embeddings of a labelled set: predictions for its test faces."""
+
+from typing import Annotated
+
+import typer
+from _run import run
+
+
+def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets` in params.yaml")]) -> None:
+    """embeddings/SET + the labels -> probes/SET"""
+    from pathlib import Path
+
+    from fabnet import tracking
+    from fabnet.attributes.sets import open_set, targets
+    from fabnet.config import load_params
+    from fabnet.errors import UserError
+    from fabnet.files import write_json
+    from fabnet.probing.embeddings import read_embeddings, rows_of
+    from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
+    from fabnet.probing.intervals import absent, score
+    from fabnet.probing.predictions import open_writer
+    from fabnet.probing.problem import Problem
+    from fabnet.progress import Progress
+
+    params = load_params()
+    labelled = open_set(name, params.labelled_set(name))
+    source, out, size = Path("embeddings", name), Path("probes", name), params.extract.size
+    encoders = {path.parent.name: path.parent for path in sorted(source.glob("*/*/meta.json"))}
+    if not encoders:
+        raise UserError(f"{source}: holds no embeddings; run `dvc repro` to make them")
+    table = labelled.table()
+    rows = rows_by_split(table, f"sets.{name}")
+    problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
+    run_params = {"set": name, "encoders": ",".join(encoders), **params.probe.model_dump()}
+    with (
+        tracking.run(stage="probe", name=f"probe@{name}", params=run_params) as logged,
+        open_writer(out / "predictions.parquet") as writer,
+        Progress(f"probe@{name}", len(encoders) * params.probe.epochs, "epoch") as progress,
+    ):
+        constant = probe_constant(problems, table, rows, size)
+        for part in constant:
+            writer.add(part)
+        choices: dict[str, object] = {"absent": absent(constant[0])}
+        metrics = {f"constant/{metric}": values["value"] for metric, values in score(constant[0], 0, 0).items()}
+        for encoder, directory in encoders.items():
+            ids, array, _ = read_embeddings(directory)
+            at = rows_of(table["face_id"].tolist(), ids, directory)
+            features = array if (at == range(len(array))).all() else array[at]
+            parts, choices[encoder] = probe_encoder(
+                encoder, features, problems, table, rows, params.probe, size, progress.advance
+            )
+            for part in parts:
+                writer.add(part)
+                suffix = "" if part["probe"].iloc[0] == "torch" else "-sklearn"
+                for metric, values in score(part, 0, 0).items():
+                    metrics[f"{encoder}{suffix}/{metric}"] = values["value"]
+        logged.log_metrics(metrics)
+        write_json(out / "choices.json", choices)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,106 @@
+"""Scores of every encoder, in metrics.json and as a report with pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from _run import run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from fabnet.frames.store import FrameStore
+
+# Pairs shown for each variant that warps; identities and frames of each on the sheet of crops.
+PAIRS = 10
+SHEET = (5, 10)
+
+
+def main() -> None:
+    """probes/* + models/* + data/frames -> metrics.json, reports/{results.md, crosscheck.json, figures/training}"""
+    from fabnet import tables
+    from fabnet.config import load_params
+    from fabnet.figures.contact_sheet import contact_sheet
+    from fabnet.figures.curves import learning_curves
+    from fabnet.figures.save import save
+    from fabnet.files import atomic_file, read_json, write_json
+    from fabnet.frames.store import FrameStore
+    from fabnet.probing.intervals import areas_by_column, score
+    from fabnet.probing.predictions import encoders_and_probes, read_predictions
+    from fabnet.probing.results import report_markdown
+
+    params = load_params()
+    scores: dict[str, dict[str, dict[str, Any]]] = {"torch": {}, "sklearn": {}}
+    areas: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    for set_name in params.sets:
+        path = Path("probes") / set_name / "predictions.parquet"
+        areas[set_name] = {}
+        for encoder, probe in encoders_and_probes(path):
+            predictions = read_predictions(path, encoder, probe)
+            scores[probe].setdefault(set_name, {})[encoder] = score(
+                predictions, params.report.bootstrap, params.report.seed
+            )
+            if probe == "torch":
+                for task in {"units", "expression"} & set(predictions["task"]):
+                    areas[set_name].setdefault(task, {})[encoder] = areas_by_column(predictions, task)
+
+    figures = Path("reports/figures/training")
+    cards = {name: read_json(Path("models") / name / "model.json") for name in params.train.variants}
+    histories = {name: tables.read(Path("models") / name / "history.parquet", tables.History) for name in cards}
+    save(learning_curves(histories), figures / "learning_curves.png", dpi=80)
+    store = FrameStore("data/frames")
+    save(contact_sheet(_crops(store)), figures / "crops.png", dpi=70)
+    for name, card in cards.items():
+        if card["objective"] == "fabnet":
+            save(_panels(name, store), figures / f"reconstructions_{name}.png", dpi=80)
+
+    pictures = sorted(str(path.relative_to("reports")) for path in Path("reports/figures").rglob("*.png"))
+    text = report_markdown(scores, areas, cards, read_json("reports/data/frames.json"), pictures)
+    with atomic_file("reports/results.md") as temporary:
+        temporary.write_text(text)
+    write_json("reports/crosscheck.json", scores["sklearn"])
+    write_json("metrics.json", scores["torch"])
+
+
+def _crops(store: "FrameStore") -> "np.ndarray":
+    """Frames of the first tracks that are long enough, a row each."""
+    import numpy as np
+
+    rows, columns = SHEET
+    longest = min(columns, int(store.tracks.length.max()))
+    chosen = np.flatnonzero(store.tracks.length >= longest)[:rows]
+    crops = store.decode((store.tracks.start[chosen][:, None] + np.arange(longest)).ravel())
+    return crops.reshape(len(chosen), longest, *crops.shape[1:])
+
+
+def _panels(variant: str, store: "FrameStore") -> "Figure":
+    """What a variant makes of pairs of frames of test identities, which it has never seen."""
+    import numpy as np
+    import torch
+
+    from fabnet import tables
+    from fabnet.figures.flow import reconstruction_panels
+    from fabnet.frames.augment import to_float
+    from fabnet.frames.pairs import PairSampler
+    from fabnet.networks.build import load_model
+    from fabnet.networks.fabnet import FabNet
+    from fabnet.networks.warp import warp
+
+    model, _ = load_model(Path("models") / variant)
+    assert isinstance(model, FabNet)
+    splits = tables.read("data/splits.parquet", tables.Splits)
+    tracks = store.select(splits["identity"][splits["split"] == "test"])
+    start, length = store.tracks.start[tracks], store.tracks.length[tracks]
+    sampler = PairSampler(start, length, store.tracks.identity[tracks], views=2, seed=0)
+    rows = sampler.draw(np.arange(PAIRS)).rows
+    targets, sources = store.decode(rows[:, 0]), store.decode(rows[:, 1])
+    with torch.inference_mode():
+        source, target = to_float(torch.from_numpy(sources)), to_float(torch.from_numpy(targets))
+        flow = model.flow(source, target)
+        generated = warp(source, flow)
+    pictures = ((generated.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return reconstruction_panels(sources, targets, pictures, flow.numpy())
+
+
+if __name__ == "__main__":
+    run(main)

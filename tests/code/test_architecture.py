@@ -1,0 +1,276 @@
+"""The walls of the house, read from the code: who imports whom, and what dvc.yaml must therefore depend on."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from fabnet.config import Params
+
+ROOT = Path(__file__).parents[2]
+
+BASE = {"config", "tables", "files", "errors", "progress", "profiles"}
+# A room imports only rooms of lines above its own.
+ORDER = [
+    BASE,
+    {"frames"},
+    {"synthetic", "video"},
+    {"networks"},
+    {"training"},
+    {"attributes", "probing", "retrieval"},
+    {"quality", "tracking", "figures"},
+    {"cli", "stages"},
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+# Rooms that run on a machine that has a GPU and little else, and what that machine has installed.
+BARE_ROOMS = {"frames", "networks", "training"}
+BARE_PACKAGES = {"torch", "numpy", "pyarrow", "yaml", "fabnet"}
+
+# Parts of params.yaml that a stage may depend on. A trailing dot asks for something below it. Stages after training
+# may depend on train.variants: it names the encoders.
+ALLOWED_PARAMS = {
+    "synthesize": {"synthesize"},
+    "extract": {"extract"},
+    "split": {"split"},
+    "validate": set(),
+    "validate_set": {"sets"},
+    "train": {"train.common", "train.variants."},
+    "embed": {"embed", "sets", "train.variants"},
+    "baseline": {"embed", "sets", "train.common", "extract"},
+    "probe": {"probe", "sets", "train.variants", "extract"},
+    "illustrate": {"sets", "train.variants", "extract"},
+    "report": {"report", "sets", "train.variants"},
+}
+
+
+class Import(NamedTuple):
+    module: str  # dotted, absolute
+    when: str  # "import" of the module, "call" of a function in it, or "typing" only
+    line: int
+
+
+@cache
+def imports(path: Path) -> list[Import]:
+    """Every import statement of a file; `from fabnet import tables` counts as fabnet.tables where that is a module."""
+    found: list[Import] = []
+
+    def visit(node: ast.AST, when: str) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, when, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                found.append(Import(submodule if file_of(submodule) else str(node.module), when, node.lineno))
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for statement in node.body:
+                visit(statement, "typing")
+            for statement in node.orelse:
+                visit(statement, when)
+        else:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and when == "import":
+                when = "call"
+            for child in ast.iter_child_nodes(node):
+                visit(child, when)
+
+    visit(ast.parse(path.read_text()), "import")
+    return found
+
+
+@cache
+def file_of(module: str) -> Path | None:
+    """The file of one of our modules, or None."""
+    parts = module.split(".")
+    if parts[0] not in ("fabnet", "stages"):
+        return None
+    path = ROOT.joinpath(*parts)
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def room_of(path: Path) -> str:
+    """fabnet/video/decode.py -> video, fabnet/tables.py -> tables, stages/train.py -> stages."""
+    first, *rest = path.relative_to(ROOT).with_suffix("").parts
+    return first if first == "stages" else rest[0]
+
+
+def sources(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def closure(start: Path, when: set[str]) -> set[Path]:
+    """Our files that `start` reaches by imports of these kinds, itself included."""
+    reached, todo = set[Path](), [start]
+    while todo:
+        path = todo.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        if path.name != "__init__.py" and (path.parent / "__init__.py").is_file():
+            todo.append(path.parent / "__init__.py")  # Python runs it first
+        todo += [file for item in imports(path) if item.when in when and (file := file_of(item.module))]
+    return reached
+
+
+# -- who imports whom -----------------------------------------------------------------------------------------------
+
+
+def wrong_imports(path: Path) -> Iterator[str]:
+    """Imports of a room that is not to the left of the file's own, as `file:line: why`."""
+    here = room_of(path)
+    for item in imports(path):
+        file = file_of(item.module)
+        if file is None or file == ROOT / "fabnet/__init__.py":  # the latter holds the version alone
+            continue
+        there = room_of(file)
+        if there != here and RANK[there] >= RANK[here] and not {here, there} <= BASE:
+            yield f"{path.relative_to(ROOT)}:{item.line}: {here} may not import {there}"
+
+
+def test_every_room_has_its_place():
+    rooms = {room_of(path) for path in sources("fabnet") if path != ROOT / "fabnet/__init__.py"}
+    assert rooms <= RANK.keys(), "a new room needs its place in ORDER and in docs/map.md"
+
+
+def test_rooms_import_only_rooms_to_their_left():
+    assert [wrong for path in sources("fabnet", "stages") for wrong in wrong_imports(path)] == []
+
+
+def test_bare_rooms_import_with_few_packages():
+    wrong = []
+    for start in sources(*(f"fabnet/{room}" for room in sorted(BARE_ROOMS))):
+        for path in closure(start, {"import"}):
+            for item in imports(path):
+                package = item.module.partition(".")[0]
+                if item.when == "import" and package not in BARE_PACKAGES | set(sys.stdlib_module_names):
+                    wrong.append(f"{start.relative_to(ROOT)} needs {package} ({path.relative_to(ROOT)}:{item.line})")
+    assert wrong == []
+
+
+def test_stages_and_command_start_fast():
+    """They import what is heavy inside functions, so that --help and a wrong option answer at once."""
+    light = {"typer", "yaml", "fabnet", "stages"} | set(sys.stdlib_module_names)
+    wrong = []
+    for start in [*sources("stages"), ROOT / "fabnet/cli.py"]:
+        for path in closure(start, {"import"}):
+            wrong += [
+                f"{start.relative_to(ROOT)} imports {item.module} at once ({path.relative_to(ROOT)}:{item.line})"
+                for item in imports(path)
+                # `_run` lies beside the stages, in the folder that Python puts on sys.path for a script
+                if item.when == "import" and item.module.partition(".")[0] not in light | {"_run"}
+            ]
+    assert wrong == []
+
+
+def test_files_stay_small_enough_to_read():
+    long = {str(path.relative_to(ROOT)): lines for path in sources("fabnet", "stages") if (lines := _lines(path)) > 300}
+    assert long == {}
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+# -- dvc.yaml -------------------------------------------------------------------------------------------------------
+
+
+class Stage(NamedTuple):
+    name: str
+    script: Path
+    deps: list[str]
+    params: list[str]
+    outs: list[str]
+
+
+def stages() -> list[Stage]:
+    """The stages of dvc.yaml; `foreach` and `matrix` bodies once, with their ${...} unresolved."""
+    found = []
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        body = stage.get("do", stage)
+        commands = body["cmd"] if isinstance(body["cmd"], list) else [body["cmd"]]
+        scripts = [match[1] for command in commands if (match := re.match(r"python (stages/\w+\.py)\b", command))]
+        assert len(scripts) == 1, f"{name}: must be one `python stages/NAME.py`"
+        outs = [entry for key in ("outs", "metrics", "plots") for entry in _names(body.get(key, []))]
+        found.append(Stage(name, ROOT / scripts[0], _names(body.get("deps", [])), _keys(body.get("params", [])), outs))
+    return found
+
+
+def _names(entries: list[Any]) -> list[str]:
+    """Paths of outs, which are `path` or `path: {options}`."""
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def _keys(entries: list[Any]) -> list[str]:
+    """Keys of params, which are `key` or `params.yaml: [key]`."""
+    return [key for entry in entries for key in (entry["params.yaml"] if isinstance(entry, dict) else [entry])]
+
+
+def undeclared(stage: Stage) -> set[str]:
+    """Files that the stage's script reaches by imports, should depend on (decision 0002) and does not."""
+    exempt = BASE | {"tracking"}
+    if not any(out.startswith("reports") for out in stage.outs):
+        exempt.add("figures")
+    needed = {path for path in closure(stage.script, {"import", "call"}) if room_of(path) not in exempt}
+    needed -= {ROOT / "fabnet/__init__.py", ROOT / "stages/_run.py"}
+    needed = {path for path in needed if path.name != "__init__.py" or _runs_code(path)}
+    declared = [ROOT / dep for dep in stage.deps]
+    return {str(path.relative_to(ROOT)) for path in needed if not any(path.is_relative_to(dep) for dep in declared)}
+
+
+def _runs_code(path: Path) -> bool:
+    return any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+
+
+def sections_read(script: Path) -> set[str]:
+    """Top-level sections of params.yaml that a script reads, as `params.extract` or `load_params().extract`."""
+    read = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr in Params.model_fields:
+            owner = ast.unparse(node.value)
+            if owner == "params" or re.fullmatch(r"(\w+\.)*load_params\(.*\)", owner):
+                read.add(node.attr)
+    return read
+
+
+STAGES = stages() if (ROOT / "dvc.yaml").is_file() else []
+every_stage = pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
+
+
+def test_every_script_is_a_stage_and_every_stage_has_its_script():
+    scripts = {path for path in sources("stages") if not path.name.startswith("_")}
+    assert {stage.script for stage in STAGES} == scripts
+
+
+@every_stage
+def test_deps_cover_the_code_that_runs(stage: Stage):
+    assert str(stage.script.relative_to(ROOT)) in stage.deps
+    assert undeclared(stage) == set()
+
+
+@every_stage
+def test_deps_on_code_exist(stage: Stage):
+    code = [dep for dep in stage.deps if dep.startswith(("fabnet", "stages"))]
+    assert [dep for dep in code if not (ROOT / dep).exists()] == []
+
+
+@every_stage
+def test_stage_depends_on_its_own_params_only(stage: Stage):
+    allowed = ALLOWED_PARAMS[stage.name]
+    wrong = [
+        key
+        for key in stage.params
+        if not any(key == part or key.startswith(part if part.endswith(".") else f"{part}.") for part in allowed)
+    ]
+    assert wrong == []
+
+
+@every_stage
+def test_params_that_a_stage_reads_are_declared(stage: Stage):
+    assert sections_read(stage.script) <= {key.partition(".")[0] for key in stage.params}

@@ -1,0 +1,130 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabnet.config import SplitParams, load_params, parse_params
+from fabnet.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    """The committed params as a plain mapping."""
+    return yaml.safe_load((ROOT / "profiles/default.yaml").read_text().replace("--- !replace", "---"))
+
+
+def place(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        values = values[part]
+    values[last] = value
+
+
+def test_params_of_the_checkout_are_valid():
+    assert load_params(ROOT / "params.yaml").train.variants
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named", "why"),
+    [
+        ("extract.fsp", 2, "extract.fsp", "unknown key"),
+        ("extrakt", {}, "extrakt", "unknown key"),
+        ("synthesize.videos.identites", 3, "synthesize.videos.identites", "unknown key"),
+        ("train.common.oops", 1, "train.common.oops", "unknown key"),
+        ("train.variants.fabnet", {"oops": 1}, "train.variants.fabnet.oops", "unknown key"),
+        ("split.train", 80, "split", "must be 100 percent, not 105"),
+        ("split.test", 0, "split.test", "greater than 0"),
+        ("extract.size", 48, "extract.size", "must be a power of two"),
+        ("extract.size", 2048, "extract.size", "less than or equal to 1024"),
+        ("extract.size", "big", "extract.size", "'big'"),
+        ("extract.fps", 0, "extract.fps", "greater than 0"),
+        ("extract.fps", float("nan"), "extract.fps", "finite"),
+        ("extract.source", "boxes", "extract", "`boxes` names the table"),
+        ("extract.boxes", "boxes.csv", "extract", "`boxes` names the table"),
+        ("extract.min_frames", 1, "extract.min_frames", "greater than or equal to 2"),
+        ("synthesize.image_size", 95, "synthesize.image_size", "must be even"),
+        ("train.common.samples", 0, "train.common.samples", "greater than 0"),
+        ("train.common.learning_rate", float("inf"), "train.common.learning_rate", "finite"),
+        ("train.variants.fabnet", {"optimiser": "adamw"}, "train.variants.fabnet.optimiser", "'adamw'"),
+        ("train.variants", {}, "train.variants", "at least 1"),
+        ("train.variants", {"Big Name": {}}, "train.variants.Big Name", "pattern"),
+        ("sets.synthetic.kind", "mafia", "sets.synthetic.kind", "'mafia'"),
+        ("probe.ridge_alphas", [], "probe.ridge_alphas", "at least 1"),
+        ("probe.ridge_alphas", [-1], "probe.ridge_alphas.0", "greater than 0"),
+        ("report.bootstrap", 10, "report.bootstrap", "greater than or equal to 100"),
+    ],
+)
+def test_impossible_value_is_one_line_that_names_the_key(
+    values: dict[str, Any], key: str, value: Any, named: str, why: str
+):
+    place(values, key, value)
+    with pytest.raises(ConfigError) as caught:
+        parse_params(values, "params.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"params.yaml: {named}: ")
+    assert why in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+
+
+def test_missing_key_is_named(values: dict[str, Any]):
+    del values["train"]["common"]["samples"]
+    with pytest.raises(ConfigError, match=r"^params: train\.common\.samples: Field required$"):
+        parse_params(values)
+    del values["report"]
+    with pytest.raises(ConfigError, match=r"report: Field required|and 1 more"):
+        parse_params(values)
+
+
+def test_several_problems_are_counted(values: dict[str, Any]):
+    place(values, "extract.fps", -1)
+    place(values, "embed.batch_size", -1)
+    with pytest.raises(ConfigError, match=r"extract\.fps: .* \(and 1 more\)$"):
+        parse_params(values)
+
+
+@given(st.integers(1, 98).flatmap(lambda train: st.tuples(st.just(train), st.integers(1, 99 - train))))
+def test_any_split_that_sums_to_100_is_legal(shares: tuple[int, int]):
+    train, validation = shares
+    split = SplitParams(train=train, validation=validation, test=100 - train - validation)
+    assert split.train + split.validation + split.test == 100
+
+
+@given(st.tuples(*[st.integers(1, 99)] * 3).filter(lambda shares: sum(shares) != 100))
+def test_no_other_split_is(shares: tuple[int, int, int]):
+    with pytest.raises(ValueError, match=f"not {sum(shares)}"):
+        SplitParams(train=shares[0], validation=shares[1], test=shares[2])
+
+
+def test_variant_is_common_overlaid(values: dict[str, Any]):
+    values["train"]["common"] |= {"samples": 1000, "flip": True}
+    values["train"]["variants"]["fabnet"] = {"flip": False}
+    train = parse_params(values).train
+    assert (train.variant("fabnet").samples, train.variant("fabnet").flip) == (1000, False)
+    assert train.variant("autoencoder").flip is True
+    with pytest.raises(ConfigError, match=r"train\.variants\.nope: no such variant; there are fabnet, autoencoder"):
+        train.variant("nope")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("a: [1", "not valid YAML"), ("- 1\n- 2\n", "must be a mapping of sections, not list"), ("", "not NoneType")],
+)
+def test_file_that_is_no_mapping(tmp_path: Path, text: str, why: str):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_params(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_file(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: no such file"):
+        load_params(tmp_path / "absent.yaml")

@@ -1,0 +1,72 @@
+"""Figures show the numbers they are given, and are the same bytes each time."""
+
+import colorsys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fabnet.figures.curves import learning_curves
+from fabnet.figures.flow import flow_colours, reconstruction_panels
+from fabnet.figures.landmarks import landmark_overlays
+from fabnet.figures.pose import pose_scatter
+from fabnet.figures.save import save
+
+
+def history(scale: float) -> pd.DataFrame:
+    steps = np.arange(1, 11)
+    return pd.DataFrame(
+        {
+            "step": np.tile(steps, 2),
+            "samples": np.tile(steps * 32, 2),
+            "split": ["train"] * 10 + ["validation"] * 10,
+            "loss": scale / np.tile(steps, 2),
+            "learning_rate": np.tile(np.where(steps < 8, 1e-3, 1e-4), 2),
+        }
+    )
+
+
+def test_flow_colours_are_hue_by_direction_and_saturation_by_length():
+    flow = np.array([[[1.0, 0.0, -0.5, 0.0]], [[0.0, 1.0, 0.0, 0.0]]])  # right, down, half left, none
+    expected = [colorsys.hsv_to_rgb(h, s, 1) for h, s in ((0, 1), (0.25, 1), (0.5, 0.5), (0, 0))]
+    np.testing.assert_allclose(flow_colours(flow, largest=1.0)[0], expected, atol=1e-6)
+
+
+def test_curves_hold_the_history_and_mark_the_drop():
+    figure = learning_curves({"fabnet": history(1), "autoencoder": history(2)})
+    assert [axis.get_title() for axis in figure.axes] == ["fabnet", "autoencoder"]
+    train, validation, drop = figure.axes[1].get_lines()
+    np.testing.assert_allclose(train.get_ydata(), 2 / np.arange(1, 11))
+    np.testing.assert_allclose(validation.get_xdata(), np.arange(1, 11) * 0.032)
+    assert drop.get_xdata()[0] == pytest.approx(8 * 0.032)
+
+
+def test_overlays_draw_both_sets_of_points():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    true, predicted = rng.random((2, 3, 68, 2)) * 16
+    figure = landmark_overlays(images, true, predicted, np.array([1.0, 2.5, 10.0]), columns=2)
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["1.0 %", "2.5 %", "10.0 %"]
+    for axis, points, guess in zip(figure.axes, true, predicted, strict=False):
+        drawn = [line.get_xydata() for line in axis.get_lines()]
+        np.testing.assert_allclose(drawn[0], points)
+        np.testing.assert_allclose(drawn[1], guess)
+
+
+def test_pose_titles_state_the_mean_absolute_error():
+    true = np.array([[0.0, 10, -30], [5, -10, 30]])
+    figure = pose_scatter(true, {"fabnet": true + np.array([1, -2, 3]), "constant": np.zeros((2, 3))})
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[:3] == ["fabnet: roll, MAE 1.0°", "fabnet: pitch, MAE 2.0°", "fabnet: yaw, MAE 3.0°"]
+    assert titles[5] == "constant: yaw, MAE 30.0°"
+
+
+def test_a_picture_is_the_same_bytes_each_time(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 2, 8, 8, 3), dtype=np.uint8)
+    flows = rng.normal(size=(2, 2, 8, 8))
+    for name in "ab":
+        save(reconstruction_panels(*frames, flows), tmp_path / f"{name}.png", dpi=40)
+    first = (tmp_path / "a.png").read_bytes()
+    assert first == (tmp_path / "b.png").read_bytes()
+    assert first.startswith(b"\x89PNG")

@@ -1,0 +1,141 @@
+"""The networks against the specification and the warp against a naive loop."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fabnet.errors import UserError
+from fabnet.files import write_json
+from fabnet.networks.autoencoder import Autoencoder
+from fabnet.networks.build import build, load_model, random_encoder
+from fabnet.networks.decoder import Decoder
+from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import Encoder
+from fabnet.networks.fabnet import FabNet
+from fabnet.networks.warp import identity_grid, warp
+
+
+def naive_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Bilinear sampling of (C, H, W) at identity + flow, one pixel at a time, corners aligned."""
+    size = image.shape[-1]
+    output = np.zeros_like(image)
+    for row in range(size):
+        for column in range(size):
+            x = min(max(2 * column / (size - 1) - 1 + flow[0, row, column], -1), 1)
+            y = min(max(2 * row / (size - 1) - 1 + flow[1, row, column], -1), 1)
+            x, y = (x + 1) / 2 * (size - 1), (y + 1) / 2 * (size - 1)
+            left, top = min(math.floor(x), size - 2), min(math.floor(y), size - 2)
+            for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                weight = (1 - abs(x - left - dx)) * (1 - abs(y - top - dy))
+                output[:, row, column] += weight * image[:, top + dy, left + dx]
+    return output
+
+
+def test_warp_equals_a_naive_loop():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 16, 16, generator=generator)
+    flow = torch.rand(2, 2, 16, 16, generator=generator) * 1.6 - 0.8
+    expected = np.stack([naive_warp(i, f) for i, f in zip(image.double().numpy(), flow.double().numpy(), strict=True)])
+    np.testing.assert_allclose(warp(image, flow).numpy(), expected, atol=2e-5)
+
+
+def test_zero_flow_reproduces_the_source():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(warp(image, torch.zeros(1, 2, 32, 32)), image, atol=1e-5, rtol=0)
+
+
+def test_positive_dx_samples_from_the_right():
+    image = torch.arange(8.0).expand(1, 1, 8, 8)
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0] = 2 / 7  # one pixel, when -1 and 1 are the centres of the first and last of eight
+    torch.testing.assert_close(warp(image, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 7]))
+
+
+def test_identity_grid_corners():
+    grid = identity_grid(5)
+    assert grid.shape == (1, 5, 5, 2)
+    assert grid[0, 0, 4].tolist() == [1, -1]  # (x, y) of the upper right corner
+
+
+def test_encoder_of_the_paper():
+    """Eight 4x4 stride-2 convolutions 32, 64, 128, 256 x 4, 256-D; batch norm on the inner six."""
+    encoder = Encoder(256, 32, 256)
+    convolutions = [layer for layer in encoder.layers if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [32, 64, 128, 256, 256, 256, 256, 256]
+    assert {(layer.kernel_size, layer.stride, layer.padding) for layer in convolutions} == {((4, 4), (2, 2), (1, 1))}
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in encoder.layers) == 6
+    assert isinstance(encoder.layers[0], nn.Conv2d)
+    assert isinstance(encoder.layers[1], nn.LeakyReLU)
+    assert isinstance(encoder.layers[-1], nn.Conv2d)
+
+
+def test_decoder_of_the_paper():
+    decoder = Decoder(256, 512, 32, out_channels=2)
+    convolutions = [layer for layer in decoder.layers if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [256, 256, 256, 256, 128, 64, 32, 2]
+    assert convolutions[0].in_channels == 512
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in decoder.layers) == 7
+    assert isinstance(decoder.layers[-1], nn.Tanh)
+
+
+@pytest.mark.parametrize("size", [8, 32, 64])
+@pytest.mark.parametrize("network", [FabNet, Autoencoder])
+def test_shapes_at_every_size(network, size):
+    model = network(size, base_filters=4, embedding_dim=16)
+    views = torch.rand(model.views, 2, 3, size, size)
+    assert model(views).shape == (2, 3, size, size)
+    assert model.encoder(views[0]).shape == (2, 16)
+
+
+@pytest.mark.parametrize("size", [0, 4, 48, 100])
+def test_impossible_size(size):
+    with pytest.raises(ValueError, match="power of two"):
+        Encoder(size)
+
+
+def test_target_is_seen_only_through_its_embedding():
+    """Two targets with one embedding must give one generated frame."""
+    torch.manual_seed(0)
+    model = FabNet(16, 4, 8).eval()
+    source = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        for parameter in model.encoder.layers[-1].parameters():
+            parameter.zero_()
+        first, second = (model(torch.stack((torch.rand(1, 3, 16, 16), source))) for _ in range(2))
+    torch.testing.assert_close(first, second)
+
+
+def test_embedding_does_not_depend_on_the_batch():
+    encoder = random_encoder(32, 4, 16, seed=3)
+    images = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    together = np.concatenate(list(embed_images(encoder, [images])))
+    apart = np.concatenate(list(embed_images(encoder, [images[:3], images[3:]])))
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+    assert together.dtype == np.float32
+
+
+def test_random_encoder_is_seeded_and_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, again, other = (random_encoder(32, 4, 16, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(first.layers[0].weight, again.layers[0].weight)
+    assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    card = {"objective": "fabnet", "image_size": 32, "base_filters": 4, "embedding_dim": 16}
+    write_json(tmp_path / "model.json", card)
+    torch.save(build("fabnet", 32, 8, 16).state_dict(), tmp_path / "best.pt")
+    with pytest.raises(UserError, match=r"best\.pt: does not fit"):
+        load_model(tmp_path)
+    torch.save(build("fabnet", 32, 4, 16).state_dict(), tmp_path / "best.pt")
+    model, read = load_model(tmp_path)
+    assert read == card
+    assert not model.training
+    with pytest.raises(UserError, match=r"last\.pt: no such file"):
+        load_model(tmp_path, "last.pt")

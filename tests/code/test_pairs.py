@@ -1,0 +1,95 @@
+"""Draws, pairs and augmentation are pure functions of (seed, index) with the right distributions."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from fabnet.frames.augment import flip, jitter, to_float
+from fabnet.frames.draws import uniform
+from fabnet.frames.pairs import PairSampler, different
+
+
+def test_uniform_is_uniform_and_slots_are_independent():
+    index = np.arange(20_000)
+    first, second, other_seed = uniform(7, index, 0), uniform(7, index, 1), uniform(8, index, 0)
+    for draws in (first, second, other_seed):
+        assert stats.kstest(draws, "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
+    assert abs(np.corrcoef(first, other_seed)[0, 1]) < 0.03
+    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.03
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_frames_are_different_until_they_run_out(lengths, count, seed):
+    length = np.array(lengths)
+    chosen, mask = different(length, count, seed, np.arange(len(lengths)))
+    assert (chosen >= 0).all()
+    assert (chosen < length[:, None]).all()
+    for row, valid, available in zip(chosen, mask, lengths, strict=True):
+        assert valid.sum() == min(count, available)
+        assert len(set(row[valid])) == valid.sum()
+
+
+def test_every_ordered_pair_is_as_likely():
+    chosen, _ = different(np.full(24_000, 4), 2, seed=0, index=np.arange(24_000))
+    counts = np.zeros((4, 4))
+    np.add.at(counts, (chosen[:, 0], chosen[:, 1]), 1)
+    assert (np.diag(counts) == 0).all()
+    assert stats.chisquare(counts[~np.eye(4, dtype=bool)]).pvalue > 1e-3
+
+
+def sampler(views=2, seed=1):
+    # Identity 5 has two tracks, identity 9 one.
+    return PairSampler(np.array([0, 10, 20]), np.array([10, 10, 4]), np.array([5, 9, 5]), views, seed)
+
+
+def test_an_epoch_visits_every_identity_once_and_stays_in_the_track():
+    drawn = sampler().draw(np.arange(2000)).rows
+    track = np.searchsorted([0, 10, 20, 24], drawn, side="right") - 1
+    assert (track[:, 0] == track[:, 1]).all()
+    identity = np.array([5, 9, 5])[track[:, 0]].reshape(-1, 2)
+    assert (np.sort(identity, axis=1) == [5, 9]).all()
+    assert set(drawn[:, 0]) == set(range(24))
+    of_five = track[:, 0][track[:, 0] != 1]
+    assert abs((of_five == 0).mean() - 0.5) < 0.06
+
+
+def test_draws_do_not_depend_on_the_batch():
+    whole = sampler().draw(np.arange(64)).rows
+    parts = np.concatenate([sampler().draw(np.arange(first, first + 16)).rows for first in (0, 16, 32, 48)])
+    np.testing.assert_array_equal(whole, parts)
+    assert not np.array_equal(whole, sampler(seed=2).draw(np.arange(64)).rows)
+
+
+def test_to_float_is_channels_first_in_minus_one_to_one():
+    images = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
+    torch.testing.assert_close(to_float(images)[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
+
+
+def test_flip_mirrors_whole_samples_half_of_the_time():
+    index = np.arange(2000)
+    views = torch.arange(4.0).expand(2, 2000, 1, 1, 4)
+    mirrored = flip(views, 3, index)[..., 0, 0, 0] == 3
+    assert torch.equal(mirrored[0], mirrored[1])
+    assert abs(mirrored[0].double().mean() - 0.5) < 0.05
+    torch.testing.assert_close(flip(flip(views, 3, index), 3, index), views)
+
+
+def test_jitter_crops_squares_inside_the_frame():
+    """A ramp stays a ramp: its ends tell the crop's place and size."""
+    ramp = torch.linspace(-1, 1, 16)
+    x = ramp.expand(2, 500, 1, 16, 16)
+    y = ramp[:, None].expand(2, 500, 1, 16, 16)
+    crops = jitter(torch.cat((x, y, x), dim=2), 0.25, 0, np.arange(500))
+    left, right = crops[:, :, 0, 0, 0], crops[:, :, 0, 0, -1]
+    top, bottom = crops[:, :, 1, 0, 0], crops[:, :, 1, -1, 0]
+    torch.testing.assert_close(right - left, bottom - top, atol=1e-4, rtol=0)
+    assert (left >= -1 - 1e-5).all()
+    assert (right <= 1 + 1e-5).all()
+    side = (right - left) / 2
+    assert side.min() >= 0.75 - 1e-4
+    assert side.min() < 0.76
+    assert side.max() > 0.99
+    assert not torch.allclose(left[0], left[1])

@@ -1,0 +1,88 @@
+"""The stages baseline and probe, run as DVC runs them, on a tiny set."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from labelled_faces import write_labelled_faces
+
+from fabnet.files import read_json
+from fabnet.probing.intervals import score
+from fabnet.probing.predictions import encoders_and_probes, read_predictions
+
+ROOT = Path(__file__).parents[2]
+
+
+def stage(folder, *arguments):
+    # Tracking points nowhere: it costs a warning, which is not what is tested here.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    command = [sys.executable, str(ROOT / "stages" / arguments[0]), *arguments[1:]]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("project")
+    write_labelled_faces(path / "faces", identities=20, per_identity=8)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["sets"] = {"tiny": {"kind": "synthetic", "path": "faces"}}
+    params["extract"]["size"] = 32
+    params["train"]["common"] |= {"base_filters": 4, "embedding_dim": 16}
+    params["probe"] |= {"epochs": 3, "seeds": 2, "logistic_cs": [0.01], "ridge_alphas": [100, 1000]}
+    (path / "params.yaml").write_text(yaml.safe_dump(params))
+    return path
+
+
+@pytest.fixture(scope="module")
+def probed(folder):
+    for name in ("baseline.py", "probe.py"):
+        done = stage(folder, name, "tiny")
+        assert done.returncode == 0, done.stderr
+    return folder / "probes" / "tiny"
+
+
+def test_every_encoder_and_probe_predicts_every_test_face(probed):
+    table = read_predictions(probed / "predictions.parquet")
+    pairs = {(e, p) for e in ("constant", "random", "pca", "hog") for p in ("torch", "sklearn")}
+    assert set(encoders_and_probes(probed / "predictions.parquet")) == pairs
+    counts = table.groupby(["encoder", "probe", "task", "seed"])["face_id"].nunique()
+    assert (counts == 4 * 8).all()
+    assert len(counts) == 5 * (3 * (2 + 1) + 2)
+
+
+def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
+    scores = {
+        encoder: score(read_predictions(probed / "predictions.parquet", encoder, "sklearn"), 100, 0)
+        for encoder in ("constant", "pca", "hog")
+    }
+    # Faces are discs whose place is the pose.
+    assert scores["hog"]["yaw_mae_deg"]["high"] < scores["constant"]["yaw_mae_deg"]["low"]
+    assert scores["pca"]["yaw_mae_deg"]["value"] < scores["constant"]["yaw_mae_deg"]["value"]
+    assert scores["constant"]["units_auc"]["value"] == 50
+    assert all(np.isfinite(list(values.values())).all() for each in scores.values() for values in each.values())
+
+
+def test_choices_are_recorded(probed):
+    choices = read_json(probed / "choices.json")
+    assert set(choices) == {"absent", "random", "pca", "hog"}
+    assert choices["pca"]["sklearn"]["pose"]["penalty"] in (100, 1000)
+    assert len(choices["pca"]["torch"]["units"]["epochs"]) == 2
+
+
+def test_an_unknown_set_is_a_configuration_error(folder):
+    done = stage(folder, "probe.py", "other")
+    assert done.returncode == 2
+    assert "sets.other: no such labelled set; there are tiny" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_embeddings_is_one_clear_line(folder, tmp_path):
+    (tmp_path / "params.yaml").write_text((folder / "params.yaml").read_text())
+    write_labelled_faces(tmp_path / "faces", identities=5, per_identity=2)
+    done = stage(tmp_path, "probe.py", "tiny")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: embeddings/tiny: holds no embeddings")

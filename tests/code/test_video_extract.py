@@ -1,0 +1,209 @@
+"""The whole extraction on small clips: what is cropped, restart, and independence of the number of workers."""
+
+import fcntl
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fabnet import tables
+from fabnet.config import ExtractParams
+from fabnet.errors import UserError
+from fabnet.files import hash_json, read_json
+from fabnet.frames.store import FrameStore
+from fabnet.video import extract as module
+from fabnet.video.extract import extract
+from fabnet.video.pool import JobKilled
+from fabnet.video.recipe import recipe
+from tests.code.clip_files import number_of, write_clip
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "clips"
+
+
+@pytest.fixture
+def videos(tmp_path):
+    root = tmp_path / "videos"
+    rng = np.random.default_rng(0)
+    for person in ("ann", "bob", "cy"):
+        for clip in range(2):
+            pts = np.concatenate([[0], np.cumsum(rng.integers(100, 900, 9))])
+            write_clip(root / person / f"v{clip}" / "c.mp4", pts.tolist())
+    (root / "ann" / "bad.mp4").write_text("no video")
+    return root
+
+
+@pytest.fixture
+def few_clips_per_unit(monkeypatch):
+    monkeypatch.setattr(module, "CLIPS_PER_UNIT", 2)
+
+
+def named(rows: pd.DataFrame) -> Iterator[Any]:
+    """Rows with their columns as attributes, of any type."""
+    return iter(rows.itertuples())
+
+
+def counted(monkeypatch) -> list[int]:
+    """Numbers of the first clips of the units that are run from now on."""
+    run_unit = module.run_unit
+    firsts: list[int] = []
+
+    def run(unit):
+        firsts.append(unit.first)
+        run_unit(unit)
+
+    monkeypatch.setattr(module, "run_unit", run)
+    return firsts
+
+
+def files(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_every_row_holds_its_frame(tmp_path, videos):
+    params = ExtractParams(videos=videos, fps=2, size=32, workers=1)
+    extract(params, tmp_path / "frames", tmp_path / "work")
+    store = FrameStore(tmp_path / "frames")
+    index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
+    images = store.decode(np.arange(store.frame_count))
+    rng = np.random.default_rng(0)
+    for person in ("ann", "bob", "cy"):
+        for clip in range(2):
+            times = np.concatenate([[0], np.cumsum(rng.integers(100, 900, 9))])
+            rows = index[index["clip"] == f"{person}/v{clip}/c.mp4"]
+            assert set(rows["track_id"]) == {f"{person}/v{clip}/c/0"}
+            assert len(rows) >= 2 * times[-1] / 1000
+            for row in named(rows):
+                expected = int(np.flatnonzero(times <= 500 * row.frame_no)[-1])
+                assert number_of(images[row.Index].mean()) == expected
+                assert row.time_s == pytest.approx(times[expected] / 1000, abs=1e-3)
+                assert (row.left, row.top, row.right, row.bottom) == (8, 0, 56, 48)
+                assert row.brightness == pytest.approx(images[row.Index].mean(), abs=2)
+                assert row.sharpness == pytest.approx(0, abs=1)
+    assert read_json(tmp_path / "frames" / "crop.json") == store.recipe == recipe(params)
+    assert not (tmp_path / "work").exists()
+
+
+def test_workers_do_not_matter(tmp_path, videos, few_clips_per_unit):
+    for workers in (1, 2):
+        params = ExtractParams(videos=videos, workers=workers, size=32, jpeg_quality=80)
+        extract(params, tmp_path / f"out{workers}", tmp_path / "work")
+    assert files(tmp_path / "out1") == files(tmp_path / "out2")
+
+
+def test_interrupted_run_is_taken_up(tmp_path, videos, few_clips_per_unit, monkeypatch):
+    params = ExtractParams(videos=videos, workers=1, size=32)
+    out, work = tmp_path / "frames", tmp_path / "work"
+    extract(params, tmp_path / "uninterrupted", work)
+    run_unit = module.run_unit
+    done: list[int] = []
+
+    def interrupt(unit):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(unit.first)
+        run_unit(unit)
+
+    monkeypatch.setattr(module, "run_unit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        extract(params, out, work)
+    monkeypatch.setattr(module, "run_unit", run_unit)
+    assert not out.exists()
+    again = counted(monkeypatch)
+    extract(params, out, work)
+    assert (done, again) == ([0, 2], [4, 6])
+    assert files(out) == files(tmp_path / "uninterrupted")
+
+
+@pytest.mark.parametrize("change", ["params", "clip", "shards"])
+def test_what_a_taken_up_run_trusts(tmp_path, videos, few_clips_per_unit, monkeypatch, change):
+    params = ExtractParams(videos=videos, workers=1, size=32)
+    work = tmp_path / "work"
+    monkeypatch.setattr(module, "merge", lambda *_: (_ for _ in ()).throw(RuntimeError("interrupted")))
+    with pytest.raises(RuntimeError, match="interrupted"):
+        extract(params, tmp_path / "frames", work)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "CLIPS_PER_UNIT", 2)
+    again = counted(monkeypatch)
+    if change == "params":
+        params = params.model_copy(update={"size": 16})
+    elif change == "clip":
+        write_clip(videos / "bob" / "v0" / "c.mp4", [0, 900, 1700, 4000])
+    else:
+        params = params.model_copy(update={"shard_mb": 1})
+    extract(params, tmp_path / "frames", work)
+    assert len(again) == (0 if change == "shards" else 4)
+
+
+def test_boxes_source(tmp_path, videos):
+    rows = [
+        ("ann/v0/c.mp4", 0.0, 10.0, 10.0, 30.0, 26.0),
+        ("ann/v0/c.mp4", 2.0, 20.0, 10.0, 40.0, 26.0),
+        ("bob/v0/c.mp4", 0.0, 900.0, 10.0, 930.0, 26.0),
+    ]
+    boxes = tmp_path / "boxes.csv"
+    pd.DataFrame(rows, columns=["clip", "time_s", "left", "top", "right", "bottom"]).to_csv(boxes, index=False)
+    params = ExtractParams(videos=videos, source="boxes", boxes=boxes, margin=0.1, fps=4, size=16, workers=1)
+    extract(params, tmp_path / "frames", tmp_path / "work")
+    index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
+    assert set(index["clip"]) == {"ann/v0/c.mp4"}
+    assert index["time_s"].max() <= 2.25
+    for row in named(index):
+        centre = 20 + 5 * min(row.time_s, 2.0)
+        assert (row.left + row.right) / 2 == pytest.approx(centre, abs=0.5)
+        assert (row.top + row.bottom) / 2 == 18
+        assert row.right - row.left == row.bottom - row.top == 24
+    rejects = tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)
+    assert rejects["reason"].value_counts().to_dict() == {"no_boxes": 5, "box_outside": 1}
+
+
+def test_clip_that_kills_its_process_is_named(tmp_path, videos, few_clips_per_unit, monkeypatch):
+    def killed(function, jobs, workers):
+        yield from islice(range(len(jobs)), 1)
+        raise JobKilled(1)
+
+    monkeypatch.setattr(module, "run_jobs", killed)
+    with pytest.raises(UserError, match=r"killed twice.*in one of: ann/v1/c\.mp4, bob/v0/c\.mp4;"):
+        extract(ExtractParams(videos=videos), tmp_path / "frames", tmp_path / "work")
+
+
+def test_only_one_extraction_at_a_time(tmp_path, videos):
+    (tmp_path / "work").mkdir()
+    with open(tmp_path / "work" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another extraction is at work"):
+            extract(ExtractParams(videos=videos), tmp_path / "frames", tmp_path / "work")
+
+
+def test_recipe_hash_covers_pixels_only():
+    base = ExtractParams(videos=Path("v"))
+    same: list[dict[str, Any]] = [
+        {"fps": 5.0},
+        {"workers": 3},
+        {"shard_mb": 9},
+        {"videos": Path("w")},
+        {"min_frames": 7},
+        {"margin": 0.2},
+    ]
+    other: list[dict[str, Any]] = [{"size": 128}, {"jpeg_quality": 90}]
+    assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
+    assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 3
+    boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("b.csv"))
+    assert recipe(boxed)["hash"] != recipe(boxed.model_copy(update={"margin": 0.2}))["hash"]
+    content = recipe(base)
+    assert content.pop("hash") == hash_json({name: value for name, value in content.items() if name != "fps"})
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips are not here")
+def test_real_clips(tmp_path):
+    for name in ("pyfeat_single", "lp_d0"):
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / name).symlink_to((SHARED / name).resolve())
+    extract(ExtractParams(videos=tmp_path / "videos", workers=1), tmp_path / "frames", tmp_path / "work")
+    store = FrameStore(tmp_path / "frames")
+    assert store.tracks.length.tolist() == [4, 7, 7, 3]
+    assert len(tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)) == 0
+    assert store.decode(np.arange(store.frame_count)).std() > 30

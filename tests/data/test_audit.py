@@ -1,0 +1,168 @@
+"""Every rule between the tables of the data stages is one that can be broken, and is then named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import simplejpeg
+
+from fabnet import tables
+from fabnet.attributes.audit import audit_set
+from fabnet.errors import TableError
+from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
+from fabnet.video import audit as module
+from fabnet.video.audit import audit_frames
+
+PEOPLE = {"ann": "train", "bob": "validation", "cy": "test"}
+
+
+@pytest.fixture
+def frames(tmp_path):
+    part, out = tmp_path / "part", tmp_path / "frames"
+    part.mkdir()
+    out.mkdir()
+    jpeg = simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8))
+    rows = []
+    with open(part / shard_name(0), "wb") as file:
+        tar = TarWriter(file)
+        for track in ("ann/v/c/0", "ann/w/c/0", "bob/v/c/0", "cy/v/c/0"):
+            person, video, _, _ = track.split("/")
+            for frame in range(3):
+                offset = tar.add(member_name(track, frame), jpeg)
+                place = (frame, float(frame), shard_name(0), offset, len(jpeg), 0.0, 0.0, 8.0, 8.0, 1.0, 1.0)
+                rows.append((track, person, video, f"{person}/{video}/c.mp4", *place))
+        tar.close()
+    columns = list(tables.Index.to_schema().columns)
+    tables.write(pd.DataFrame(rows, columns=columns), part / "index.parquet", tables.Index)
+    merge([part], out, 1)
+    rejects = pd.DataFrame({"clip": ["bob/x.mp4"], "reason": ["truncated"], "detail": ["ends early"]})
+    tables.write(rejects, out / "rejects.parquet", tables.Rejects)
+    return out
+
+
+@pytest.fixture
+def splits(tmp_path):
+    path = tmp_path / "splits.parquet"
+    tables.write(pd.DataFrame({"identity": PEOPLE.keys(), "split": PEOPLE.values()}), path, tables.Splits)
+    return path
+
+
+def faces(people):
+    count = len(people)
+    box = {"left": np.zeros(count), "top": np.zeros(count), "right": np.ones(count), "bottom": np.ones(count)}
+    names = [f"f{i}" for i in range(count)]
+    split = (["train", "validation", "test"] * count)[:count]
+    return pd.DataFrame({"face_id": names, "identity": people, "split": split, "image": names, **box})
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 1000])
+def test_counts(frames, splits, monkeypatch, rows):
+    monkeypatch.setattr(module, "_ROWS", rows)
+    assert audit_frames(frames, splits) == {
+        "index": {
+            "rows": 12,
+            "tracks": 4,
+            "clips": 4,
+            "identities": 3,
+            "shards": 1,
+            "frames_by_split": {"test": 3, "train": 6, "validation": 3},
+            "tracks_by_split": {"test": 1, "train": 2, "validation": 1},
+        },
+        "rejects": {"rows": 1, "reasons": {"truncated": 1}},
+        "splits": {"rows": 3, "identities": {"test": 1, "train": 1, "validation": 1}},
+    }
+
+
+def test_counts_of_a_set(splits):
+    assert audit_set("faces", faces(["x", "y", "z"]), splits) == {
+        "faces": 3,
+        "faces_by_split": {"test": 1, "train": 1, "validation": 1},
+        "identities_by_split": {"test": 1, "train": 1, "validation": 1},
+    }
+
+
+def broken(frames, splits):
+    with pytest.raises(TableError) as error:
+        audit_frames(frames, splits)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def rewrite(frames, change):
+    index = pd.read_parquet(frames / "index.parquet")
+    change(index).to_parquet(frames / "index.parquet", index=False)
+
+
+@pytest.mark.parametrize("rows", [2, 1000])
+@pytest.mark.parametrize(
+    ("column", "row", "value", "message"),
+    [
+        ("size", 4, 0, "size.*row 4"),
+        ("frame_no", 4, 0, "frames_of_a_track.*row 4|track_id.*row.*4"),
+        ("identity", 4, "bob", "one_identity_per_track"),
+        ("right", 4, -1.0, "box_has_area.*row 4"),
+        ("shard", 4, "tracks-00007.tar", "row 4: its shard .*tracks-00007.tar does not exist"),
+        ("offset", 4, 9, "row 4: no JPEG at bytes 9 to"),
+        ("offset", 4, 10**9, "row 4: no JPEG at bytes 1000000000 to"),
+        ("size", 4, 100, "row 4: no JPEG at bytes"),
+        ("track_id", 11, "ann/a/c/0", "row 11: track ann/a/c/0 is out of order"),
+    ],
+)
+def test_broken_index(frames, splits, monkeypatch, rows, column, row, value, message):
+    monkeypatch.setattr(module, "_ROWS", rows)
+
+    def change(index):
+        index.loc[row, column] = value
+        if column == "track_id":
+            index.loc[row, "identity"] = "ann"
+        return index
+
+    rewrite(frames, change)
+    assert pd.Series([broken(frames, splits)]).str.contains(message, regex=True).all()
+
+
+def test_index_without_rows(frames, splits):
+    rewrite(frames, lambda index: index.iloc[:0])
+    assert "holds no rows" in broken(frames, splits)
+
+
+def test_overwritten_jpeg(frames, splits):
+    offset = int(pd.read_parquet(frames / "index.parquet")["offset"][7])
+    with open(frames / shard_name(0), "r+b") as file:
+        file.seek(offset + 2)
+        file.write(b"\0")
+    assert "row 7: no JPEG" in broken(frames, splits)
+
+
+def test_cut_shard(frames, splits):
+    path = frames / shard_name(0)
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "no JPEG at bytes" in broken(frames, splits)
+
+
+@pytest.mark.parametrize(
+    ("people", "message"),
+    [
+        ({"ann": "train", "bob": "test"}, "identity cy of .*index.parquet has no split"),
+        (PEOPLE | {"dee": "test"}, "identity dee is not in .*index.parquet"),
+    ],
+)
+def test_splits_of_other_identities(frames, splits, people, message):
+    pd.DataFrame({"identity": people.keys(), "split": people.values()}).to_parquet(splits, index=False)
+    assert pd.Series([broken(frames, splits)]).str.contains(message, regex=True).all()
+
+
+def test_identity_in_two_splits(frames, splits):
+    pd.DataFrame({"identity": ["ann", "ann"], "split": ["train", "test"]}).to_parquet(splits, index=False)
+    assert "identity" in broken(frames, splits)
+
+
+def test_labelled_identity_in_the_videos(splits):
+    labels = faces(["x", "bob"])
+    with pytest.raises(TableError, match="labelled set faces: identity bob also appears in the videos"):
+        audit_set("faces", labels, splits)
+    assert audit_set("faces", labels, None)["faces"] == 2
+
+
+def test_illegal_labels(splits):
+    with pytest.raises(TableError, match="labelled set faces: column split is missing"):
+        audit_set("faces", faces(["x"]).drop(columns="split"), splits)
