@@ -55,7 +55,7 @@ bench: .venv/.stamp ## Time us against others; records go to docs/benchmarks/
 test: .venv/.stamp ## Run the tests
 	pytest
 
-check: .venv/.stamp ## Lint, format, types, workflows
+check: .venv/.stamp lock ## Lint, format, types, workflows, and whether dvc.lock agrees with code and params
 	ruff check .
 	ruff format --check .
 	mypy

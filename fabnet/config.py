@@ -78,6 +78,9 @@ class ExtractParams(Section):
     def _boxes_come_with_their_source(self) -> "ExtractParams":
         if (self.source == "boxes") != (self.boxes is not None):
             raise ValueError("`boxes` names the table of boxes when `source` is boxes, and is null otherwise")
+        if self.boxes is not None and not self.boxes.is_relative_to(self.videos):
+            # The pipeline depends on `videos` as a whole: a table elsewhere could change unnoticed.
+            raise ValueError(f"`boxes` must lie below `videos` ({self.videos}), not at {self.boxes}; move it there")
         return self
 
 

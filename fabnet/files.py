@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and hashes of what they hold."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from fabnet.errors import UserError
 
 
 @contextmanager
@@ -42,6 +45,23 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path | str, busy: str) -> Iterator[None]:
+    """Hold the lock file `path`, which is made if need be; it is free again when its holder ends, however it ends.
+
+    Raises:
+        UserError: another process holds it; the message is `busy`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(busy) from None
+        yield
 
 
 def write_json(path: Path | str, value: Any) -> None:

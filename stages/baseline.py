@@ -18,7 +18,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.networks.build import random_encoder
     from fabnet.networks.embed import embed_images
     from fabnet.probing.embeddings import write_embeddings
-    from fabnet.probing.features import HOG_DIMENSION, PixelPca, calibrate, hog
+    from fabnet.probing.features import HOG_DIMENSION, PixelPca, common_scale, hog
     from fabnet.progress import track
 
     params = load_params()
@@ -41,7 +41,8 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     # The network that variants have in common, as it is before training.
     common = VariantParams.model_construct(**params.train.common)
     encoder = random_encoder(size, common.base_filters, common.embedding_dim, common.seed)
-    write("random", embed_images(calibrate(encoder, crops("train")), crops()), common.embedding_dim)
+    scale = common_scale(embed_images(encoder, crops("train")))
+    write("random", (features / scale for features in embed_images(encoder, crops())), common.embedding_dim)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
         if "landmarks68" in table:
             faces = table.iloc[np.linspace(0, len(table) - 1, SHEET[0] * SHEET[1]).astype(int)]
             crops = np.stack([labelled.crop(row, size) for row in faces.itertuples()])
-            points = (targets(faces, TASKS["landmarks68"]).reshape(*SHEET, -1, 2) + 1) * (size / 2)
-            save(contact_sheet(crops.reshape(*SHEET, *crops.shape[1:]), points), out / "faces.png", dpi=90)
+            truth = (targets(faces, TASKS["landmarks68"]).reshape(*SHEET, -1, 2) + 1) * (size / 2)
+            save(contact_sheet(crops.reshape(*SHEET, *crops.shape[1:]), truth), out / "faces.png", dpi=90)
         rows = table.set_index("face_id", drop=False)
         for variant in params.train.variants:
             points = shown[(shown["task"] == "landmarks68") & (shown["encoder"] == variant)]

@@ -32,8 +32,9 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     rows = rows_by_split(table, f"sets.{name}")
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
     run_params = {"set": name, "encoders": ",".join(encoders), **params.probe.model_dump()}
+    origins = [directory / "meta.json" for directory in encoders.values()]
     with (
-        tracking.run(stage="probe", name=f"probe@{name}", params=run_params) as logged,
+        tracking.run(stage="probe", name=f"probe@{name}", params=run_params, dependencies=origins) as logged,
         open_writer(out / "predictions.parquet") as writer,
         Progress(f"probe@{name}", len(encoders) * params.probe.epochs, "epoch") as progress,
     ):
@@ -56,6 +57,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
                     metrics[f"{encoder}{suffix}/{metric}"] = values["value"]
         logged.log_metrics(metrics)
         write_json(out / "choices.json", choices)
+        logged.log_artifact(out / "choices.json")
 
 
 if __name__ == "__main__":

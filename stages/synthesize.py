@@ -1,4 +1,4 @@
-"""-> data/synthetic/videos, data/synthetic/faces, reports/contact_sheet.png: the embedded talking faces."""
+"""-> data/synthetic/{videos, faces, contact_sheet.png}: the embedded talking faces."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from _run import run
 def main() -> None:
     from fabnet.config import load_params
     from fabnet.figures.contact_sheet import contact_sheet
-    from fabnet.files import atomic_file
+    from fabnet.figures.save import save
     from fabnet.synthetic.faces import write_faces
     from fabnet.synthetic.samples import sample_sheet
     from fabnet.synthetic.videos import write_videos
@@ -16,9 +16,7 @@ def main() -> None:
     params = load_params().synthesize
     write_videos(Path("data/synthetic/videos"), params)
     write_faces(Path("data/synthetic/faces"), params)
-    figure = contact_sheet(*sample_sheet(params))
-    with atomic_file("reports/contact_sheet.png") as temporary:
-        figure.savefig(temporary, dpi=160, metadata={"Software": None})
+    save(contact_sheet(*sample_sheet(params)), "data/synthetic/contact_sheet.png", dpi=160)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,9 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-import torch
 from sklearn.decomposition import IncrementalPCA
-from torch import nn
 
 from fabnet.errors import UserError
-from fabnet.frames.augment import to_float
-from fabnet.networks.encoder import Encoder
 
 #: Crops are resized to this side for HOG: 7 x 7 blocks of 2 x 2 cells of 8 x 8 pixels, 9 orientations each.
 _HOG_SIDE = 64
@@ -64,28 +60,25 @@ class PixelPca:
         self._pca.partial_fit(pixels)
 
 
-@torch.no_grad()
-def calibrate(encoder: Encoder, training_batches: Iterable[np.ndarray]) -> Encoder:
-    """Give an untrained encoder the batch-norm statistics of training crops, averaged over batches, and return it.
+def common_scale(batches: Iterable[np.ndarray]) -> float:
+    """Root of the mean variance of features, one number for all columns.
 
-    Its running statistics would be those of no data at all, so that in evaluation mode a random encoder would be worse
-    than it has to be, and no fair baseline. Weights stay as they are.
+    An encoder before training shrinks its input layer by layer, to variances far below the epsilon of batch norm, which
+    would silence it in a probe. Divided by this number it is no other encoder, and a fair baseline. Batch-norm
+    statistics of real crops would do the same, but made it worse: by 1 to 2 points of area and 1 degree of yaw on
+    training and validation identities.
+
+    Args:
+        batches: features (n, D) of training crops, at least 2 in all.
     """
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over batches
-    encoder.train()
-    batches = 0
-    for crops in training_batches:
-        encoder(to_float(torch.from_numpy(crops)))
-        batches += 1
-    if not batches:
-        raise UserError("random: the training split is empty; there is nothing to take batch-norm statistics from")
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return encoder.eval()
+    count, total, squares = 0, np.zeros(1), np.zeros(1)
+    for features in batches:
+        count += len(features)
+        total = total + features.sum(axis=0, dtype=np.float64)
+        squares = squares + np.square(features, dtype=np.float64).sum(axis=0)
+    if count < 2:
+        raise UserError("random: the training split has fewer than 2 faces; there is nothing to scale its features by")
+    return float(np.sqrt((squares / count - (total / count) ** 2).mean()))
 
 
 def _pixels(crops: np.ndarray) -> np.ndarray:

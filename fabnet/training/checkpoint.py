@@ -1,10 +1,7 @@
-"""Resumable state of a run, in a directory that one trainer at a time may use."""
+"""Resumable state of a run."""
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,22 +10,6 @@ import torch
 
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
-
-
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Keep a second trainer off `directory`.
-
-    Raises:
-        UserError: another process trains there.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{directory}: another process is training this run; wait for it or stop it") from None
-        yield
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

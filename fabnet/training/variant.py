@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import torch
 
 from fabnet.errors import UserError
-from fabnet.files import atomic_directory, hash_file, hash_json, write_json
+from fabnet.files import atomic_directory, hash_file, hash_json, locked, write_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build
-from fabnet.training import checkpoint
 from fabnet.training.batches import Batches, FrameCache
 from fabnet.training.loop import Point, Trainer
 
@@ -66,7 +65,8 @@ def train_variant(
     inputs = {"index": hash_file(frames / "index.parquet"), "splits": hash_file(splits), "recipe": store.recipe["hash"]}
     key = hash_json({"params": params.model_dump(), "inputs": inputs, "version": _CHECKPOINT_VERSION})
     directory = work / f"{name}-{key}"
-    with checkpoint.lock(directory):
+    busy = f"{directory}: another process is training this run; wait for it or stop it"
+    with locked(directory / "lock", busy):
         trainer = _trainer(name, params, store, identities, directory / "checkpoint.pt", on_point)
         result = trainer.run()
         card = {

@@ -1,11 +1,9 @@
 """Videos become track shards, an index and rejects: clips in groups, in parallel, restartable."""
 
-import fcntl
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -17,7 +15,7 @@ import simplejpeg
 from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.files import atomic_directory, hash_json, write_json
+from fabnet.files import atomic_directory, hash_json, locked, write_json
 from fabnet.frames import shards
 from fabnet.frames.shards import INDEX, RECIPE, merge
 from fabnet.progress import Progress
@@ -44,7 +42,8 @@ def extract(params: ExtractParams, out: Path, work: Path) -> None:
             extraction at work in `work`.
     """
     clips = find_clips(params.videos)
-    with _alone_in(work):
+    # An orphan of a killed pipeline may still be writing there.
+    with locked(work / ".lock", f"{work}: another extraction is at work; wait for it or end it"):
         state = work / _state_hash(params, clips)
         units = _units(params, clips, state)
         missing = [unit for unit in units if not unit.out.is_dir()]
@@ -108,15 +107,3 @@ def _state_hash(params: ExtractParams, clips: Sequence[Clip]) -> str:
         else:
             state.update(f"{path} {status.st_size} {status.st_mtime_ns}\0".encode())
     return state.hexdigest()[:16]
-
-
-@contextmanager
-def _alone_in(work: Path) -> Iterator[None]:
-    """Hold the directory `work`: an orphan of a killed pipeline may still be writing there."""
-    work.mkdir(parents=True, exist_ok=True)
-    with open(work / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{work}: another extraction is at work; wait for it or end it") from None
-        yield

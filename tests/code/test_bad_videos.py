@@ -148,6 +148,6 @@ def test_names_of_clips(tmp_path):
 
 def test_missing_table_of_boxes(tmp_path):
     write_clip(tmp_path / "videos" / "ann" / "a.mp4", [0, 1000])
-    params = ExtractParams(videos=tmp_path / "videos", source="boxes", boxes=tmp_path / "boxes.csv", workers=1)
+    params = ExtractParams(videos=tmp_path / "videos", source="boxes", boxes=tmp_path / "videos/boxes.csv", workers=1)
     with pytest.raises(UserError, match=r"boxes\.csv: no such table"):
         extract(params, tmp_path / "frames", tmp_path / "work")

@@ -91,7 +91,7 @@ def test_set_reaches_variants_sets_and_null(project: Path):
             "train.variants.wide={base_filters: 32}",
             "sets.aflw2000={kind: aflw2000, path: elsewhere}",
             "extract.source=boxes",
-            "extract.boxes=boxes.csv",
+            "extract.boxes=data/synthetic/videos/boxes.csv",
         ]
     )
     params = load_params()

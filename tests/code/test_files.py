@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fabnet.files import atomic_directory, atomic_file, hash_file, hash_json, read_json, write_json
+from fabnet.errors import UserError
+from fabnet.files import atomic_directory, atomic_file, hash_file, hash_json, locked, read_json, write_json
 
 
 def write_half_and_raise(path: Path, error: type[BaseException]) -> None:
@@ -80,3 +81,11 @@ def test_hashes(tmp_path: Path):
     assert hash_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert hash_json({"a": 1}) == "015abd7f5cc57a2d"
     assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
+
+
+def test_a_lock_keeps_others_off_until_it_is_let_go(tmp_path: Path):
+    path = tmp_path / "work" / "lock"
+    with locked(path, "busy"), pytest.raises(UserError, match="busy"), locked(path, "busy"):
+        pass
+    with locked(path, "busy"):
+        pass

@@ -1,19 +1,14 @@
 """Embeddings and predictions on disk, and the features that took no learning."""
 
-import copy
-
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.decomposition import PCA
 
 from fabnet.errors import TableError, UserError
-from fabnet.networks.build import random_encoder
-from fabnet.networks.embed import embed_images
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
-from fabnet.probing.features import HOG_DIMENSION, PixelPca, calibrate, hog
+from fabnet.probing.features import HOG_DIMENSION, PixelPca, common_scale, hog
 from fabnet.probing.predictions import encoders_and_probes, frame, open_writer, read_predictions
 
 
@@ -114,30 +109,15 @@ def test_hog_sees_the_direction_of_edges_not_their_brightness():
     assert by_direction[[0, 8]].sum() > 0.95 * by_direction.sum()  # gradients along x
 
 
-def test_a_calibrated_encoder_normalises_as_its_training_batch_does(crops):
-    encoder = random_encoder(32, 4, 16, seed=0)
-    before = copy.deepcopy(dict(encoder.named_parameters()))
-    encoder = calibrate(encoder, iter([crops]))
-    assert not encoder.training
-    for name, parameter in encoder.named_parameters():
-        assert torch.equal(parameter, before[name])
-    (calibrated,) = embed_images(encoder, [crops])
-    with torch.no_grad():
-        by_batch = encoder.train()(torch.from_numpy(crops).movedim(-1, 1) / 127.5 - 1).numpy()
-    # Running variances are unbiased ones, those of a batch are not: a difference of 1 / n.
-    np.testing.assert_allclose(calibrated, by_batch, atol=0.02 * np.abs(by_batch).max())
-
-
-def test_calibration_averages_over_batches(crops):
-    whole = calibrate(random_encoder(32, 4, 16, seed=0), [crops, crops])
-    once = calibrate(random_encoder(32, 4, 16, seed=0), [crops])
-    for first, second in zip(whole.buffers(), once.buffers(), strict=True):
-        if first.dtype.is_floating_point:
-            torch.testing.assert_close(first, second)
+def test_the_common_scale_makes_the_mean_variance_one_however_it_is_batched():
+    features = np.random.default_rng(0).normal(3, [0.001, 0.002, 0.003], (50, 3)).astype(np.float32)
+    scale = common_scale([features[:20], features[20:]])
+    assert scale == pytest.approx(np.sqrt(features.astype(np.float64).var(axis=0).mean()), rel=1e-3)
+    assert (features.astype(np.float64) / scale).var(axis=0).mean() == pytest.approx(1, rel=1e-2)
 
 
 def test_an_empty_training_split_is_an_error():
     with pytest.raises(UserError, match="pca: the training split has fewer than 2 faces"):
         PixelPca([])
-    with pytest.raises(UserError, match="random: the training split is empty"):
-        calibrate(random_encoder(32, 4, 16, seed=0), [])
+    with pytest.raises(UserError, match="random: the training split has fewer than 2 faces"):
+        common_scale([])

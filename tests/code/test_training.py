@@ -182,13 +182,6 @@ def test_schedules():
         assert plateau.at(0) == pytest.approx(expected)
 
 
-def test_one_trainer_at_a_time(tmp_path):
-    with checkpoint.lock(tmp_path), pytest.raises(UserError, match="another process"), checkpoint.lock(tmp_path):
-        pass
-    with checkpoint.lock(tmp_path):
-        pass
-
-
 def test_an_unreadable_checkpoint_is_named(tmp_path):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(b"not a checkpoint")

@@ -144,7 +144,7 @@ def test_boxes_source(tmp_path, videos):
         ("ann/v0/c.mp4", 2.0, 20.0, 10.0, 40.0, 26.0),
         ("bob/v0/c.mp4", 0.0, 900.0, 10.0, 930.0, 26.0),
     ]
-    boxes = tmp_path / "boxes.csv"
+    boxes = videos / "boxes.csv"
     pd.DataFrame(rows, columns=["clip", "time_s", "left", "top", "right", "bottom"]).to_csv(boxes, index=False)
     params = ExtractParams(videos=videos, source="boxes", boxes=boxes, margin=0.1, fps=4, size=16, workers=1)
     extract(params, tmp_path / "frames", tmp_path / "work")
@@ -191,7 +191,7 @@ def test_recipe_hash_covers_pixels_only():
     other: list[dict[str, Any]] = [{"size": 128}, {"jpeg_quality": 90}]
     assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
     assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 3
-    boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("b.csv"))
+    boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("v/b.csv"))
     assert recipe(boxed)["hash"] != recipe(boxed.model_copy(update={"margin": 0.2}))["hash"]
     content = recipe(base)
     assert content.pop("hash") == hash_json({name: value for name, value in content.items() if name != "fps"})

@@ -1,0 +1,14 @@
+"""What every test starts from."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _denormals_as_ieee_has_them() -> Iterator[None]:
+    """Training flushes denormals for the whole process; hypothesis rightly refuses to draw floats then."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)

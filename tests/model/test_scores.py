@@ -1,0 +1,37 @@
+"""The committed scores hold what the README claims; a run that loses it fails here before anyone reads the numbers."""
+
+from pathlib import Path
+
+import pytest
+
+from fabnet.files import read_json
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return read_json(ROOT / "metrics.json")["synthetic"]
+
+
+def apart(better: dict[str, float], worse: dict[str, float], lower_is_better: bool) -> bool:
+    """Whether two intervals do not touch, in the claimed order."""
+    return better["high"] < worse["low"] if lower_is_better else better["low"] > worse["high"]
+
+
+@pytest.mark.parametrize(("metric", "share"), [("yaw_mae_deg", 0.65), ("landmarks68_nme_pct", 0.75)])
+def test_fabnet_leaves_the_autoencoder_behind_in_pose_and_landmarks(scores, metric, share):
+    fabnet, autoencoder = scores["fabnet"][metric], scores["autoencoder"][metric]
+    assert fabnet["value"] <= share * autoencoder["value"]
+    assert apart(fabnet, autoencoder, lower_is_better=True)
+
+
+@pytest.mark.parametrize("metric", ["units_auc", "expression_auc"])
+def test_fabnet_reads_units_and_expression_better_than_the_encoder_before_training(scores, metric):
+    assert apart(scores["fabnet"][metric], scores["random"][metric], lower_is_better=False)
+
+
+@pytest.mark.parametrize("metric", ["yaw_mae_deg", "pitch_mae_deg", "roll_mae_deg", "landmarks68_nme_pct"])
+def test_every_encoder_beats_the_constant(scores, metric):
+    for encoder in scores.keys() - {"constant"}:
+        assert scores[encoder][metric]["value"] < scores["constant"][metric]["value"], encoder
