@@ -14,10 +14,11 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.attributes.sets import open_set, targets
     from fabnet.config import load_params
     from fabnet.errors import UserError
+    from fabnet.figures.pose import pose_scatter
     from fabnet.files import write_json
     from fabnet.probing.embeddings import read_embeddings, rows_of
     from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
-    from fabnet.probing.intervals import absent, score
+    from fabnet.probing.intervals import absent, arrays, score
     from fabnet.probing.predictions import open_writer
     from fabnet.probing.problem import Problem
     from fabnet.progress import Progress
@@ -55,6 +56,9 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
                 suffix = "" if part["probe"].iloc[0] == "torch" else "-sklearn"
                 for metric, values in score(part, 0, 0).items():
                     metrics[f"{encoder}{suffix}/{metric}"] = values["value"]
+            if (parts[0]["task"] == "pose").any():
+                _, predicted, true = arrays(parts[0], "pose")
+                logged.log_figure(f"pose_{encoder}.png", pose_scatter(true, {encoder: predicted[0]}))
         logged.log_metrics(metrics)
         write_json(out / "choices.json", choices)
         logged.log_artifact(out / "choices.json")

@@ -22,7 +22,7 @@ from fabnet.probing.problem import REGRESSION, Problem
 #: once.
 MAX_FACES = 50_000
 
-_MAX_ITERATIONS = 100
+_MAX_ITERATIONS = 50
 #: Features from which on a Newton step costs more than it saves.
 _WIDE = 512
 #: Features with less variance than this share of the largest are left out.

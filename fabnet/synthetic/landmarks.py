@@ -10,6 +10,9 @@ from fabnet.synthetic.relief import relief
 from fabnet.synthetic.shape import Head
 from fabnet.synthetic.state import FaceState
 
+#: Points of the jaw line.
+_JAW = 17
+
 
 def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
     """The 68 points of the iBUG scheme, (68, 2) float64 in continuous pixels.
@@ -29,7 +32,13 @@ def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
             _mouth(face.mouth),
         ]
     )
-    return project(np.concatenate([_jaw(head, face), _on_surface(head, flat)]), state, size)
+    jaw, falling = _jaw_rays(face), _falling_rays(flat)
+    # One cast for both: its steps cost the same for 17 rays as for 68.
+    start, direction = (np.concatenate(rays, axis=1).astype(np.float32) for rays in zip(jaw, falling, strict=True))
+    surface = head.cast(start, direction, np.zeros(start.shape[1], np.float32), precision=1e-4)
+    points = np.column_stack([surface.x, surface.y, surface.z]).astype(np.float64)
+    points[_JAW:, :2] = flat
+    return project(points, state, size)
 
 
 def landmarks5(points: np.ndarray) -> np.ndarray:
@@ -38,22 +47,15 @@ def landmarks5(points: np.ndarray) -> np.ndarray:
     return np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]])
 
 
-def _on_surface(head: Head, points: np.ndarray) -> np.ndarray:
-    """Lift points (N, 2) of the face plane on the front of the head, (N, 3)."""
-    count = len(points)
-    direction = np.zeros((3, count), np.float32)
-    direction[2] = -1
-    start = np.zeros((3, count), np.float32)
-    start[:2] = points.T
-    start[2] = 1.4
-    lifted = points.astype(np.float64)
-    surface = head.cast(start, direction, np.zeros(count, np.float32), precision=1e-4)
-    return np.column_stack([lifted, surface.z.astype(np.float64)])
+def _falling_rays(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and directions, (3, N), of rays that fall from before the face on points (N, 2) of its plane."""
+    start = np.vstack([points.T, np.full(len(points), 1.4)])
+    return start, np.broadcast_to(np.array([0, 0, -1])[:, None], start.shape)
 
 
-def _jaw(head: Head, face: Features) -> np.ndarray:
-    """17 points (17, 3) where rays from within the head, from ear over chin to ear, leave its surface."""
-    angle = np.radians(np.linspace(-90, 90, 17))
+def _jaw_rays(face: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and directions, (3, 17), of rays that meet the jaw from without, from ear over chin to ear."""
+    angle = np.radians(np.linspace(-90, 90, _JAW))
     drop = face.jaw_drop
     # A bowl: level with the ears at its ends, low and forward at the chin.
     way = np.abs(angle) / (np.pi / 2)
@@ -66,11 +68,7 @@ def _jaw(head: Head, face: Features) -> np.ndarray:
     )
     centre = np.array([0, -0.05, 0.10])[:, None]
     direction = centre - target
-    length = np.linalg.norm(direction, axis=0)
-    surface = head.cast(
-        target.astype(np.float32), (direction / length).astype(np.float32), np.zeros(17, np.float32), precision=1e-4
-    )
-    return np.stack([surface.x, surface.y, surface.z], axis=1).astype(np.float64)
+    return target, direction / np.linalg.norm(direction, axis=0)
 
 
 def _brow(brow: Brow) -> np.ndarray:

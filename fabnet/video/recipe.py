@@ -19,6 +19,7 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
         "margin": params.margin if params.source == "boxes" else 0.0,
         "size": params.size,
         "jpeg_quality": params.jpeg_quality,
+        "jpeg_chroma": "4:4:4",
         "resize": "area",
         "version": VERSION,
     }
