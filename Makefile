@@ -35,7 +35,7 @@ help: ## List these commands
 
 .PHONY: repro lock bench
 repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
-	dvc repro
+	dvc repro report
 
 lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
 	@plan=$$(dvc repro --dry --allow-missing 2>&1) || { echo "$$plan" >&2; exit 1; }

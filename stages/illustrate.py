@@ -12,7 +12,7 @@ SHEET = (3, 8)
 
 
 def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets` in params.yaml")]) -> None:
-    """probes/SET + the labelled set -> reports/figures/SET"""
+    """probes/SET + the labelled set -> reports/sets/SET"""
     import numpy as np
 
     from fabnet import tables
@@ -31,7 +31,7 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
     shown = predictions[(predictions["probe"] == "torch") & (predictions["seed"] == 0)]
     size = params.extract.size
 
-    with atomic_directory(Path("reports/figures") / set_name) as out:
+    with atomic_directory(Path("reports/sets") / set_name) as out:
         encoders = [*params.train.variants, "hog", "random"]
         pose = {name: rows for name, rows in shown[shown["task"] == "pose"].groupby("encoder") if name in encoders}
         if pose:

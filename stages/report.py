@@ -17,7 +17,7 @@ SHEET = (5, 10)
 
 
 def main() -> None:
-    """probes/* + models/* + data/frames -> metrics.json, reports/{results.md, crosscheck.json, figures/training}"""
+    """probes, models, pictures, data/frames -> metrics.json, reports/{results.md, crosscheck.json, training}"""
     from fabnet import tables
     from fabnet.config import load_params
     from fabnet.figures.contact_sheet import contact_sheet
@@ -44,7 +44,7 @@ def main() -> None:
                 for task in {"units", "expression"} & set(predictions["task"]):
                     areas[set_name].setdefault(task, {})[encoder] = areas_by_column(predictions, task)
 
-    figures = Path("reports/figures/training")
+    figures = Path("reports/training")
     cards = {name: read_json(Path("models") / name / "model.json") for name in params.train.variants}
     histories = {name: tables.read(Path("models") / name / "history.parquet", tables.History) for name in cards}
     save(learning_curves(histories), figures / "learning_curves.png", dpi=80)
@@ -54,7 +54,7 @@ def main() -> None:
         if card["objective"] == "fabnet":
             save(_panels(name, store), figures / f"reconstructions_{name}.png", dpi=80)
 
-    pictures = sorted(str(path.relative_to("reports")) for path in Path("reports/figures").rglob("*.png"))
+    pictures = sorted(str(path.relative_to("reports")) for path in Path("reports").rglob("*.png"))
     text = report_markdown(scores, areas, cards, read_json("reports/data/frames.json"), pictures)
     with atomic_file("reports/results.md") as temporary:
         temporary.write_text(text)
