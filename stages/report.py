@@ -54,7 +54,9 @@ def main() -> None:
         if card["objective"] == "fabnet":
             save(_panels(name, store), figures / f"reconstructions_{name}.png", dpi=80)
 
-    pictures = sorted(str(path.relative_to("reports")) for path in Path("reports").rglob("*.png"))
+    # By name: a set that was removed from params.yaml leaves its pictures behind.
+    folders = [Path("reports/training"), *(Path("reports/sets") / name for name in params.sets)]
+    pictures = [str(path.relative_to("reports")) for folder in folders for path in sorted(folder.glob("*.png"))]
     text = report_markdown(scores, areas, cards, read_json("reports/data/frames.json"), pictures)
     with atomic_file("reports/results.md") as temporary:
         temporary.write_text(text)

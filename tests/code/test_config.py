@@ -46,6 +46,7 @@ def test_params_of_the_checkout_are_valid():
         ("extract.fps", float("nan"), "extract.fps", "finite"),
         ("extract.source", "boxes", "extract", "`boxes` names the table"),
         ("extract.boxes", "boxes.csv", "extract", "`boxes` names the table"),
+        ("extract", {"videos": "clips", "source": "boxes", "boxes": "boxes.csv"}, "extract", "must lie below `videos`"),
         ("extract.min_frames", 1, "extract.min_frames", "greater than or equal to 2"),
         ("synthesize.image_size", 95, "synthesize.image_size", "must be even"),
         ("train.common.samples", 0, "train.common.samples", "greater than 0"),
