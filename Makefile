@@ -33,7 +33,8 @@ help: ## List these commands
 
 # -- the pipeline ---------------------------------------------------------------------------------------------------
 
-.PHONY: repro lock bench
+.PHONY: repro lock gate bench
+BASE ?= origin/main
 repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
 	dvc repro report
 
@@ -46,14 +47,18 @@ lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
 	fi
 	echo "dvc.lock agrees with code and params"
 
+gate: .venv/.stamp ## Compare metrics and predictions with those of the commit BASE (docs/gate.md)
+	fabnet gate --base $(BASE) --markdown .work/gate.md
+
 bench: .venv/.stamp ## Time us against others; records go to docs/benchmarks/
-	for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; python -m "benchmarks.$$(basename "$$script" .py)"; done
 
 # -- the code -------------------------------------------------------------------------------------------------------
 
-.PHONY: test check format clean
+.PHONY: test newest check format clean
+# A process per core, one file at a time: fixtures of a file, such as the tiny pipeline, are made once.
 test: .venv/.stamp ## Run the tests
-	pytest
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 check: .venv/.stamp lock ## Lint, format, types, workflows, and whether dvc.lock agrees with code and params
 	ruff check .
@@ -61,6 +66,11 @@ check: .venv/.stamp lock ## Lint, format, types, workflows, and whether dvc.lock
 	mypy
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github
+
+newest: ## Run the tests with the newest versions of all dependencies, in an environment of its own
+	python3 -m venv .work/newest
+	.work/newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	PATH="$(CURDIR)/.work/newest/bin:$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 format: .venv/.stamp ## Rewrite the code as `check` wants it
 	ruff check --fix-only .

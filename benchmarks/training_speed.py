@@ -16,8 +16,10 @@ import torch
 from fabnet.config import VariantParams, load_params
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
-from fabnet.training.batches import Batches, FrameCache
+from fabnet.training.batches import Batches
+from fabnet.training.cache import FrameCache
 from fabnet.training.loop import Trainer
+from fabnet.training.world import World
 
 SIZE, TRACKS, LENGTH, STEPS, ROUNDS = 64, 150, 24, 60, 3
 
@@ -37,15 +39,15 @@ class Jpegs:
 
 
 def make(params: VariantParams, frames: Jpegs, cache_bytes: int) -> Trainer:
-    model = build(params.objective, SIZE, params.base_filters, params.embedding_dim)
+    model = build(params.objective, SIZE, params.base_filters, params.embedding_dim, params.sources)
     start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
     cache = FrameCache(frames, start, length, SIZE, cache_bytes)
     if cache_bytes:
         cache.decode(np.arange(TRACKS * LENGTH))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     sampler = PairSampler(start, length, np.arange(TRACKS), model.views, 0)
-    batches = Batches(cache, sampler, params.batch_size, device, mirror=params.flip, workers=params.workers)
-    return Trainer(model, batches, batches, params, device, Path(tempfile.gettempdir()) / "unused.pt")
+    batches = Batches(cache, sampler, params.batch_size, world, mirror=params.flip, workers=params.workers)
+    return Trainer(model, batches, batches, params, world, Path(tempfile.gettempdir()) / "unused.pt")
 
 
 def rate(trainer: Trainer, fixed: bool) -> float:

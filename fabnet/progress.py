@@ -9,18 +9,23 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Counts work done out of `total`. Use as a context manager; call `advance` as work finishes."""
+    """Counts work done out of `total`. Use as a context manager; call `advance` as work finishes.
 
-    def __init__(self, title: str, total: int, unit: str = "it", every_s: float = 5.0, done: int = 0) -> None:
+    `silent` shows nothing: where one of several processes speaks for all.
+    """
+
+    def __init__(
+        self, title: str, total: int, unit: str = "it", every_s: float = 5.0, done: int = 0, silent: bool = False
+    ) -> None:
         self.title, self.total, self.unit, self.every_s = title, total, unit, every_s
-        self.done = done
+        self.done, self.silent = done, silent
         self._first = done
         self._note = ""
         self._started = self._last = time.monotonic()
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.silent:
             from tqdm import tqdm
 
             self._bar = tqdm(desc=self.title, total=self.total, initial=self.done, unit=self.unit, leave=True)
@@ -43,6 +48,8 @@ class Progress:
             self._print()
 
     def _print(self) -> None:
+        if self.silent:
+            return
         self._last = time.monotonic()
         rate = (self.done - self._first) / max(self._last - self._started, 1e-9)
         share = 100 * self.done / max(self.total, 1)

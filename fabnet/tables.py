@@ -1,19 +1,22 @@
 """The legal form of every table that crosses a stage boundary, and the one home of their column names.
 
-Tables are Parquet. `read` and `write` check them, so a stage never trusts, nor leaves behind, an illegal table.
+`fabnet.contract` says what a contract is; its functions belong to this module's users too: `tables.read` and
+`tables.write` check what they read and write.
 """
 
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pandera.errors import SchemaError, SchemaErrors
 from pandera.typing import Series
 
-from fabnet.errors import TableError
-from fabnet.files import atomic_file
+from fabnet.contract import CASES, Finding, IllegalTable, Table, check, findings, read, version, write
+
+__all__ = ["CASES", "Finding", "IllegalTable", "Table", "check", "findings", "read", "version", "write"]
+
+# Spelt out: Arrow matches this forty times as fast as `\s`.
+NO_SPACE = r"^[^ \t\n\v\f\r]"
 
 SPLITS = ("train", "validation", "test")
 
@@ -32,35 +35,33 @@ REJECT_REASONS = (
     "no_video_stream",
     "no_frames",  # a video stream of length zero
     "truncated",  # decoding broke off before the end; what came before is not used
-    "no_boxes",  # the table of boxes has no row for this clip
+    "too_large",  # frames of more pixels than a decoder should be trusted with
+    "too_slow",  # took longer than extract.clip_limit_s
+    "crashed",  # its process died twice while working on it alone
+    "no_boxes",  # the annotation has no box for this clip
     "box_outside",  # a box of the clip does not touch the frame
+    "no_face",  # the detector found none
+    "lost",  # a track whose face was seen in a smaller share of its frames than extract.tracking.min_found
+    "too_small",  # a track whose median box is smaller than extract.tracking.min_side
+    "too_blurred",  # a track whose median sharpness is below extract.tracking.min_sharpness
     "too_short",  # fewer frames than extract.min_frames
 )
 
 
-class Table(pa.DataFrameModel):
-    """A contract. Columns beyond it are illegal, so that a misspelt one is noticed."""
-
-    class Config:
-        strict = True
-        coerce = False
-
-    @classmethod
-    def empty_frame(cls) -> pd.DataFrame:
-        """A legal table without rows, with the right dtypes."""
-        columns = cls.to_schema().columns
-        return pd.DataFrame({name: pd.Series([], dtype=str(column.dtype)) for name, column in columns.items()})
+def _has_area(box: pd.DataFrame) -> "pd.Series[bool]":
+    width, height = box["right"] - box["left"], box["bottom"] - box["top"]
+    return (width > 0) & (height > 0) & (width < np.inf) & (height < np.inf)
 
 
 class Index(Table):
     """One row per face crop of a directory of track shards, ordered by (track_id, frame_no)."""
 
-    track_id: Series[str] = pa.Field(str_matches=r"^[^\s]+$")
+    track_id: Series[str] = pa.Field(str_matches=NO_SPACE + "+$")
     identity: Series[str] = pa.Field(str_length={"min_value": 1})
     video: Series[str] = pa.Field(str_length={"min_value": 1})
     clip: Series[str] = pa.Field(str_length={"min_value": 1}, description="path below the videos' folder")
     frame_no: Series[np.int64] = pa.Field(ge=0, description="number of the sample in the clip, at extract.fps")
-    time_s: Series[np.float64] = pa.Field(ge=0, description="presentation time in the clip")
+    time_s: Series[np.float64] = pa.Field(ge=0, lt=float("inf"), description="presentation time in the clip")
     shard: Series[str] = pa.Field(str_matches=r"^tracks-[0-9]{5}\.tar$")
     offset: Series[np.int64] = pa.Field(ge=0, description="of the JPEG's first byte in the shard")
     size: Series[np.int64] = pa.Field(gt=0, description="bytes of the JPEG")
@@ -68,20 +69,18 @@ class Index(Table):
     top: Series[np.float64]
     right: Series[np.float64]
     bottom: Series[np.float64]
-    sharpness: Series[np.float64] = pa.Field(ge=0, description="variance of the Laplacian of the grey crop")
+    sharpness: Series[np.float64] = pa.Field(ge=0, lt=1e7, description="variance of the Laplacian of the grey crop")
     brightness: Series[np.float64] = pa.Field(ge=0, le=255, description="mean grey level of the crop")
-
-    class Config:
-        unique = ["track_id", "frame_no"]
 
     @pa.dataframe_check(name="box_has_area")
     def _box_has_area(cls, frame: pd.DataFrame) -> Any:
-        return (frame["right"] > frame["left"]) & (frame["bottom"] > frame["top"])
+        return _has_area(frame)
 
     @pa.dataframe_check(name="one_identity_per_track")
     def _one_identity_per_track(cls, frame: pd.DataFrame) -> Any:
         return frame.groupby("track_id")["identity"].transform("nunique") == 1
 
+    # So (track_id, frame_no) is unique as well.
     @pa.dataframe_check(name="frames_of_a_track_contiguous_and_increasing")
     def _tracks_are_runs(cls, frame: pd.DataFrame) -> Any:
         track = frame["track_id"]
@@ -95,8 +94,34 @@ class Rejects(Table):
     """One row per clip, or track of a clip, that gave no crops."""
 
     clip: Series[str] = pa.Field(str_length={"min_value": 1})
+    track_id: Series[str] = pa.Field(str_matches=NO_SPACE + "*$", description="empty where it is the whole clip")
     reason: Series[str] = pa.Field(isin=REJECT_REASONS)
     detail: Series[str]
+
+    class Config:
+        metadata = {"version": 2}
+
+
+class Ledger(Table):
+    """One row per unit of work of an extraction, by its first clip: what became of a group of clips."""
+
+    unit: Series[np.int64] = pa.Field(ge=0, unique=True, description="number of its first clip among all, by name")
+    clips: Series[np.int64] = pa.Field(gt=0)
+    tracks: Series[np.int64] = pa.Field(ge=0, description="kept")
+    frames: Series[np.int64] = pa.Field(ge=0, description="kept")
+    rejected_clips: Series[np.int64] = pa.Field(ge=0)
+    rejected_tracks: Series[np.int64] = pa.Field(ge=0, description="of clips that were not rejected as a whole")
+    boxes_clamped: Series[np.int64] = pa.Field(ge=0, description="annotated boxes that were cut back to their frame")
+    bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
+    sha256: Series[str] = pa.Field(str_matches=r"^[0-9a-f]{64}$", description="of the tar that it made")
+
+    @pa.dataframe_check(name="units_in_order_without_gaps")
+    def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:
+        return frame["unit"] == frame["clips"].cumsum().shift(fill_value=0) + frame["unit"].iloc[:1].sum()
+
+    @pa.dataframe_check(name="no_more_rejected_clips_than_clips")
+    def _rejected_clips_are_clips(cls, frame: pd.DataFrame) -> Any:
+        return frame["rejected_clips"] <= frame["clips"]
 
 
 class Splits(Table):
@@ -104,6 +129,17 @@ class Splits(Table):
 
     identity: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True)
     split: Series[str] = pa.Field(isin=SPLITS)
+
+
+class Clips(Table):
+    """Input of sources that are a folder of clips: which of them, and whom each one shows."""
+
+    clip: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True, description="path below the videos' folder")
+    identity: Series[str] = pa.Field(str_length={"min_value": 1})
+
+    class Config:
+        strict = False
+        coerce = True
 
 
 class Boxes(Table):
@@ -122,7 +158,7 @@ class Boxes(Table):
 
     @pa.dataframe_check(name="box_has_area")
     def _box_has_area(cls, frame: pd.DataFrame) -> Any:
-        return (frame["right"] > frame["left"]) & (frame["bottom"] > frame["top"])
+        return _has_area(frame)
 
 
 def _is_points(count: int) -> Any:
@@ -175,7 +211,7 @@ class Labels(Table):
 
     @pa.dataframe_check(name="box_has_area")
     def _box_has_area(cls, frame: pd.DataFrame) -> Any:
-        return (frame["right"] > frame["left"]) & (frame["bottom"] > frame["top"])
+        return _has_area(frame)
 
     @pa.dataframe_check(name="one_split_per_identity")
     def _one_split_per_identity(cls, frame: pd.DataFrame) -> Any:
@@ -218,51 +254,41 @@ class History(Table):
         unique = ["step", "split"]
 
 
-Contract = TypeVar("Contract", bound=type[Table])
+class Metrics(Table):
+    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}."""
+
+    set: Series[str] = pa.Field(str_matches=r"^[a-z0-9][a-z0-9_]*$")
+    variant: Series[str] = pa.Field(str_length={"min_value": 1})
+    metric: Series[str] = pa.Field(str_matches=r"^[a-z0-9_]+$", description="its last word is its unit")
+    value: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    low: Series[np.float64] = pa.Field(ge=0, description="95 % interval over identities")
+    high: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    n: Series[np.int64] = pa.Field(gt=0, description="test faces")
+
+    class Config:
+        unique = ["set", "variant", "metric"]
+
+    @pa.dataframe_check(name="value_within_its_interval")
+    def _value_within_its_interval(cls, frame: pd.DataFrame) -> Any:
+        return (frame["low"] <= frame["value"]) & (frame["value"] <= frame["high"])
+
+    @pa.dataframe_check(name="areas_are_percentages")
+    def _areas_are_percentages(cls, frame: pd.DataFrame) -> Any:
+        return ~frame["metric"].str.endswith("_auc") | (frame["high"] <= 100)
 
 
-def check(frame: pd.DataFrame, contract: type[Table], where: str) -> pd.DataFrame:
-    """Return `frame` if it is legal under `contract`.
+class Curriculum(Table):
+    """One row per logged point of a training run with a curriculum, over the samples since the point before.
 
-    Raises:
-        TableError: names `where`, then each broken rule as (column, rule, count) with the first bad cases.
+    [low, high) are the percentiles of the loss that were learnt from, `threshold` the largest loss among them, mean
+    over batches, `kept` their number and `loss` their mean loss.
     """
-    try:
-        return contract.validate(frame, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-    except SchemaError as error:
-        raise TableError(f"{where}: {' '.join(str(error).split())[:300]}") from None
-    problems = []
-    for (column, rule), group in cases.groupby(["column", "check"], dropna=False, sort=False):
-        if rule == "column_in_dataframe":
-            problems.append(f"column {group['failure_case'].iloc[0]} is missing")
-            continue
-        if rule == "column_in_schema":
-            problems.append(f"column {group['failure_case'].iloc[0]} is unknown")
-            continue
-        rows = ", ".join(str(row) for row in group["index"].dropna().unique()[:5])
-        values = ", ".join(repr(value)[:40] for value in group["failure_case"].head(3))
-        at = f" (row {rows}: {values})" if rows else f" ({values})"
-        problems.append(f"{column}: breaks {rule} {len(group)} time(s){at}")
-    more = f"; and {len(problems) - 20} more rules" if len(problems) > 20 else ""
-    raise TableError(f"{where}: {'; '.join(problems[:20])}{more}") from None
 
-
-def read(path: Path | str, contract: type[Table]) -> pd.DataFrame:
-    """Read a Parquet table (CSV where the name ends so) and check it."""
-    path = Path(path)
-    if not path.is_file():
-        raise TableError(f"{path}: no such table")
-    try:
-        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
-    return check(frame, contract, str(path))
-
-
-def write(frame: pd.DataFrame, path: Path | str, contract: type[Table]) -> None:
-    """Check a table and write it as Parquet, whole or not at all."""
-    check(frame, contract, str(path))
-    with atomic_file(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+    step: Series[np.int64] = pa.Field(ge=1, unique=True)
+    samples: Series[np.int64] = pa.Field(ge=1)
+    window: Series[np.int64] = pa.Field(ge=0)
+    low: Series[np.int64] = pa.Field(ge=0, lt=100)
+    high: Series[np.int64] = pa.Field(gt=0, le=100)
+    threshold: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    kept: Series[np.int64] = pa.Field(ge=1)
+    loss: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))

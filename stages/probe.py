@@ -21,6 +21,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.probing.intervals import absent, arrays, score
     from fabnet.probing.predictions import open_writer
     from fabnet.probing.problem import Problem
+    from fabnet.probing.saved import write_heads
     from fabnet.progress import Progress
 
     params = load_params()
@@ -35,7 +36,9 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     run_params = {"set": name, "encoders": ",".join(encoders), **params.probe.model_dump()}
     origins = [directory / "meta.json" for directory in encoders.values()]
     with (
-        tracking.run(stage="probe", name=f"probe@{name}", params=run_params, dependencies=origins) as logged,
+        tracking.run(
+            stage="probe", name=f"probe@{name}", params=run_params, dependencies=origins, outs=[out]
+        ) as logged,
         open_writer(out / "predictions.parquet") as writer,
         Progress(f"probe@{name}", len(encoders) * params.probe.epochs, "epoch") as progress,
     ):
@@ -45,12 +48,15 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
         choices: dict[str, object] = {"absent": absent(constant[0])}
         metrics = {f"constant/{metric}": values["value"] for metric, values in score(constant[0], 0, 0).items()}
         for encoder, directory in encoders.items():
-            ids, array, _ = read_embeddings(directory)
+            ids, array, meta = read_embeddings(directory)
             at = rows_of(table["face_id"].tolist(), ids, directory)
             features = array if (at == range(len(array))).all() else array[at]
-            parts, choices[encoder] = probe_encoder(
+            parts, choices[encoder], probes = probe_encoder(
                 encoder, features, problems, table, rows, params.probe, size, progress.advance
             )
+            if meta["weights_sha256"]:  # others than trained encoders cannot embed a new face
+                origin = {key: meta[key] for key in ("encoder", "set", "weights_sha256", "recipe_hash")}
+                write_heads(out / "heads" / f"{encoder}.npz", probes, problems, origin)
             for part in parts:
                 writer.add(part)
                 suffix = "" if part["probe"].iloc[0] == "torch" else "-sklearn"

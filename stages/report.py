@@ -28,6 +28,7 @@ def main() -> None:
     from fabnet.probing.intervals import areas_by_column, score
     from fabnet.probing.predictions import encoders_and_probes, read_predictions
     from fabnet.probing.results import report_markdown
+    from fabnet.quality.metrics import metrics_frame
 
     params = load_params()
     scores: dict[str, dict[str, dict[str, Any]]] = {"torch": {}, "sklearn": {}}
@@ -61,6 +62,7 @@ def main() -> None:
     with atomic_file("reports/results.md") as temporary:
         temporary.write_text(text)
     write_json("reports/crosscheck.json", scores["sklearn"])
+    tables.check(metrics_frame(scores["torch"], "metrics.json"), tables.Metrics, "metrics.json")
     write_json("metrics.json", scores["torch"])
 
 

@@ -1,4 +1,4 @@
-"""The tables about the crops -> reports/data/frames.json, if each is legal and they agree with the shards."""
+"""The crops and their tables -> reports/data/frames.json and .html, or the end of the run where they are not fit."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ from _run import run
 
 
 def main() -> None:
-    from fabnet.files import write_json
-    from fabnet.video.audit import audit_frames
+    from fabnet.config import load_params
+    from fabnet.quality.health import judge_frames
 
-    counts = audit_frames(Path("data/frames"), Path("data/splits.parquet"))
-    write_json(Path("reports/data/frames.json"), counts)
+    params = load_params()
+    verdict = judge_frames(Path("data/frames"), Path("data/splits.parquet"), params.split, params.health)
+    verdict.write(Path("reports/data"), "frames")
+    verdict.require(Path("reports/data/frames.html"))
 
 
 if __name__ == "__main__":

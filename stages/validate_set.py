@@ -1,4 +1,4 @@
-"""A labelled set -> reports/data/sets/SET.json, if its labels are legal and it holds nobody of the embedded videos."""
+"""A labelled set -> reports/data/sets/SET.json and .html, if its labels are legal, fit and of nobody in the videos."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +8,24 @@ from _run import run
 
 
 def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets` in params.yaml")]) -> None:
+    from dataclasses import replace
+
     from fabnet.attributes.audit import audit_set
     from fabnet.attributes.sets import open_set
     from fabnet.config import load_params
-    from fabnet.files import write_json
+    from fabnet.quality.health import judge_set
 
-    params = load_params().labelled_set(set_name)
+    params = load_params()
+    chosen = params.labelled_set(set_name)
     # Only the embedded set names its people as the embedded videos do.
-    strangers_to = Path("data/splits.parquet") if params.kind == "synthetic" else None
-    counts = audit_set(set_name, open_set(set_name, params).table(), strangers_to)
-    write_json(Path("reports/data/sets") / f"{set_name}.json", counts)
+    strangers_to = Path("data/splits.parquet") if chosen.kind == "synthetic" else None
+    table = open_set(set_name, chosen).table()
+    counts = audit_set(set_name, table, strangers_to)
+    verdict = judge_set(set_name, table, params.health)
+    verdict = replace(verdict, counts={**counts, "measures": verdict.counts})
+    out = Path("reports/data/sets")
+    verdict.write(out, set_name)
+    verdict.require(out / f"{set_name}.html")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet.errors import UserError
 from fabnet.frames.draws import uniform
 
 # Slots of `uniform`, one for each independent decision about a sample. Frames take the slots from _FRAME on.
@@ -14,8 +15,11 @@ _TRACK, FLIP, SHIFT_X, SHIFT_Y, SCALE, _FRAME = 0, 1, 2, 3, 4, 1000
 
 @dataclass(frozen=True)
 class Views:
-    """Frames of a batch: `rows` of the index, (B, k), target first; `mask` is False where a track was too short for k
-    different frames and one is repeated."""
+    """Frames of a batch: `rows` of the index, (B, k), target first.
+
+    `mask`, (B, k), is False for padding: the track has fewer than k frames and all of them are among the other views.
+    A padded place repeats a row of the track, so that it can be read like any other; the network gives it no weight.
+    """
 
     rows: NDArray[np.int64]
     mask: NDArray[np.bool_]
@@ -24,11 +28,16 @@ class Views:
 class PairSampler:
     """Draws samples from tracks. An epoch visits every identity once, as the released code does.
 
+    A track of one frame holds no sample of two views: it is left out, and so are identities that have no other.
+
     Args:
         start, length: first row and number of rows of each track, (T,).
         identity: identity of each track as an integer, (T,).
         views: k, frames of a sample.
         seed: of all draws.
+
+    Raises:
+        UserError: every track is too short.
     """
 
     def __init__(
@@ -36,6 +45,12 @@ class PairSampler:
     ) -> None:
         if len(start) == 0:
             raise ValueError("there are no tracks to sample from")
+        long_enough = np.asarray(length) >= min(views, 2)
+        if not long_enough.any():
+            raise UserError(
+                f"none of {len(start)} tracks has two different frames; give longer clips or raise extract.fps"
+            )
+        start, length, identity = start[long_enough], length[long_enough], identity[long_enough]
         order = np.argsort(identity, kind="stable")
         self.start, self.length = start[order].astype(np.int64), length[order].astype(np.int64)
         _, self.first_track, self.track_count = np.unique(identity[order], return_index=True, return_counts=True)

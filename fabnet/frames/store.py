@@ -1,6 +1,7 @@
 """Random access to the crops of a directory of track shards."""
 
 import mmap
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,17 @@ from numpy.typing import NDArray
 
 from fabnet.errors import UserError
 from fabnet.files import read_json
-from fabnet.frames.shards import INDEX, RECIPE, run_starts, shard_name, shard_number
+from fabnet.frames.shards import INDEX, RECIPE, member_name, run_starts, shard_name, shard_number
 
 _COLUMNS = ("track_id", "identity", "frame_no", "shard", "offset", "size")
+
+
+class CorruptFrame(UserError):
+    """A frame of a store cannot be decoded; `row` is its number. The message names the shard and the member."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -108,18 +117,32 @@ class FrameStore:
         return bytes(self._view(row))
 
     def decode(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        """RGB images (N, H, W, 3) of the frames `rows`, (N,)."""
+        """RGB images (N, H, W, 3) of the frames `rows`, (N,).
+
+        Raises:
+            CorruptFrame: one of them is no whole JPEG.
+        """
         import simplejpeg
 
         images = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
         for image, row in zip(images, rows, strict=True):
-            decoded = simplejpeg.decode_jpeg(self._view(int(row)), "RGB", buffer=image)
+            try:
+                decoded = simplejpeg.decode_jpeg(self._view(int(row)), "RGB", buffer=image)
+            except ValueError as error:
+                problem = " ".join(str(error).split())
+                raise CorruptFrame(f"{self.member(int(row))} cannot be decoded: {problem}", int(row)) from None
             if decoded.shape != image.shape:
                 raise UserError(
                     f"{self.directory}: frame {row} is {decoded.shape[1]} x {decoded.shape[0]} pixels, not "
                     f"{self.size} x {self.size} as {RECIPE} says; run the stage `extract` again"
                 )
         return images
+
+    def member(self, row: int) -> str:
+        """Where a frame lies, for messages: shard and name in it."""
+        track = int(np.searchsorted(self.tracks.start, row, side="right")) - 1
+        name = member_name(self.tracks.names[track].as_py(), int(self.frame_no[row]))
+        return f"{self.directory / shard_name(int(self._shard[row]))}: {name}"
 
     def _view(self, row: int) -> memoryview:
         begin = int(self._offset[row])
@@ -130,7 +153,13 @@ class FrameStore:
             path = self.directory / shard_name(shard)
             if not path.is_file():
                 raise UserError(f"{path}: no such shard; run the stage `extract` again")
+            here = self._shard == shard
+            needed = int((self._offset[here] + self._size[here]).max())
             with open(path, "rb") as file:
+                if (size := os.fstat(file.fileno()).st_size) < needed:
+                    raise UserError(
+                        f"{path}: has {size} bytes of the {needed} that {INDEX} tells of; run `extract` again"
+                    )
                 self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._maps[shard]
 

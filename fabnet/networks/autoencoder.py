@@ -16,8 +16,8 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(image_size, base_filters, embedding_dim)
         self.picture_decoder = Decoder(image_size, embedding_dim, base_filters, out_channels=3)
 
-    def forward(self, views_VBCHW: Tensor) -> Tensor:
-        """(1, B, 3, H, W) in [-1, 1] to the reproduced frames (B, 3, H, W)."""
+    def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
+        """(1, B, 3, H, W) in [-1, 1] to the reproduced frames (B, 3, H, W); one view is never padding."""
         (target_BCHW,) = views_VBCHW
         picture_BCHW: Tensor = self.picture_decoder(self.encoder(target_BCHW))
         return picture_BCHW.float()

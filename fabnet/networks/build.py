@@ -16,7 +16,12 @@ from fabnet.networks.fabnet import FabNet
 OBJECTIVES: dict[str, type[FabNet] | type[Autoencoder]] = {"fabnet": FabNet, "autoencoder": Autoencoder}
 
 
-def build(objective: str, image_size: int, base_filters: int, embedding_dim: int) -> FabNet | Autoencoder:
+def build(
+    objective: str, image_size: int, base_filters: int, embedding_dim: int, sources: int = 1
+) -> FabNet | Autoencoder:
+    """The network of an objective; `sources` is for fabnet, which alone has any."""
+    if objective == "fabnet":
+        return FabNet(image_size, base_filters, embedding_dim, sources)
     return OBJECTIVES[objective](image_size, base_filters, embedding_dim)
 
 
@@ -31,13 +36,39 @@ def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[FabNet 
         if not (directory / name).is_file():
             raise UserError(f"{directory / name}: no such file; train the variant first (dvc repro train)")
     card = read_json(directory / "model.json")
-    model = build(card["objective"], card["image_size"], card["base_filters"], card["embedding_dim"])
+    # Cards written before there were several sources do not say that there is one.
+    sources = card.get("sources", 1)
+    model = build(card["objective"], card["image_size"], card["base_filters"], card["embedding_dim"], sources)
     try:
         model.load_state_dict(torch.load(directory / weights, map_location="cpu", weights_only=True))
     except (RuntimeError, KeyError, UnpicklingError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{directory / weights}: does not fit the network of model.json: {first}") from None
     return model.eval(), card
+
+
+def start_from(model: FabNet | Autoencoder, directory: Path | str) -> None:
+    """Give `model` the weights of a trained variant. A confidence decoder that the variant lacks stays as it is.
+
+    Raises:
+        UserError: there is no such variant, or it is another network.
+    """
+    other, card = load_model(directory)
+    own, weights = model.state_dict(), other.state_dict()
+    added = {name for name in own.keys() - weights.keys() if name.startswith("confidence_decoder.")}
+    differing = sorted(
+        name
+        for name in (own.keys() | weights.keys()) - added
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    )
+    if differing:
+        sources = card.get("sources", 1)
+        raise UserError(
+            f"{directory}: cannot be started from: {differing[0]} differs; it is {card['objective']} of "
+            f"{card['image_size']} px, {card['base_filters']} filters, {card['embedding_dim']} dimensions, "
+            f"{sources} source(s)"
+        )
+    model.load_state_dict({**own, **weights})
 
 
 def random_encoder(image_size: int, base_filters: int, embedding_dim: int, seed: int) -> Encoder:

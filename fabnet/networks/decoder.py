@@ -1,14 +1,19 @@
-"""The decoder shared by the flow of FAb-Net and the pictures of the autoencoder."""
+"""The decoder shared by flow and confidence of FAb-Net and the pictures of the autoencoder."""
 
 from torch import Tensor, nn
 
 from fabnet.networks.encoder import depth_of
+from fabnet.networks.upsampled import axis_matrix, convolve_upsampled, pays
 
 
 class Decoder(nn.Module):
     """log2(image_size) times ReLU, bilinear x2 upsampling, 3x3 convolution; tanh at the end.
 
     Channels ..., 8b, 8b, 4b, 2b, b, `out_channels` for b = `base_filters`; batch norm after all but the last.
+
+    Attributes:
+        factored: do upsampling and convolution as one, by matrix products, where these are faster. The same function of
+            the same weights up to rounding.
     """
 
     def __init__(self, image_size: int, embedding_dim: int, base_filters: int, out_channels: int) -> None:
@@ -24,11 +29,31 @@ class Decoder(nn.Module):
                 nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
                 nn.Conv2d(channels[level], channels[level + 1], 3, padding=1),
             ]
+            if pays(2**level, channels[level], channels[level + 1]):
+                name = f"axis_{len(layers) - 2}"  # the place of the upsampling among the layers
+                self.register_buffer(name, axis_matrix(2**level), persistent=False)
             if not last:
                 layers.append(nn.BatchNorm2d(channels[level + 1]))
         self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.factored = False
 
     def forward(self, embedding_BD: Tensor) -> Tensor:
         """(B, D) to (B, out_channels, H, W) in [-1, 1]."""
-        output_BCHW: Tensor = self.layers(embedding_BD[:, :, None, None])
-        return output_BCHW
+        image_BCHW = embedding_BD[:, :, None, None]
+        if not self.factored:
+            output_BCHW: Tensor = self.layers(image_BCHW)
+            return output_BCHW
+        buffers = dict(self.named_buffers(recurse=False))
+        place = 0
+        while place < len(self.layers):
+            axis = buffers.get(f"axis_{place}")
+            if axis is None:
+                image_BCHW = self.layers[place](image_BCHW)
+                place += 1
+            else:
+                convolution = self.layers[place + 1]
+                assert isinstance(convolution, nn.Conv2d)
+                assert convolution.bias is not None
+                image_BCHW = convolve_upsampled(image_BCHW, convolution.weight, convolution.bias, axis)
+                place += 2
+        return image_BCHW

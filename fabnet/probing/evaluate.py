@@ -38,7 +38,7 @@ def probe_encoder(
     params: ProbeParams,
     size: int,
     on_epoch: Callable[[int], None] = lambda epochs: None,
-) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+) -> tuple[list[pd.DataFrame], dict[str, Any], list[linear.Probe]]:
     """Train on `train`, choose on `validation`, predict `test`.
 
     Args:
@@ -47,9 +47,11 @@ def probe_encoder(
         size: side in pixels of the crops that landmark predictions are given in.
 
     Returns:
-        Predictions of the torch probe and of scikit-learn, and what was chosen on validation, by probe and task.
+        Predictions of the torch probe and of scikit-learn; what was chosen on validation, by probe and task; and the
+        torch probes, in the order of `problems`.
     """
-    schedule = linear.Schedule(params.seeds, params.epochs, params.batch_size, params.learning_rate, params.patience)
+    keys = ("seeds", "epochs", "batch_size", "learning_rate", "validation_every")
+    schedule = linear.Schedule(**{key: getattr(params, key) for key in keys})
     train, validation, test = (rows[split] for split in SPLITS)
     probes = linear.fit(features, problems, train, validation, schedule, on_epoch)
     checks = crosscheck(features, problems, train, validation, test, params.ridge_alphas, params.logistic_cs)
@@ -61,7 +63,8 @@ def probe_encoder(
         "torch": {p.task: {"epochs": p.epochs.tolist(), "validation": np.abs(p.validation).tolist()} for p in probes},
         "sklearn": {c.task: {"penalty": c.penalty, "validation": abs(c.validation)} for c in checks},
     }
-    return [_table(encoder, name, problems, table, test, each, size) for name, each in outputs.items()], choices
+    tables = [_table(encoder, name, problems, table, test, each, size) for name, each in outputs.items()]
+    return tables, choices, probes
 
 
 def probe_constant(

@@ -84,11 +84,6 @@ class Head:
         product_SKD *= self.gamma_SD[:, None]
         self.weight_SKD.grad = product_SKD.addcmul_(total_SK[:, :, None], self.beta_SD[:, None])
 
-    def freeze(self) -> None:
-        """Without gradients, an optimiser leaves the parameters alone."""
-        for parameter in self.parameters:
-            parameter.grad = None
-
     def inference(self, statistics: InputStatistics) -> tuple[np.ndarray, np.ndarray]:
         """Weight (S, K, D) and bias (S, K) that map embeddings to outputs in evaluation mode, in the labels' scale."""
         slope_SD = self.gamma_SD * torch.rsqrt(statistics.variance_SD + _EPSILON)

@@ -31,6 +31,18 @@ def score(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str, dic
         seed: of the resamples.
     """
     scores: dict[str, dict[str, float | int]] = {}
+    for name, (value, drawn, count) in bootstrap(predictions, resamples, seed).items():
+        low, high = interval(drawn) if resamples else (value, value)
+        scores[name] = {"value": float(value), "low": float(low), "high": float(high), "n": count}
+    return scores
+
+
+def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str, tuple[float, np.ndarray, int]]:
+    """Every metric's value, its values over the resamples (R,), and the number of test faces; see `score`.
+
+    Two encoders with predictions of the same faces are scored on the same resamples.
+    """
+    found: dict[str, tuple[float, np.ndarray, int]] = {}
     for task in (task for task in METRICS if (predictions["task"] == task).any()):
         identities, prediction, target = arrays(predictions, task)
         weights = resample_weights(identities, resamples, seed)
@@ -39,10 +51,8 @@ def score(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str, dic
             if task not in AREAS
             else _areas(task, prediction, target, weights)
         )
-        for name, value in values.items():
-            low, high = interval(drawn[name]) if resamples else (value, value)
-            scores[name] = {"value": float(value), "low": float(low), "high": float(high), "n": len(target)}
-    return scores
+        found |= {name: (float(value), drawn[name], len(target)) for name, value in values.items()}
+    return found
 
 
 def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:

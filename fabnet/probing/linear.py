@@ -39,16 +39,16 @@ class Probe:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast probes learn.
+    """How long and how fast probes learn: `learning_rate` falls linearly to zero over the epochs.
 
-    `epochs` is a limit: a task whose seeds have all gone `patience` epochs without a better validation score stops.
+    The weights after every `validation_every` epochs, and after the last one, are candidates.
     """
 
     seeds: int
     epochs: int
     batch_size: int
     learning_rate: float
-    patience: int
+    validation_every: int
 
 
 def fit(
@@ -59,7 +59,7 @@ def fit(
     schedule: Schedule,
     on_epoch: Callable[[int], None] = lambda epochs: None,
 ) -> list[Probe]:
-    """Train one probe per task and seed; keep each at the epoch that was best on the validation rows.
+    """Train one probe per task and seed; keep of each the candidate that was best on the validation rows.
 
     Labels of rows outside `train` and `validation` are never used. Angles are scaled by their mean and standard
     deviation over the training rows while training, so that one learning rate suits all tasks; predictions are in
@@ -70,8 +70,8 @@ def fit(
         features: float32 (N, D); may be memory-mapped, only batches of it are held.
         problems: the tasks, with labels for all N rows.
         train: rows to learn from, at least 2.
-        validation: rows to choose the epoch on, at least 1.
-        on_epoch: called after an epoch with the number of epochs done or spared since the last call.
+        validation: rows to choose the candidate on, at least 1.
+        on_epoch: called after an epoch with 1.
 
     Returns:
         The probes, in the order of `problems`.
@@ -84,21 +84,18 @@ def fit(
     parameters = [parameter for head in heads for parameter in head.parameters]
     optimiser = torch.optim.Adam(parameters, lr=schedule.learning_rate, betas=(0.9, 0.999), fused=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(schedule.seeds)]
-    learning = list(zip(heads, candidates, strict=True))
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, schedule.epochs * _steps(train, schedule))
     for epoch in range(1, schedule.epochs + 1):
         for rows_SB in _batches(train, schedule.batch_size, generators):
             x_SBD = statistics.normalise(torch.from_numpy(features[rows_SB]))
-            for head, _ in learning:
+            for head in heads:
                 head.backward(x_SBD, torch.from_numpy(rows_SB))
             optimiser.step()
-        for head, best in learning:
-            best.offer(epoch, *head.inference(statistics))
-            if epoch - best.epochs.max() >= schedule.patience:
-                head.freeze()
-        learning = [pair for pair in learning if epoch - pair[1].epochs.max() < schedule.patience]
-        on_epoch(1 if learning else schedule.epochs - epoch + 1)
-        if not learning:
-            break
+            falling.step()
+        if epoch % schedule.validation_every == 0 or epoch == schedule.epochs:
+            for head, best in zip(heads, candidates, strict=True):
+                best.offer(epoch, *head.inference(statistics))
+        on_epoch(1)
     return [best.probe() for best in candidates]
 
 
@@ -115,6 +112,11 @@ def _outputs(task: str, features: np.ndarray, rows: np.ndarray, weight: np.ndarr
     z = np.concatenate(chunks).reshape(len(rows), seeds, outputs).swapaxes(0, 1) + bias[:, None]
     # One-vs-rest areas compare a class's score between faces, which needs scores relative to the other classes'.
     return log_softmax(z) if task == "expression" else z
+
+
+def _steps(train: np.ndarray, schedule: Schedule) -> int:
+    """Batches of an epoch."""
+    return -(-len(train) // schedule.batch_size)
 
 
 def _batches(train: np.ndarray, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[np.ndarray]:

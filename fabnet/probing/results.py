@@ -54,7 +54,7 @@ def report_markdown(
     scores: Mapping[str, Mapping[str, Mapping[str, Scores]]],
     areas: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]],
     cards: Mapping[str, Mapping[str, Any]],
-    counts: Mapping[str, Any],
+    health: Mapping[str, Any],
     pictures: Iterable[str],
 ) -> str:
     """The report.
@@ -63,10 +63,10 @@ def report_markdown(
         scores: {probe: {set: {encoder: {metric: score}}}}.
         areas: {set: {task: {encoder: {unit or class: area}}}}.
         cards: model.json of each trained variant.
-        counts: reports/data/frames.json.
+        health: reports/data/frames.json.
         pictures: paths of figures, relative to the report.
     """
-    parts = ["# Results", _what_ran(cards), _data(counts)]
+    parts = ["# Results", _what_ran(cards), _data(health)]
     for name, encoders in scores["torch"].items():
         faces = max(score["n"] for row in encoders.values() for score in row.values())
         parts += [
@@ -109,11 +109,16 @@ def _what_ran(cards: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _data(counts: Mapping[str, Any]) -> str:
+def _data(health: Mapping[str, Any]) -> str:
+    counts = health["counts"]
     index, rejects = counts["index"], counts["rejects"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejects["reasons"].items() if count) or "none"
     people = ", ".join(f"{count} {split}" for split, count in counts["splits"]["identities"].items())
+    warnings = [
+        name for name, levels in health["limits"].items() if not levels.get("warning", {"passed": True})["passed"]
+    ]
     return (
         f"{index['rows']} frames of {index['tracks']} tracks of {counts['splits']['rows']} identities ({people}); "
-        f"clips rejected: {reasons}."
+        f"rejected: {reasons}; boxes cut back to their frame: {counts['ledger']['boxes_clamped']}. "
+        f"Limits of health that were passed, and only warn: {', '.join(sorted(warnings)) or 'none'}."
     )

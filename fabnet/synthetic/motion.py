@@ -40,10 +40,10 @@ BLINK_DURATION = (0.18, 0.32)
 GAZE_REST = (0.5, 2.5)
 GAZE_SPREAD = 0.30
 
-#: Hand-held camera: standard deviations of shift (fractions of the side) and of scale, seconds between knots.
 #: Range of a clip's scale: faces fill the crop.
 SCALE = (1.10, 1.22)
 
+#: Hand-held camera: standard deviations of shift (fractions of the side) and of scale, seconds between knots.
 CAMERA_SHIFT = 0.010
 CAMERA_SCALE = 0.012
 CAMERA_SPACING = 1.2

@@ -5,6 +5,7 @@ which the recorder does nothing. Exceptions of the stage itself pass through unc
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -16,12 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fabnet import __version__
-from fabnet.tracking.lineage import git_state, pipeline_id
+from fabnet.files import hash_file
+from fabnet.tracking.lineage import git_state, output_hash, pipeline_id
+from fabnet.tracking.processes import PROCESS, reap, this_process
+from fabnet.tracking.record import Record
 from fabnet.tracking.store import open_store, project_root, quiet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 T = TypeVar("T")
 
@@ -30,6 +35,12 @@ MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
 MAX_METRICS_PER_BATCH = 1000
 MAX_PARAMS_PER_BATCH = 100
+MAX_DIGEST_LENGTH = 36
+
+#: Tag with the MD5 that dvc.lock knows each output by: what ties a run to an entry of the lock.
+OUTS = "dvc.outs"
+PIPELINE = "pipeline.id"
+_SYSTEM_EVERY_S = 10
 
 
 class Recorder:
@@ -39,6 +50,17 @@ class Recorder:
         self.run_id: str | None = None
         self._client: MlflowClient | None = None
         self._broken = False
+        self._system: SystemMetricsMonitor | None = None
+
+    def log(self, record: Record) -> None:
+        """Log all of a record but its params and inputs, which `run` was given."""
+        self.log_metrics(record.metrics)
+        self.log_history(record.history)
+        self.set_tags(record.tags)
+        for name, draw in record.figures.items():
+            self.log_figure(name, draw())
+        for path in record.artifacts:
+            self.log_artifact(path)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log a nested mapping under dotted keys. Values that are no strings become JSON; long ones are cut."""
@@ -90,21 +112,57 @@ class Recorder:
 
         self._attempt(write)
 
+    def log_inputs(self, inputs: Mapping[str, str]) -> None:
+        """Log files as the run's data sets: their hashes by path."""
+
+        def write(client: "MlflowClient", run_id: str) -> None:
+            from mlflow.entities import Dataset, DatasetInput
+
+            sets = [
+                Dataset(name=path, digest=digest[:MAX_DIGEST_LENGTH], source_type="local", source=path)
+                for path, digest in inputs.items()
+            ]
+            client.log_inputs(run_id, [DatasetInput(each) for each in sets])
+
+        if inputs:
+            self._attempt(write)
+
+    def log_outs(self, outs: Iterable[Path | str]) -> None:
+        """Tag the run with the hashes of the stage's outputs, which are complete by now."""
+        self._attempt(lambda client, run_id: client.set_tag(run_id, OUTS, outs_tag(outs)))
+
     def _open(self, stage: str, name: str, params: Mapping[str, Any], dependencies: Iterable[Path | str]) -> None:
         try:
             with quiet():
-                tags = {
-                    "dvc.stage": name,
-                    "fabnet.stage": stage,
-                    "fabnet.version": __version__,
-                    "pipeline.id": pipeline_id(name, params, dependencies),
-                    **git_state(project_root()),
-                }
+                inputs = {Path(path).as_posix(): hash_file(path) for path in dependencies}
                 self._client, experiment = open_store()
+                reap(self._client, experiment)
+                tags = {
+                    **stage_tags(stage, name, params, inputs),
+                    **git_state(project_root()),
+                    PROCESS: this_process(),
+                }
                 # By the client, never by mlflow.start_run: an inherited MLFLOW_RUN_ID would make all stages one run.
                 self.run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+                self._watch_the_system()
         except Exception as error:
             self._give_up(error)
+            return
+        self.log_params(params)
+        self.log_inputs(inputs)
+
+    def _watch_the_system(self) -> None:
+        """Log load and memory of the machine every ten seconds, from a thread of MLflow's own."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        assert self._client is not None
+        # A store that fails is told of once, by us.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL + 1)
+        monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=_SYSTEM_EVERY_S, tracking_uri=self._client.tracking_uri
+        )
+        monitor.start()
+        self._system = monitor
 
     def _attempt(self, write: Callable[["MlflowClient", str], None]) -> None:
         if self._broken or self._client is None or self.run_id is None:
@@ -123,6 +181,9 @@ class Recorder:
     def _close(self, status: str) -> None:
         if self._client is None or self.run_id is None:
             return
+        if self._system is not None:
+            with quiet():
+                self._system.finish()
         if not self._broken:
             self._attempt(lambda client, run_id: client.set_terminated(run_id, status))
             return
@@ -143,6 +204,7 @@ def run(
     params: Mapping[str, Any],
     tags: Mapping[str, str] | None = None,
     dependencies: Iterable[Path | str] = (),
+    outs: Iterable[Path | str] = (),
 ) -> Iterator[Recorder]:
     """Record the block as one MLflow run: FINISHED, FAILED by an exception, or KILLED by an interrupt or exit.
 
@@ -151,22 +213,40 @@ def run(
         name: the stage's address in dvc.yaml, such as `train@fabnet`; also the name of the run.
         params: those that the stage depends on, resolved; logged and hashed into the tag pipeline.id.
         tags: further tags, such as hashes of weights, data or crop recipe.
-        dependencies: files whose hashes make up pipeline.id together with `params`; see lineage.pipeline_id.
+        dependencies: files whose hashes make up pipeline.id together with `params`, see lineage.pipeline_id; they are
+            logged as the run's data sets.
+        outs: outputs of the stage, as dvc.yaml names them. Their hashes tie the run to the entry of dvc.lock that DVC
+            writes after the stage; without them, `fabnet track sync` cannot tell that the stage has a run already.
     """
     recorder = Recorder()
     status = "KILLED"  # unless we learn better: KeyboardInterrupt and SystemExit (of SIGTERM) are no Exceptions
     try:
         recorder._open(stage, name, params, dependencies)
-        recorder.log_params(params)
         if tags:
             recorder.set_tags(tags)
         yield recorder
+        recorder.log_outs(outs)
         status = "FINISHED"
     except Exception:
         status = "FAILED"
         raise
     finally:
         recorder._close(status)
+
+
+def stage_tags(stage: str, name: str, params: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
+    """What is known of a stage's run before it starts."""
+    return {
+        "dvc.stage": name,
+        "fabnet.stage": stage,
+        "fabnet.version": __version__,
+        PIPELINE: pipeline_id(name, params, inputs.values()),
+    }
+
+
+def outs_tag(outs: Iterable[Path | str]) -> str:
+    """Value of the tag dvc.outs."""
+    return json.dumps({Path(path).as_posix(): output_hash(path) for path in outs}, sort_keys=True)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

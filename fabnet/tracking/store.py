@@ -11,6 +11,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fabnet.errors import UserError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -25,6 +27,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -65,9 +69,46 @@ def open_store() -> tuple["MlflowClient", str]:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("SELECT name FROM sqlite_master")
     # Two processes that create the schema of one database at once crash each other.
-    with _locked(folder):
+    # MLflow has set up its logging by now, so only now can it be silenced.
+    with _locked(folder), quiet():
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment(client, (folder / "mlartifacts").as_uri())
+
+
+@contextmanager
+def required_store() -> Iterator[tuple["MlflowClient", str]]:
+    """As `open_store`, for commands that are of no use without it: what goes wrong with it is one line.
+
+    Raises:
+        UserError: the store cannot be reached, opened or written to.
+    """
+    with quiet():
+        try:
+            yield open_store()
+        except UserError:
+            raise
+        except Exception as error:
+            if not _of_the_store(error):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{shown(tracking_uri())}: the tracking store failed: {reason}; is it running, free of other writers, "
+                "and its disk not full?"
+            ) from error
+
+
+def _of_the_store(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, MlflowException | SQLAlchemyError | sqlite3.Error | OSError)
+
+
+def shown(uri: str) -> str:
+    """A URI without the password that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 @contextmanager

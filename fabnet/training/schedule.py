@@ -1,4 +1,4 @@
-"""The learning rate over a run: a tenth after a share of the budget, or whenever validation stops improving."""
+"""The learning rate over a run: falling to zero, a tenth after a share of the budget, or whenever validation stalls."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Schedule:
 
     def __init__(self, params: VariantParams) -> None:
         self.kind, self.patience = params.schedule, params.patience
+        self.samples = params.samples
         self.drop_after = params.drop_at * params.samples
         self.factor = 1.0
         self.best = float("inf")
@@ -23,6 +24,8 @@ class Schedule:
 
     def at(self, samples: int) -> float:
         """Factor on the learning rate after `samples` samples."""
+        if self.kind == "linear":
+            return max(0.0, 1 - samples / self.samples)
         if self.kind == "step":
             return 0.1 if samples >= self.drop_after else 1.0
         return self.factor

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from fabnet.errors import UserError
-from fabnet.files import atomic_directory, hash_file, hash_json, locked, write_json
+from fabnet.files import atomic_directory, hash_file, locked, write_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
-from fabnet.networks.build import build
-from fabnet.training.batches import Batches, FrameCache
-from fabnet.training.loop import Point, Trainer
+from fabnet.networks.build import build, start_from
+from fabnet.training.batches import Batches
+from fabnet.training.cache import FrameCache
+from fabnet.training.corrupt import Corrupt
+from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
+from fabnet.training.loop import Result, Trainer
+from fabnet.training.resume import claim
+from fabnet.training.world import World, joined
 
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
-
-# Part of a checkpoint's key: raise it when a change of the code makes old checkpoints mean something else.
-_CHECKPOINT_VERSION = 1
-
-_HISTORY = pa.schema(
-    [
-        ("step", pa.int64()),
-        ("samples", pa.int64()),
-        ("split", pa.string()),
-        ("loss", pa.float64()),
-        ("learning_rate", pa.float64()),
-    ]
-)
 
 
 def train_variant(
@@ -45,17 +37,19 @@ def train_variant(
     out: Path,
     work: Path,
     on_point: Callable[[Point], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Train a variant and write best.pt, last.pt, model.json and history.parquet to `out`.
+) -> dict[str, Any] | None:
+    """Train a variant and write best.pt, last.pt, model.json, history.parquet and, if it has one, curriculum.parquet.
 
-    Resumable state is kept below `work` under a key made of the parameters and the data, so that a run goes on only
-    where nothing it depends on has changed. It is removed once `out` is written.
+    All go to `out`. The variant in `params.start_from` lies beside it, in a directory of its name. Resumable state is
+    kept in `work / name`, which says what it depends on; it is removed once `out` is written. Under torchrun, all
+    processes call this, and the first one writes.
 
     Returns:
-        The content of model.json.
+        The content of model.json; None in processes but the first.
 
     Raises:
-        UserError: a split without tracks, a run already going on, or a loss that is not finite.
+        UserError: a split without tracks, a run already going on, one begun under other params or data, too many
+            corrupt frames, or a loss that is not finite.
     """
     # Denormal numbers slow a step on the CPU up to ten times after some hundred steps. The threads of torch inherit the
     # mode when they start, so it has to be set before the first parallel operation, drawing the initial weights.
@@ -63,34 +57,63 @@ def train_variant(
     store = FrameStore(frames)
     identities = _identities(splits)
     inputs = {"index": hash_file(frames / "index.parquet"), "splits": hash_file(splits), "recipe": store.recipe["hash"]}
-    key = hash_json({"params": params.model_dump(), "inputs": inputs, "version": _CHECKPOINT_VERSION})
-    directory = work / f"{name}-{key}"
-    busy = f"{directory}: another process is training this run; wait for it or stop it"
-    with locked(directory / "lock", busy):
-        trainer = _trainer(name, params, store, identities, directory / "checkpoint.pt", on_point)
-        result = trainer.run()
-        card = {
-            "variant": name,
-            "objective": params.objective,
-            "image_size": store.size,
-            "base_filters": params.base_filters,
-            "embedding_dim": params.embedding_dim,
-            "sources": params.sources,
-            "params": params.model_dump(),
-            "recipe": store.recipe,
-            "inputs": inputs,
-            "best_step": result.best_step,
-            "best_validation_loss": result.best_loss,
-        }
-        with atomic_directory(out) as temporary:
-            torch.save(result.best, temporary / "best.pt")
-            torch.save(result.last, temporary / "last.pt")
-            rows = [vars(point) for point in result.history]
-            pq.write_table(pa.Table.from_pylist(rows, schema=_HISTORY), temporary / "history.parquet")
-            card["weights_sha256"] = hash_file(temporary / "best.pt")
-            write_json(temporary / "model.json", card)
-        shutil.rmtree(directory)
+    start = None if params.start_from is None else out.parent / params.start_from
+    if start is not None:
+        if not (start / "best.pt").is_file():
+            raise UserError(
+                f"{start / 'best.pt'}: no such file; train {params.start_from} first: {name} starts from it"
+            )
+        inputs["start_from"] = hash_file(start / "best.pt")
+    directory = work / name
+    with joined() as world:
+        if world.size != params.processes:
+            raise UserError(
+                f"{name}: is trained by {world.size} process(es), but its params' processes says {params.processes}; "
+                "stages/train.py starts as many as that"
+            )
+        with _claimed(directory, params, inputs) if world.first else nullcontext():
+            trainer = _trainer(name, params, store, identities, start, world)
+            trainer.checkpoint_path, trainer.on_point = directory / "checkpoint.pt", on_point
+            result = trainer.run()
+            if not world.first:
+                return None
+            card = {
+                "variant": name,
+                "objective": params.objective,
+                "image_size": store.size,
+                "base_filters": params.base_filters,
+                "embedding_dim": params.embedding_dim,
+                "sources": params.sources,
+                "params": params.model_dump(mode="json"),
+                "recipe": store.recipe,
+                "inputs": inputs,
+                "corrupt_frames": [store.member(row) for row in trainer.train.corrupt.rows],
+                "best_step": result.best_step,
+                "best_validation_loss": result.best_loss,
+            }
+            _write(out, card, result)
+            shutil.rmtree(directory)
     return card
+
+
+@contextmanager
+def _claimed(directory: Path, params: VariantParams, inputs: dict[str, Any]) -> Iterator[None]:
+    """Hold `directory` against other trainers, and check that what was begun there may go on."""
+    with locked(directory / "lock", f"{directory}: another process is training this run; wait for it or stop it"):
+        claim(directory, params.model_dump(mode="json"), inputs)
+        yield
+
+
+def _write(out: Path, card: dict[str, Any], result: Result) -> None:
+    """Add the hash of the weights to `card` and write everything, or nothing."""
+    with atomic_directory(out) as temporary:
+        torch.save(result.best, temporary / "best.pt")
+        torch.save(result.last, temporary / "last.pt")
+        write_points(result.history, temporary / "history.parquet", HISTORY)
+        if result.curriculum:
+            write_points(result.curriculum, temporary / "curriculum.parquet", CURRICULUM)
+        card["weights_sha256"] = hash_file(temporary / "best.pt")
+        write_json(temporary / "model.json", card)
 
 
 def _identities(splits: Path) -> dict[str, list[str]]:
@@ -108,22 +131,24 @@ def _trainer(
     params: VariantParams,
     store: FrameStore,
     identities: dict[str, list[str]],
-    checkpoint_path: Path,
-    on_point: Callable[[Point], None],
+    start: Path | None,
+    world: World,
 ) -> Trainer:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        model = build(params.objective, store.size, params.base_filters, params.embedding_dim)
+        model = build(params.objective, store.size, params.base_filters, params.embedding_dim, params.sources)
+    if start is not None:
+        start_from(model, start)
+    corrupt = Corrupt(params.corrupt_limit)
 
     def batches(split: str, seed: int, limit: int, **options: Any) -> Batches:
         tracks = store.select(identities[split])
         if len(tracks) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
-        start, length = store.tracks.start[tracks], store.tracks.length[tracks]
-        sampler = PairSampler(start, length, store.tracks.identity[tracks], model.views, seed)
-        cache = FrameCache(store, start, length, store.size, limit)
-        return Batches(cache, sampler, params.batch_size, device, **options)
+        first, length = store.tracks.start[tracks], store.tracks.length[tracks]
+        sampler = PairSampler(first, length, store.tracks.identity[tracks], model.views, seed)
+        cache = FrameCache(store, first, length, store.size, limit)
+        return Batches(cache, sampler, params.batch_size, world, corrupt=corrupt, **options)
 
     limit = params.cache_mb * 2**20
     # Validation frames are read once per validation: an eighth of the memory is theirs.
@@ -136,4 +161,4 @@ def _trainer(
         workers=params.workers,
     )
     validation = batches("validation", 2 * params.seed + 1, limit // 8)
-    return Trainer(model, train, validation, params, device, checkpoint_path, on_point, title=f"train@{name}")
+    return Trainer(model, train, validation, params, world, title=f"train@{name}")

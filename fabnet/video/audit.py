@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from fabnet import tables
 from fabnet.errors import TableError
 from fabnet.frames.shards import INDEX
-from fabnet.video.unit import REJECTS
+from fabnet.video.part import LEDGER, REJECTS
 
 _ROWS = 1 << 17
 _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
@@ -30,9 +30,11 @@ def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
     split_table = tables.read(splits, tables.Splits)
     split_of = dict(zip(split_table["identity"], split_table["split"], strict=True))
     rejects = tables.read(frames / REJECTS, tables.Rejects)
+    index = _audit_index(frames, split_of, splits)
     return {
-        "index": _audit_index(frames, split_of, splits),
+        "index": index,
         "rejects": {"rows": len(rejects), "reasons": _counts(rejects["reason"])},
+        "ledger": _audit_ledger(frames, index, rejects),
         "splits": {"rows": len(split_of), "identities": _counts(split_table["split"])},
     }
 
@@ -40,7 +42,7 @@ def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
 def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dict[str, Any]:
     shards: dict[str, np.memmap] = {}
     track_counts, frame_counts = Counter[str](), Counter[str]()
-    identities, clips = set[str](), 0
+    identities, clips, size = set[str](), [], 0
     path = frames / INDEX
     for rows, first in _index_pieces(path):
         new = rows.iloc[first:]
@@ -50,8 +52,10 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dic
         identities.update(new["identity"])
         for shard, part in new.groupby("shard"):
             _check_jpegs(frames / str(shard), shards, part, path)
+        size += int(new["size"].sum())
         starts = (rows["track_id"] != rows["track_id"].shift()).iloc[first:]
-        clips += int((rows["clip"] != rows["clip"].shift()).iloc[first:].sum())
+        # A clip of several people is met again and again; a number of 8 bytes for each is enough to count them.
+        clips.append(pd.util.hash_array(np.asarray(new["clip"].unique(), dtype=object)))
         split = new["identity"].map(split_of)
         frame_counts.update(split)
         track_counts.update(split[starts])
@@ -61,12 +65,35 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dic
     return {
         "rows": frame_counts.total(),
         "tracks": track_counts.total(),
-        "clips": clips,
+        "clips": len(np.unique(np.concatenate(clips))),
         "identities": len(identities),
         "shards": len(shards),
+        "bytes": size,
         "frames_by_split": dict(sorted(frame_counts.items())),
         "tracks_by_split": dict(sorted(track_counts.items())),
     }
+
+
+def _audit_ledger(frames: Path, index: Mapping[str, Any], rejects: pd.DataFrame) -> dict[str, int]:
+    """The units of the extraction began at its first clip, and made what the other tables hold."""
+    path = frames / LEDGER
+    ledger = tables.read(path, tables.Ledger)
+    if ledger.empty:
+        raise TableError(f"{path}: holds no units")
+    if ledger["unit"].iloc[0] != 0:
+        raise TableError(f"{path}: row 0: its first unit begins at clip {ledger['unit'].iloc[0]}, not at 0")
+    whole = int((rejects["track_id"] == "").sum())
+    for column, found, where in (
+        ("frames", index["rows"], INDEX),
+        ("tracks", index["tracks"], INDEX),
+        ("bytes", index["bytes"], INDEX),
+        ("rejected_clips", whole, REJECTS),
+        ("rejected_tracks", len(rejects) - whole, REJECTS),
+    ):
+        if ledger[column].sum() != found:
+            raise TableError(f"{path}: column {column}: sums to {ledger[column].sum()}, but {where} holds {found}")
+    counts = ledger[["clips", "rejected_clips", "rejected_tracks", "boxes_clamped"]].sum()
+    return {"units": len(ledger), **{str(column): int(count) for column, count in counts.items()}}
 
 
 def _index_pieces(path: Path) -> Iterator[tuple[pd.DataFrame, int]]:

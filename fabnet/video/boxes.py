@@ -1,130 +1,155 @@
-"""Face boxes from a table: read once into a file that gives the boxes of one clip at a time."""
+"""Boxes of a face at some times of a clip: interpolated between them, and cut back to the frame."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fabnet import tables
-from fabnet.errors import TableError
-from fabnet.files import atomic_directory
 from fabnet.video.crop import Box
+from fabnet.video.faces import Track
+from fabnet.video.reject import Rejected
 
-_COLUMNS = ("time_s", "left", "top", "right", "bottom")
-_ROWS = 1 << 16
+# A wider box shows next to nothing of its frame: it is in other units than it claims.
+_MAX_SIDES = 10
+
+# Frames of another shape than the one the boxes were made in are another cut of the video.
+_MAX_STRETCH = 1.02
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Size of the frame that boxes are given in; None where it is not known.
+
+    Without a width, pixels are taken to be square; without both, the boxes are in pixels of the clip's own frames. A
+    frame of 1 x 1 means fractions.
+    """
+
+    width: float | None = None
+    height: float | None = None
+
+    def scale(self, width: int, height: int) -> tuple[float, float]:
+        """What to multiply x and y with, to have pixels of a frame of this size.
+
+        Raises:
+            Rejected: box_outside, where the frame has another shape.
+        """
+        down = height / self.height if self.height else 1.0
+        across = width / self.width if self.width else down
+        # Fractions are of a frame of any shape.
+        if (self.width or 0) > 1 and not 1 / _MAX_STRETCH <= across / down <= _MAX_STRETCH:
+            raise Rejected(
+                "box_outside",
+                f"its boxes are for a frame of {self.width:g} x {self.height:g}, which has another shape than its own "
+                f"{width} x {height}",
+            )
+        return across, down
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person finds the first of some boxes: a file below the folder of clips, and a line of it."""
+
+    file: str
+    line: int
 
 
 class BoxTrack:
-    """The boxes of one clip.
+    """The boxes of one track.
 
     Args:
-        rows: float64 (N, 5): time_s, left, top, right, bottom, by increasing time.
+        rows: float64 (N, 5), N > 0: time_s, left, top, right, bottom, by increasing time.
+        reach_s: how long before its first box, and after its last one, a track begins and ends.
+        place: of the first row, where each has a line.
     """
 
-    def __init__(self, rows: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        track: Track,
+        rows: NDArray[np.float64],
+        reach_s: float,
+        reference: Reference,
+        place: Place | None = None,
+    ) -> None:
+        self.track, self._reference, self._place = track, reference, place
         self._times = rows[:, 0].tolist()
         self._edges = rows[:, 1:]
+        self.start_s, self.end_s = self._times[0] - reach_s, self._times[-1] + reach_s
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def at(self, time_s: float, reach_s: float) -> Box | None:
-        """The box at a time, linear between its neighbours; beyond the ends the nearest one, as far as `reach_s`."""
-        times, edges = self._times, self._edges
-        after = bisect_left(times, time_s)
-        if after < len(times) and times[after] == time_s:
-            return Box(*edges[after].tolist())
-        if 0 < after < len(times):
-            share = (time_s - times[after - 1]) / (times[after] - times[after - 1])
-            return Box(*((1 - share) * edges[after - 1] + share * edges[after]).tolist())
-        end = 0 if after == 0 else len(times) - 1
-        near = len(times) > 0 and abs(times[end] - time_s) <= reach_s
-        return Box(*edges[end].tolist()) if near else None
+    def at(self, time_s: float, width: int, height: int) -> Box | None:
+        """The box at a time, in pixels of a frame of this size, within the frame.
 
-
-class BoxFile:
-    """The boxes of many clips, grouped by clip in one mapped array. Made by `write`."""
-
-    def __init__(self, directory: Path) -> None:
-        self._starts = np.load(directory / "starts.npy", mmap_mode="r")
-        self._rows = np.load(directory / "rows.npy", mmap_mode="r")
-
-    def track(self, clip: int) -> BoxTrack:
-        """The boxes of clip number `clip` of those that were given to `write`."""
-        return BoxTrack(np.array(self._rows[self._starts[clip] : self._starts[clip + 1]]))
-
-    @classmethod
-    def write(cls, table: Path, clips: Sequence[str], directory: Path) -> None:
-        """Check a table (tables.Boxes; CSV or Parquet) and sort its rows by clip and time, in bounded memory.
-
-        Rows of other clips are checked and left out.
+        Linear between its neighbours, and the nearest one before the first and after the last; None out of reach.
 
         Raises:
-            TableError: the table is missing, illegal, names none of the clips, or has two boxes of a clip at one time.
+            Rejected: box_outside, as `count_clamped`.
         """
-        number = {name: i for i, name in enumerate(clips)}
-        counts = np.zeros(len(clips), dtype=np.int64)
-        for rows in _read(table):
-            clip = _numbers(rows, number)
-            counts += np.bincount(clip[clip >= 0], minlength=len(clips))
-        if not counts.any():
-            raise TableError(f"{table}: column clip: no row names a clip of extract.videos, such as {clips[0]}")
-        starts = np.concatenate(([0], np.cumsum(counts)))
-        with atomic_directory(directory) as temporary:
-            np.save(temporary / "starts.npy", starts)
-            shape = (int(starts[-1]), len(_COLUMNS))
-            sorted_rows = np.lib.format.open_memmap(temporary / "rows.npy", "w+", np.float64, shape)
-            cursor = starts[:-1].copy()
-            for rows in _read(table):
-                clip = _numbers(rows, number)
-                order = np.argsort(clip, kind="stable")
-                order = order[clip[order] >= 0]
-                clip, values = clip[order], rows[list(_COLUMNS)].to_numpy(np.float64)[order]
-                nth = np.arange(len(clip)) - np.searchsorted(clip, clip)
-                sorted_rows[cursor[clip] + nth] = values
-                cursor += np.bincount(clip, minlength=len(clips))
-            for i, name in enumerate(clips):
-                mine = sorted_rows[starts[i] : starts[i + 1]]
-                mine[:] = mine[np.argsort(mine[:, 0], kind="stable")]
-                twice = np.flatnonzero(np.diff(mine[:, 0]) == 0)
-                if len(twice):
-                    raise TableError(f"{table}: clip {name} has two boxes at time_s {mine[twice[0], 0]:g}")
-            sorted_rows.flush()
+        if not self.start_s <= time_s <= self.end_s:
+            return None
+        times, edges = self._times, self._edges
+        after = min(max(bisect_left(times, time_s), 1), len(times) - 1)
+        before = max(after - 1, 0)
+        length = times[after] - times[before]
+        share = min(max((time_s - times[before]) / length, 0.0), 1.0) if length else 0.0
+        between = (1 - share) * edges[before] + share * edges[after]
+        return Box(*self._clamp(between[None], before, width, height)[0].tolist())
+
+    def count_clamped(self, width: int, height: int) -> int:
+        """How many of the boxes leave a frame of this size, and are cut back to it.
+
+        Raises:
+            Rejected: box_outside, where a box lies wholly outside, or is many times larger than the frame.
+        """
+        inside = self._clamp(self._edges, 0, width, height)
+        moved = np.abs(inside - self._pixels(self._edges, width, height)).max(axis=1)
+        # Sums of rounded fractions miss 1 by a last digit of floating point.
+        return int((moved > 1e-6 * max(width, height)).sum())
+
+    def _pixels(self, edges: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
+        across, down = self._reference.scale(width, height)
+        return edges * (across, down, across, down)
+
+    def _clamp(self, edges: NDArray[np.float64], first: int, width: int, height: int) -> NDArray[np.float64]:
+        """Boxes (N, 4) from row `first` on, in pixels and within the frame."""
+        boxes = self._pixels(edges, width, height)
+        outside = (boxes[:, :2] >= (width, height)).any(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
+        huge = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) > _MAX_SIDES * max(width, height)
+        if (outside | huge).any():
+            bad = int(np.flatnonzero(outside | huge)[0])
+            where = f"{self._place.file} line {self._place.line + first + bad}: " if self._place else ""
+            corners = ", ".join(f"{edge:g}" for edge in edges[bad])
+            raise Rejected(
+                "box_outside",
+                f"{where}({corners}) at {self._times[first + bad]:.2f} s in a frame of {width} x {height}",
+            )
+        return np.clip(boxes, 0, (width, height, width, height))
 
 
-def _numbers(rows: pd.DataFrame, number: dict[str, int]) -> NDArray[np.int64]:
-    """The number of each row's clip, -1 where it is none of ours."""
-    return np.array([number.get(name, -1) for name in rows["clip"]], dtype=np.int64)
-
-
-def _read(table: Path) -> Iterator[pd.DataFrame]:
-    """Checked pieces of a table whose rows are numbered through."""
-    if not table.is_file():
-        raise TableError(f"{table}: no such table (extract.boxes)")
-    try:
-        for piece in _pieces(table):
-            checked = tables.check(piece, tables.Boxes, str(table))
-            finite = np.isfinite(checked[list(_COLUMNS)].to_numpy(np.float64)).all(axis=1)
-            if not finite.all():
-                raise TableError(f"{table}: row {checked.index[~finite][0]} holds an infinite value")
-            yield checked
-    except (OSError, ValueError) as error:
-        raise TableError(f"{table}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
-
-
-def _pieces(table: Path) -> Iterator[pd.DataFrame]:
-    if table.suffix.lower() == ".csv":
-        # A clip named 001 or NA stays what it is.
-        missing = dict.fromkeys(_COLUMNS, "")
-        yield from pd.read_csv(table, chunksize=_ROWS, dtype={"clip": str}, keep_default_na=False, na_values=missing)
-        return
-    row = 0
-    for batch in pq.ParquetFile(table).iter_batches(batch_size=_ROWS):
-        piece = batch.to_pandas()
-        piece.index = pd.RangeIndex(row, row + len(piece))
-        row += len(piece)
-        yield piece
+def split_at_gaps(
+    rows: NDArray[np.float64],
+    name: Callable[[int], Track],
+    max_gap_s: float,
+    reach_s: float,
+    reference: Reference,
+    place: Place | None = None,
+) -> list[BoxTrack]:
+    """Tracks, named from 0, out of boxes as BoxTrack takes them: where none came for longer than `max_gap_s`, another
+    track begins. Tracks do not reach into each other."""
+    reach_s = min(reach_s, max_gap_s / 2)
+    gaps = np.flatnonzero(np.diff(rows[:, 0]) > max_gap_s * (1 + 1e-9)) + 1
+    starts = [0, *gaps.tolist(), len(rows)]
+    return [
+        BoxTrack(
+            name(number),
+            rows[start:end],
+            reach_s,
+            reference,
+            Place(place.file, place.line + start) if place else None,
+        )
+        for number, (start, end) in enumerate(pairwise(starts))
+    ]

@@ -7,6 +7,10 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+_AUTHORS_SIDE, _AUTHORS_KEPT = 256, 170
+_AUTHORS_LEFT = (_AUTHORS_SIDE + 20 + 20 - _AUTHORS_KEPT) // 2 - 20
+_AUTHORS_TOP = (_AUTHORS_SIDE + 80 + 30 - _AUTHORS_KEPT) // 2 - 80
+
 
 @dataclass(frozen=True)
 class Box:
@@ -53,6 +57,19 @@ def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
         inside = cv2.copyMakeBorder(inside, *pads, borderType=cv2.BORDER_REPLICATE)
     shrinks = right - left > size
     return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def recrop(image: NDArray[np.uint8], box: Box, size: int) -> tuple[NDArray[np.uint8], Box]:
+    """A crop as FAb-Net's authors trained on, and the part of `box` that it shows.
+
+    They resize a crop of the face to 256 x 256, pad it (torchvision's order: left 20, top 80, right 20, bottom 30),
+    cut 170 x 170 out of its centre and resize that. The padding only moves the centre: none of it is left.
+    """
+    cut = crop(image, box, _AUTHORS_SIDE)[_AUTHORS_TOP:, _AUTHORS_LEFT:][:_AUTHORS_KEPT, :_AUTHORS_KEPT]
+    pixel = (box.right - box.left) / _AUTHORS_SIDE
+    left, top = box.left + _AUTHORS_LEFT * pixel, box.top + _AUTHORS_TOP * pixel
+    kept = Box(left, top, left + _AUTHORS_KEPT * pixel, top + _AUTHORS_KEPT * pixel)
+    return crop(cut, Box(0, 0, _AUTHORS_KEPT, _AUTHORS_KEPT), size), kept
 
 
 def quality(image: NDArray[np.uint8]) -> tuple[float, float]:

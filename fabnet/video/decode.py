@@ -1,86 +1,96 @@
-"""A video file as frames at a fixed rate, chosen by presentation time."""
+"""A video file as the frames on display at a fixed rate, and those that a detector looks at."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-import av
 import av.error
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from fabnet.video.container import announced_duration, find_entry, open_video
+from fabnet.video.faces import Frame
+from fabnet.video.limits import MAX_PIXELS, Deadline, check_size
+from fabnet.video.packets import Grid, PacketChoice, Work
 from fabnet.video.reject import Rejected
 
 T = TypeVar("T")
 
-# A clip is data from strangers: only containers of video, and nothing that could name other files or addresses.
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf"
-_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
-
 # Durations in headers are rounded, and may count a last frame differently.
 _SLACK_FRAMES, _SLACK_S, _SLACK_SHARE = 2, Fraction(1, 4), Fraction(1, 100)
 
+# Broken time stamps leave a frame on display for hours, or years.
+_LONGEST_DISPLAY_S = 900
 
-@dataclass(frozen=True)
-class Sample:
-    """A frame as displayed at `number / fps` seconds after the clip's first frame.
-
-    Attributes:
-        number: of the sample, from 0.
-        time_s: when the frame's own display began, in seconds after the clip's first frame.
-        image: uint8 (H, W, 3) RGB, turned upright as the file's rotation says.
-    """
-
-    number: int
-    time_s: float
-    image: NDArray[np.uint8]
+# Less than this is decoded faster than the file is opened for a seek.
+_SEEK_BEYOND_S = 5
 
 
-def samples(path: Path, fps: float) -> Iterator[Sample]:
-    """Decode one clip from its beginning to its end, holding one frame at a time.
+def frames(
+    path: Path, fps: float, every: int | None = None, span: tuple[float, float] | None = None, limit_s: float = 600.0
+) -> Iterator[Frame]:
+    """Decode one clip in order, holding few frames at a time.
 
-    Sample k shows the last frame with a presentation time <= k / fps after the first frame, so the clip's own frame
-    rate need not be constant; a frame is repeated where it is displayed longer than 1 / fps.
-
-    Raises:
-        Rejected: unreadable, no_video_stream, no_frames or truncated. The last is known only after the samples that
-            came before it have been yielded: whoever keeps them has to drop them.
-    """
-    with _open(path) as container:
-        stream = _video_stream(container)
-        for number, time, frame in displayed(_timed_frames(container, stream), Fraction(str(fps))):
-            image = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-            yield Sample(number, float(time), upright(image, frame.rotation))
-
-
-def displayed(items: Iterable[tuple[Fraction, Fraction, T]], fps: Fraction) -> Iterator[tuple[int, Fraction, T]]:
-    """What is on display at 0, 1 / fps, 2 / fps ... after the first of `items`.
+    Sample k shows the last frame with a presentation time <= k / fps after the clip's first frame, so the clip's own
+    frame rate need not be constant. A frame on display at several samples comes once. Frames that are not wanted are
+    not decoded where that changes nothing (see fabnet.video.packets).
 
     Args:
-        items: (time, duration, item) by non-decreasing time; only the last one's duration matters.
+        every: frames number 0, `every`, 2 * `every` ... of the file come as well, as looked at.
+        span: only what is on display between two times comes, in seconds after the clip's first frame.
+        limit_s: time for the whole clip, including what is done with its frames meanwhile.
+
+    Raises:
+        Rejected: unreadable, no_video_stream, no_frames, truncated, too_large or too_slow. Damage is known only after
+            the frames before it have been yielded: whoever keeps them has to drop them.
+    """
+    rate = Fraction(str(fps))
+    grid = Grid(rate) if span is None else Grid(rate, *_numbers(span, rate))
+    convert = VideoReformatter()
+    timed = _timed_frames(path, grid, everything=every is not None, deadline=Deadline(limit_s))
+    for samples, looked_at, time, frame in displayed(timed, grid, every):
+        check_size(frame.width, frame.height)
+        try:
+            rgb = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise Rejected("unreadable", f"no conversion of its {frame.format.name} pictures: {error}") from None
+        yield Frame(float(time), samples, looked_at, upright(np.asarray(rgb, dtype=np.uint8), frame.rotation))
+
+
+def displayed(
+    items: Iterable[tuple[Fraction, T | None]], grid: Grid, every: int | None = None
+) -> Iterator[tuple[tuple[int, ...], bool, Fraction, T]]:
+    """What is on display at the samples of `grid`, and every so many-th item besides.
+
+    Args:
+        items: (time after the clip's first frame, item) by non-decreasing time; the last is (end of the display, None).
 
     Yields:
-        (k, time of the item after the first one's, item)
+        (numbers of samples, whether it is one of every so many, time, item)
+
+    Raises:
+        Rejected: an item stays for longer than any video would show it.
     """
-    number = 0
-    first = held = None
-    for time, duration, item in items:
-        if first is None:
-            first = time
-        since = time - first
-        while held is not None and number / fps < since:
-            yield number, held[0], held[2]
-            number += 1
-        held = (since, duration, item)
-    while held is not None and number / fps < held[0] + held[1]:
-        yield number, held[0], held[2]
-        number += 1
+    held: tuple[Fraction, T] | None = None
+    place = 0
+    for time, item in items:
+        if held is not None:
+            begin, end = grid.after(held[0]), grid.after(time)
+            if grid.last is not None:
+                end = min(end, grid.last + 1)
+            if end - begin > 2 and end - begin > _LONGEST_DISPLAY_S * grid.fps:
+                raise Rejected("truncated", f"its time stamps jump by {float(time - held[0]):.0f} s")
+            looked_at = every is not None and place % every == 0
+            if begin < end or looked_at:
+                yield tuple(range(begin, end)), looked_at, *held
+            place += 1
+        if item is None or grid.ends_before(grid.after(time)):
+            return
+        held = time, item
 
 
 def upright(image: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
@@ -89,84 +99,115 @@ def upright(image: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[InputContainer]:
-    try:
-        if path.stat().st_size == 0:
-            raise Rejected("unreadable", "the file is empty")
-        # The prefix keeps libav from reading a protocol into a file name with a colon.
-        container = av.open(f"file:{path}", container_options=_OPTIONS, metadata_errors="replace")
-    except av.error.InvalidDataError:
-        raise Rejected("unreadable", "not a video, or cut before its table of contents") from None
-    except av.error.EOFError:
-        raise Rejected("no_frames", "the file ends before its first frame") from None
-    except (av.error.FFmpegError, OSError) as error:
-        raise Rejected("unreadable", f"cannot be opened: {error.strerror}") from None
-    with container:
-        yield container
+def _numbers(span: tuple[float, float], rate: Fraction) -> tuple[int, int]:
+    """First and last sample in a span of time."""
+    first, last = (Fraction(str(time)) * rate for time in span)
+    return max(0, -(-first.numerator // first.denominator)), last.numerator // last.denominator
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
-    if not container.streams:
-        raise Rejected("no_frames", "the file holds no streams at all")
-    pictures = av.stream.Disposition.attached_pic
-    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
-    if not streams:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
-        raise Rejected("no_video_stream", f"its streams are: {kinds}")
-    stream = streams[0]
-    if stream.codec_context is None:
-        raise Rejected("unreadable", "no decoder for its video")
-    # Clips run in parallel, so that a decoder's own threads would only compete.
-    stream.codec_context.thread_count = 1
-    return stream
+def _timed_frames(
+    path: Path, grid: Grid, everything: bool, deadline: Deadline
+) -> Iterator[tuple[Fraction, VideoFrame | None]]:
+    """(time after the clip's first frame, frame), times never decreasing; at last (end of the display, None)."""
+    start_s = grid.first / grid.fps
+    entry = find_entry(path, start_s, deadline) if start_s > _SEEK_BEYOND_S and not everything else None
+    with open_video(path, deadline) as (container, stream):
+        decoder, choice = _Decoder(stream), PacketChoice(stream, grid)
+        if entry is not None:
+            decoder.origin, place = entry
+            container.seek(place, stream=stream)
+            choice.begin(decoder.origin)
+        try:
+            for packet in container.demux(stream):
+                deadline.check()
+                if packet.is_corrupt:
+                    raise Rejected("truncated", f"the file ends inside a frame, {decoder.progress()}")
+                if not packet.size:
+                    continue  # the file's end; or, in AVI, a frame that stays as it is
+                started = decoder.origin is not None
+                for work in choice.add(packet):
+                    yield from decoder.decode(work)
+                # The two fields of an interlaced frame may come as two packets, which would count as two frames.
+                if not started and decoder.origin is not None and not decoder.interlaced and not everything:
+                    choice.begin(decoder.origin)
+                if choice.done():
+                    yield from decoder.drain()
+                    yield grid.end(), None
+                    return
+            for work in choice.decode_all():
+                yield from decoder.decode(work)
+            yield from decoder.drain()
+        except av.error.ExitError:
+            raise deadline.rejected() from None
+        except av.error.FFmpegError as error:
+            if not stream.codec_context.width:  # what libav leaves of a size beyond max_pixels
+                raise Rejected("too_large", f"frames of over {MAX_PIXELS:,} pixels, {decoder.progress()}") from None
+            raise Rejected("truncated", f"decoding broke off {decoder.progress()}: {error.strerror}") from None
+        yield decoder.end(announced_duration(container, stream)), None
 
 
-def _timed_frames(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, Fraction, VideoFrame]]:
-    """(presentation time, duration, frame) of every frame, times never decreasing."""
-    interval = 1 / stream.average_rate if stream.average_rate else Fraction(1, 25)
-    first = last = None
-    duration = interval
-    try:
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                raise Rejected("truncated", f"the file ends inside a frame, {_at(first, last)}")
-            for frame in packet.decode():
-                if frame.pts is not None and frame.time_base is not None:
-                    time = frame.pts * frame.time_base
-                else:
-                    time = Fraction(0) if last is None else last + interval
-                duration = frame.duration * frame.time_base if frame.duration and frame.time_base else interval
-                # Broken time stamps may jump back, the order of the frames does not.
-                last = time if last is None else max(last, time)
-                first = last if first is None else first
-                yield last, duration, frame
-    except av.error.FFmpegError as error:
-        raise Rejected("truncated", f"decoding broke off {_at(first, last)}: {error.strerror}") from None
-    announced = _announced_duration(container, stream)
-    if first is None or last is None:
-        if announced:
-            raise Rejected("truncated", f"no frames, but {float(announced):.2f} s announced")
-        raise Rejected("no_frames", "its video stream is empty")
-    # Some containers announce a length, others an end: that of a clip which begins late is beyond its length.
-    decoded = last + duration - min(first, Fraction(0))
-    if announced - decoded > max(_SLACK_FRAMES * interval, _SLACK_S, _SLACK_SHARE * announced):
-        raise Rejected("truncated", f"ends after {float(decoded):.2f} s of {float(announced):.2f} s")
+class _Decoder:
+    """The decoder of a stream, which gives its frames times that never decrease.
 
+    Attributes:
+        origin: display time of the clip's first frame in units of the stream's time base; None while it is not known,
+            or where the file has no times.
+        interlaced: whether the last frame was of two fields.
+    """
 
-def _announced_duration(container: InputContainer, stream: VideoStream) -> Fraction:
-    """Seconds of video the header promises; 0 where it does not say."""
-    if stream.duration and stream.time_base:
-        return stream.duration * stream.time_base
-    written = stream.metadata.get("DURATION", "")  # Matroska: HH:MM:SS.fraction
-    try:
-        hours, minutes, seconds = written.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
-    except ValueError:
-        # The container's duration is that of its longest stream, so it tells only about a lone one.
-        alone = len(container.streams) == 1 and container.duration
-        return Fraction(container.duration or 0, av.time_base) if alone else Fraction(0)
+    def __init__(self, stream: VideoStream) -> None:
+        self._context = stream.codec_context
+        self._time_base = stream.time_base or Fraction(1)
+        self._interval = 1 / stream.average_rate if stream.average_rate else Fraction(1, 25)
+        # Of HEVC, a picture that no other of its layer refers to may still be one for the layers above.
+        self._skips = self._context.name == "h264"
+        self._last: Fraction | None = None
+        self._duration = self._interval
+        self.origin: int | None = None
+        self.interlaced = False
 
+    def decode(self, work: Work) -> Iterator[tuple[Fraction, VideoFrame]]:
+        if work.restarts:
+            yield from self.drain()
+            self._context.flush_buffers()
+        if self._skips:
+            self._context.skip_frame = "DEFAULT" if work.shown else "NONREF"
+        yield from self._timed(self._context.decode(work.packet))
 
-def _at(first: Fraction | None, last: Fraction | None) -> str:
-    return "at its beginning" if first is None or last is None else f"after {float(last - first):.2f} s"
+    def drain(self) -> Iterator[tuple[Fraction, VideoFrame]]:
+        """What the decoder still holds; it takes nothing more."""
+        yield from self._timed(self._context.decode(None))
+
+    def _timed(self, decoded: Iterable[VideoFrame]) -> Iterator[tuple[Fraction, VideoFrame]]:
+        for frame in decoded:
+            if self._last is None and self.origin is None:
+                self.origin = frame.pts
+            if frame.pts is not None:
+                time = (frame.pts - (self.origin or 0)) * self._time_base
+            else:
+                time = Fraction(0) if self._last is None else self._last + self._interval
+            self._duration = frame.duration * self._time_base if frame.duration else self._interval
+            # Broken time stamps may jump back, the order of the frames does not.
+            self._last = time if self._last is None else max(self._last, time)
+            self.interlaced = frame.interlaced_frame
+            yield self._last, frame
+
+    def end(self, announced: Fraction) -> Fraction:
+        """End of the display of the last frame, in seconds after the first; the header announced so many of video.
+
+        Raises:
+            Rejected: no_frames or truncated.
+        """
+        if self._last is None:
+            if announced:
+                raise Rejected("truncated", f"no frames, but {float(announced):.2f} s announced")
+            raise Rejected("no_frames", "its video stream is empty")
+        end = self._last + self._duration
+        # Some containers announce a length, others an end: that of a clip which begins late is beyond its length.
+        decoded = end + max((self.origin or 0) * self._time_base, Fraction(0))
+        if announced - decoded > max(_SLACK_FRAMES * self._interval, _SLACK_S, _SLACK_SHARE * announced):
+            raise Rejected("truncated", f"ends after {float(decoded):.2f} s of {float(announced):.2f} s")
+        return end
+
+    def progress(self) -> str:
+        return "at its beginning" if self._last is None else f"after {float(self._last):.2f} s"

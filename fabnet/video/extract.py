@@ -1,105 +1,118 @@
-"""Videos become track shards, an index and rejects: clips in groups, in parallel, restartable."""
+"""Videos become track shards, an index, rejects and a ledger: clips in groups, in parallel, restartable."""
 
 import hashlib
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
 import cv2
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import simplejpeg
 
 from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.files import atomic_directory, hash_json, locked, write_json
+from fabnet.files import atomic_directory, hash_file, hash_json, locked, write_json
 from fabnet.frames import shards
-from fabnet.frames.shards import INDEX, RECIPE, merge
+from fabnet.frames.shards import RECIPE, merge
 from fabnet.progress import Progress
-from fabnet.video.boxes import BoxFile
-from fabnet.video.clips import Clip, find_clips
-from fabnet.video.pool import JobKilled, run_jobs
+from fabnet.video.apart import run_apart
+from fabnet.video.clips import ClipList
+from fabnet.video.engines.protocol import open_engine
+from fabnet.video.part import LEDGER, LEDGER_SCHEMA, REJECTS, REJECTS_SCHEMA, write_table
 from fabnet.video.recipe import recipe
-from fabnet.video.unit import REJECTS, Unit, run_unit
+from fabnet.video.sources.open import open_source
+from fabnet.video.sources.protocol import Source
+from fabnet.video.unit import CLIPS, Unit, run_unit
 
-CLIPS_PER_UNIT = 16
+# Few clips are spread over many units, so that long ones find workers; many over no more than are quickly listed.
+_SPREAD, _CLIPS_PER_UNIT, _MOST_UNITS = 64, 16, 8192
+_CLIPS_AT_ONCE = 4096
 
 # What becomes of finished units, and who makes them, changes nothing in them.
-_NOT_IN_UNITS = {"workers", "shard_mb"}
+_NOT_IN_UNITS = {"workers", "engine", "shard_mb"}
 
 
 def extract(params: ExtractParams, out: Path, work: Path) -> None:
     """Extract the crops of all clips of `params.videos` into the directory `out`, which is replaced as a whole.
 
     Finished groups of clips are kept in `work` until the end, and a run with the same params, clips and code takes
-    them up again. The result does not depend on `params.workers`.
+    them up again. The result does not depend on `params.engine` and `params.workers`. A worker that dies loses the
+    group it was at, which is begun again; a clip that kills whoever works on it is rejected.
 
     Raises:
-        UserError: no clips, an illegal table of boxes, every clip rejected, a clip that kills its process, or another
-            extraction at work in `work`.
+        UserError: no clips, wrong annotations, no face in any clip, or another extraction at work in `work`.
     """
-    clips = find_clips(params.videos)
+    engine = open_engine(params.engine)
     # An orphan of a killed pipeline may still be writing there.
     with locked(work / ".lock", f"{work}: another extraction is at work; wait for it or end it"):
-        state = work / _state_hash(params, clips)
-        units = _units(params, clips, state)
+        listed = open_source(params, work)
+        clips = ClipList.write(listed.list_clips(), work / CLIPS)
+        state = work / _state_hash(params, work / CLIPS, listed)
+        state.mkdir(exist_ok=True)
+        (work / CLIPS).replace(state / CLIPS)
+        open_source(params, state).prepare(state)
+        units = _units(params, state, len(clips))
         missing = [unit for unit in units if not unit.out.is_dir()]
-        done = len(clips) - sum(len(unit.clips) for unit in missing)
+        done = len(clips) - sum(unit.count for unit in missing)
+        killed = []
         with Progress("extract", len(clips), "clip", done=done) as progress:
-            try:
-                for number in run_jobs(run_unit, missing, params.workers):
-                    progress.advance(len(missing[number].clips))
-            except JobKilled as error:
-                names = ", ".join(clip.name for clip in missing[error.job].clips)
-                raise UserError(
-                    f"extraction was killed twice, by lack of memory or a crash of the decoder, in one of: {names}; "
-                    "move the faulty clip away"
-                ) from None
-        _join(params, [unit.out for unit in units], len(clips), out)
+            for number, died in engine(run_unit, missing, params.workers):
+                if died:
+                    killed.append(missing[number])
+                else:
+                    progress.advance(missing[number].count)
+            run_apart(killed, engine, params.workers)
+            progress.advance(sum(unit.count for unit in killed))
+        _join(params, [unit.out for unit in units], out)
         shutil.rmtree(work)
 
 
-def _units(params: ExtractParams, clips: Sequence[Clip], state: Path) -> list[Unit]:
-    boxes = None
-    if params.boxes is not None:
-        boxes = state / "boxes"
-        if not boxes.is_dir():
-            BoxFile.write(params.boxes, [clip.name for clip in clips], boxes)
-    return [
-        Unit(clips[first : first + CLIPS_PER_UNIT], first, state / f"unit-{number:06d}", params, boxes)
-        for number, first in enumerate(range(0, len(clips), CLIPS_PER_UNIT))
-    ]
+def clips_per_unit(clips: int) -> int:
+    return max(1, min(_CLIPS_PER_UNIT, clips // _SPREAD), -(-clips // _MOST_UNITS))
 
 
-def _join(params: ExtractParams, parts: Sequence[Path], clips: int, out: Path) -> None:
-    rejects = pd.concat([tables.read(part / REJECTS, tables.Rejects) for part in parts], ignore_index=True)
-    if len(rejects) == clips:
-        counts = Counter(rejects["reason"])
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-        first = rejects.iloc[0]
+def _units(params: ExtractParams, state: Path, clips: int) -> list[Unit]:
+    count = clips_per_unit(clips)
+    return [Unit(params, state, first, min(count, clips - first)) for first in range(0, clips, count)]
+
+
+def _join(params: ExtractParams, parts: Sequence[Path], out: Path) -> None:
+    ledger = _joined(parts, LEDGER, LEDGER_SCHEMA)
+    rejects = _joined(parts, REJECTS, REJECTS_SCHEMA)
+    total = pc.sum(ledger["frames"]).as_py()
+    if total == 0:
+        counts = rejects["reason"].value_counts().to_pylist()
+        reasons = ", ".join(sorted(f"{count['counts']} {count['values']}" for count in counts))
+        first = rejects.slice(0, 1).to_pylist()[0]
         raise UserError(
-            f"{params.videos}: all {clips} clips were rejected ({reasons}); "
+            f"{params.videos}: all {pc.sum(ledger['clips']).as_py()} clips were rejected ({reasons}); "
             f"the first: {first['clip']}: {first['detail']}"
         )
-    total = sum(pq.read_metadata(part / INDEX).num_rows for part in parts)
     with atomic_directory(out) as temporary, Progress("join", total, "frame") as progress:
         merge(parts, temporary, params.shard_mb, progress.advance)
-        tables.write(rejects, temporary / REJECTS, tables.Rejects)
+        write_table(rejects.to_pandas(), temporary / REJECTS, tables.Rejects, REJECTS_SCHEMA)
+        write_table(ledger.to_pandas(), temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
         write_json(temporary / RECIPE, recipe(params))
 
 
-def _state_hash(params: ExtractParams, clips: Sequence[Clip]) -> str:
-    """Of all that decides what the units hold: params, clips, boxes, code and the libraries that make pixels."""
+def _joined(parts: Sequence[Path], name: str, schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables(pq.read_table(part / name, schema=schema) for part in parts)
+
+
+def _state_hash(params: ExtractParams, listed: Path, source: Source) -> str:
+    """Of all that decides what the units hold: params, clips, annotations, code and the libraries that make pixels."""
+    clips = ClipList(listed)
     state = hashlib.sha256()
     state.update(hash_json(params.model_dump(mode="json", exclude=_NOT_IN_UNITS)).encode())
     versions = [av.__version__, cv2.__version__, simplejpeg.__version__]
-    state.update(hash_json([CLIPS_PER_UNIT, *versions]).encode())
-    for source in (Path(shards.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
-        state.update(source.read_bytes())
-    for path in [clip.path for clip in clips] + ([params.boxes] if params.boxes else []):
+    state.update(hash_json([hash_file(listed), clips_per_unit(len(clips)), *versions]).encode())
+    for code in (Path(shards.__file__), *sorted(Path(__file__).parent.rglob("*.py"))):
+        state.update(code.read_bytes())
+    for path in _files(clips, source):
         try:
             status = path.stat()
         except OSError:
@@ -107,3 +120,10 @@ def _state_hash(params: ExtractParams, clips: Sequence[Clip]) -> str:
         else:
             state.update(f"{path} {status.st_size} {status.st_mtime_ns}\0".encode())
     return state.hexdigest()[:16]
+
+
+def _files(clips: ClipList, source: Source) -> Iterator[Path]:
+    for first in range(0, len(clips), _CLIPS_AT_ONCE):
+        for clip in clips.slice(first, _CLIPS_AT_ONCE):
+            yield clip.path
+    yield from source.inputs()

@@ -2,25 +2,57 @@
 
 from typing import Any
 
-from fabnet.config import ExtractParams
+from fabnet.config import DetectionParams, ExtractParams
 from fabnet.files import hash_json
+from fabnet.video.detect import HaarDetector, YuNetDetector
 
 #: Raise it when a change of the code changes pixels.
 VERSION = 1
+
+#: Sources whose pictures show one face already, of which the centred square is taken; that of others is given by boxes,
+#: except that of `folder`, which is looked for.
+_CROPPED = ("cropped", "voxceleb2", "voxceleb1_frames", "frames")
+_DETECTED = ("folder",)
 
 
 def recipe(params: ExtractParams) -> dict[str, Any]:
     """The content of crop.json.
 
     `hash` covers what changes the pixels of a crop, and so not `fps`, which only changes how many crops there are.
+    `source` is the way to the faces and not the layout of the clips, except where the boxes are those of a data set.
     """
     pixels = {
-        "source": params.source,
-        "margin": params.margin if params.source == "boxes" else 0.0,
+        "source": _way(params),
+        "margin": 0.0 if params.source in _CROPPED else params.margin,
         "size": params.size,
         "jpeg_quality": params.jpeg_quality,
         "jpeg_chroma": "4:4:4",
         "resize": "area",
         "version": VERSION,
     }
+    if params.source == "voxceleb1":
+        pixels["reference_height"] = params.reference_height
+    if params.source in _DETECTED:
+        pixels["detection"] = _detection(params.detection)
+        tracking = params.tracking
+        pixels["tracking"] = {key: getattr(tracking, key) for key in ("min_overlap", "max_gap_s", "smoothing_s")}
+    if params.recrop != "none":
+        pixels["recrop"] = params.recrop
     return {**pixels, "fps": params.fps, "hash": hash_json(pixels)}
+
+
+def _way(params: ExtractParams) -> str:
+    if params.source in _CROPPED:
+        return "cropped"
+    return "detected" if params.source in _DETECTED else params.source
+
+
+def _detection(detection: DetectionParams) -> dict[str, Any]:
+    detector = HaarDetector if detection.detector == "haar" else YuNetDetector
+    described: dict[str, Any] = {
+        "detector": detector.name,
+        "version": detector.version,
+        "every": detection.every,
+        "longest_side": detection.longest_side,
+    }
+    return described if detection.sha256 is None else {**described, "sha256": detection.sha256}

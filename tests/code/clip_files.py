@@ -53,6 +53,63 @@ def write_noise(path: Path, frames: int, rate: int = 25, **options: str) -> Path
     return path
 
 
+def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """A face-like blob on a slope of colours, each at another place; uint8 (height, width, 3)."""
+    y, x = np.mgrid[:height, :width]
+    near = np.hypot(x - width * (0.5 + 0.3 * np.sin(number)), y - height / 2) < height / 4
+    slope = [x * 255 // width, y * 255 // height, np.full_like(x, number * 37 % 256)]
+    return np.where(near[..., None], (230, 180, 150), np.stack(slope, -1)).astype(np.uint8)
+
+
+def write_pictures(
+    path: Path,
+    pts: Sequence[int],
+    codec: str = "libx264",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    pix_fmt: str = "yuv420p",
+    rate: int = 25,
+    rotation: int | None = None,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A video of `picture` 0, 1 ... shown at `pts` / `rate` seconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        for number, time in enumerate(pts):
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = time, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_sizes(path: Path, *sizes: tuple[int, int], codec: str = "libx264", pix_fmt: str = "yuv420p") -> Path:
+    """A second of `picture` in each of `sizes`, in one stream."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        for part, (width, height) in enumerate(sizes):
+            encoder = stream.codec_context if part == 0 else av.CodecContext.create(codec, "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, pix_fmt
+            encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+            packets = []
+            for number in range(25 * part, 25 * part + 25):
+                frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
+                frame = frame.reformat(format=pix_fmt)
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                packets += encoder.encode(frame)
+            for packet in [*packets, *encoder.encode(None)]:
+                packet.stream = stream
+                container.mux(packet)
+    return path
+
+
 def write_sound(path: Path) -> Path:
     """One second of silence without pictures."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from fabnet.config import Params
 
 ROOT = Path(__file__).parents[2]
 
-BASE = {"config", "tables", "files", "errors", "progress", "profiles"}
+BASE = {"config", "contract", "tables", "files", "errors", "progress", "profiles"}
 # A room imports only rooms of lines above its own.
 ORDER = [
     BASE,
@@ -24,7 +24,9 @@ ORDER = [
     {"networks"},
     {"training"},
     {"attributes", "probing", "retrieval"},
-    {"quality", "tracking", "figures"},
+    {"quality", "figures"},
+    {"tracking"},
+    {"inference"},
     {"cli", "stages"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
@@ -39,8 +41,8 @@ ALLOWED_PARAMS = {
     "synthesize": {"synthesize"},
     "extract": {"extract"},
     "split": {"split"},
-    "validate": set(),
-    "validate_set": {"sets"},
+    "validate": {"health", "split"},
+    "validate_set": {"health", "sets"},
     "train": {"train.common", "train.variants."},
     "embed": {"embed", "sets", "train.variants"},
     "baseline": {"embed", "sets", "train.common", "extract"},

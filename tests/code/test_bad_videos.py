@@ -1,19 +1,18 @@
 """Bad input: a bad clip is a row of the rejects with its reason, a bad folder is an error of one line."""
 
-import re
+import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.video.clips import find_clips
-from fabnet.video.decode import samples
+from fabnet.video import container, limits
+from fabnet.video.decode import frames
 from fabnet.video.extract import extract
 from fabnet.video.reject import Rejected
-from tests.code.clip_files import write_clip, write_noise, write_sound
+from tests.code.clip_files import write_clip, write_noise, write_pictures, write_sizes, write_sound
 
 
 def text(path: Path) -> Path:
@@ -39,6 +38,15 @@ def cut(path: Path, share: float, **options: str) -> Path:
     return path
 
 
+def huge(path: Path) -> Path:
+    """A GIF is decoded onto a canvas of the size in its first bytes: 17 GB here."""
+    gif = write_pictures(path.with_suffix(".gif"), list(range(5)), "gif", pix_fmt="rgb8")
+    content = gif.read_bytes()
+    path.write_bytes(content[:6] + b"\xff\xff\xff\xff" + content[10:])
+    gif.unlink()
+    return path
+
+
 def damaged(path: Path) -> Path:
     whole = bytearray(write_noise(path, 60, movflags="faststart").read_bytes())
     middle = len(whole) // 2
@@ -57,6 +65,7 @@ BAD = {
     "cut.mkv": (lambda path: cut(path, 0.5), "truncated"),
     "cut.avi": (lambda path: cut(path, 0.5), "truncated"),
     "damaged.mp4": (damaged, "truncated"),
+    "huge.avi": (huge, "too_large"),
     "sound.mp4": (write_sound, "no_video_stream"),
     "zero.mp4": (lambda path: write_clip(path, []), "no_frames"),
     "zero.mkv": (lambda path: write_clip(path, []), "no_frames"),
@@ -69,7 +78,7 @@ def test_bad_clip(tmp_path, name):
     make, reason = BAD[name]
     path = make(tmp_path / name)
     with pytest.raises(Rejected) as error:
-        list(samples(path, 1.0))
+        list(frames(path, 1.0))
     assert error.value.reason == reason
     assert reason in tables.REJECT_REASONS
     assert error.value.detail
@@ -79,7 +88,37 @@ def test_bad_clip(tmp_path, name):
 
 def test_whole_noise_clip_is_good(tmp_path):
     """The bad ones above are bad only for what was cut."""
-    assert len(list(samples(write_noise(tmp_path / "a.mp4", 60, movflags="faststart"), 5.0))) == 12
+    assert len(list(frames(write_noise(tmp_path / "a.mp4", 60, movflags="faststart"), 5.0))) == 12
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "pix_fmt", "reason"),
+    [
+        ("mjpeg", ".avi", "yuvj420p", "too_large"),
+        ("libvpx-vp9", ".webm", "yuv420p", "too_large"),
+        ("libx264", ".mkv", "yuv420p", "truncated"),  # its decoder does not tell what was wrong
+    ],
+)
+def test_too_large_on_the_way(tmp_path, monkeypatch, codec, suffix, pix_fmt, reason):
+    monkeypatch.setattr(limits, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(container, "_DECODER_OPTIONS", {"max_pixels": "5000"})
+    growing = write_sizes(tmp_path / f"growing{suffix}", (64, 48), (96, 80), codec=codec, pix_fmt=pix_fmt)
+    with pytest.raises(Rejected) as error:
+        list(frames(growing, 5.0))
+    assert error.value.reason == reason
+    shrinking = write_sizes(tmp_path / f"shrinking{suffix}", (96, 80), (64, 48), codec=codec, pix_fmt=pix_fmt)
+    with pytest.raises(Rejected) as error:
+        list(frames(shrinking, 5.0))
+    assert error.value.reason == "too_large"
+
+
+def test_too_slow(tmp_path):
+    path = write_noise(tmp_path / "a.mp4", 60)
+    with pytest.raises(Rejected, match=r"too_slow.*not done after 0 s"):
+        list(frames(path, 1.0, limit_s=0))
+    slowly = (time.sleep(0.05) for _ in frames(path, 25.0, limit_s=0.2))  # what is done with the frames counts
+    with pytest.raises(Rejected, match=r"too_slow.*not done after 0\.2 s"):
+        list(slowly)
 
 
 def test_bad_clips_among_good_ones(tmp_path):
@@ -108,42 +147,6 @@ def test_all_clips_rejected(tmp_path):
     with pytest.raises(UserError, match=r"all 3 clips were rejected \(1 no_video_stream, 2 unreadable\).*ann/a.mp4: "):
         extract(ExtractParams(videos=videos, workers=1), tmp_path / "frames", tmp_path / "work")
     assert not (tmp_path / "frames").exists()
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (None, "no such folder of videos"),
-        ([], "holds no clips"),
-        (["ann/notes.txt", "ann/.a.mp4"], "holds no clips"),
-        (["a.mp4"], "a.mp4 lies in no folder of an identity; expected <identity>/"),
-        (["ann/a.mp4", "ann/a.MOV"], "ann/a.MOV and ann/a.mp4 would share the track ann/a/a/0"),
-        (["ann/a b.mp4", "ann/a_b.mp4"], "would share the track"),
-    ],
-)
-def test_bad_folder(tmp_path, files, message):
-    root = tmp_path / "videos"
-    if files is not None:
-        root.mkdir()
-    for file in files or []:
-        (root / file).parent.mkdir(exist_ok=True)
-        (root / file).touch()
-    with pytest.raises(UserError, match=f"videos: .*{re.escape(message)}") as error:
-        find_clips(root)
-    assert "\n" not in str(error.value)
-
-
-def test_names_of_clips(tmp_path):
-    for file in ("ann/v1/x.mp4", "ann/x.mp4", "ann/a/b/y.MKV", "bob c/z z.webm"):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).touch()
-    found = pd.DataFrame([(c.name, c.identity, c.video, c.track_id(0)) for c in find_clips(tmp_path)])
-    assert found.to_numpy().tolist() == [
-        ["ann/a/b/y.MKV", "ann", "a/b", "ann/a/b/y/0"],
-        ["ann/v1/x.mp4", "ann", "v1", "ann/v1/x/0"],
-        ["ann/x.mp4", "ann", "x", "ann/x/x/0"],
-        ["bob c/z z.webm", "bob c", "z z", "bob_c/z_z/z_z/0"],
-    ]
 
 
 def test_missing_table_of_boxes(tmp_path):

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.networks.autoencoder import Autoencoder
-from fabnet.networks.build import build, load_model, random_encoder
+from fabnet.networks.build import build, load_model, random_encoder, start_from
 from fabnet.networks.decoder import Decoder
 from fabnet.networks.embed import embed_images
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
+from fabnet.networks.upsampled import axis_matrix, convolve_upsampled
 from fabnet.networks.warp import identity_grid, warp
 
 
@@ -81,13 +83,146 @@ def test_decoder_of_the_paper():
     assert isinstance(decoder.layers[-1], nn.Tanh)
 
 
+@pytest.mark.parametrize(("size", "channels", "outputs"), [(1, 5, 7), (2, 3, 4), (8, 6, 2), (16, 4, 1), (32, 3, 3)])
+def test_convolution_of_an_upsampled_map_by_matrix_products(size, channels, outputs):
+    """Values and all gradients are those of upsampling first, in float64."""
+    generator = torch.Generator().manual_seed(size)
+    image = torch.randn(2, channels, size, size, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(outputs, channels, 3, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(outputs, generator=generator, dtype=torch.float64, requires_grad=True)
+    upsampled = functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=True)
+    expected = functional.conv2d(upsampled, weight, bias, padding=1)
+    actual = convolve_upsampled(image, weight, bias, axis_matrix(size, torch.float64))
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    upstream = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    inputs = (image, weight, bias)
+    for one, other in zip(
+        torch.autograd.grad(actual, inputs, upstream), torch.autograd.grad(expected, inputs, upstream), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("size", "filters"), [(16, 4), (64, 16), (128, 8)])
+def test_a_factored_decoder_is_the_same_function_of_the_same_weights(size, filters):
+    torch.manual_seed(0)
+    decoder = Decoder(size, 32, filters, out_channels=2).eval()
+    assert not any("axis" in name for name in decoder.state_dict())
+    embedding = torch.randn(3, 32)
+    with torch.no_grad():
+        direct = decoder(embedding)
+        decoder.factored = True
+        torch.testing.assert_close(decoder(embedding), direct, rtol=1e-4, atol=1e-5)
+        with torch.autocast("cpu", torch.bfloat16):
+            factored = decoder(embedding).float()
+            decoder.factored = False
+            rounded = decoder(embedding).float()
+    # Rounding to bfloat16 costs it no more than twice what it costs the direct way.
+    assert (factored - direct).norm() < 2 * (rounded - direct).norm()
+
+
 @pytest.mark.parametrize("size", [8, 32, 64])
 @pytest.mark.parametrize("network", [FabNet, Autoencoder])
 def test_shapes_at_every_size(network, size):
     model = network(size, base_filters=4, embedding_dim=16)
     views = torch.rand(model.views, 2, 3, size, size)
+    assert model.views == {FabNet: 2, Autoencoder: 1}[network]
     assert model(views).shape == (2, 3, size, size)
     assert model.encoder(views[0]).shape == (2, 16)
+
+
+def naive_sources(model: FabNet, views: torch.Tensor, mask: np.ndarray) -> np.ndarray:
+    """The generated frames (B, 3, H, W) of a network in evaluation mode, one source, sample and pixel at a time."""
+    frames = views.double().numpy()
+    generated = np.zeros_like(frames[0])
+    for sample in range(views.shape[1]):
+        embedded = [model.encoder(view[sample][None]) for view in views]
+        exps, warped = [], []
+        for source in range(1, len(views)):
+            if not mask[source, sample]:
+                continue
+            pair = torch.cat((embedded[source], embedded[0]), dim=1)  # the order of the released code
+            exps.append(np.exp(model.confidence_decoder(pair)[0].double().numpy()))
+            warped.append(naive_warp(frames[source, sample], model.flow_decoder(pair)[0].double().numpy()))
+        generated[sample] = sum(e * w for e, w in zip(exps, warped, strict=True)) / sum(exps)
+    return generated
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_sources_are_weighted_by_their_confidence(padded):
+    torch.manual_seed(0)
+    model = FabNet(16, 4, 8, sources=3).eval()
+    for parameter in model.parameters():
+        parameter.data *= 2  # confidences that differ
+    views = torch.rand(4, 2, 3, 16, 16) * 2 - 1
+    mask = np.ones((4, 2), dtype=bool)
+    if padded:
+        mask[2, 0] = mask[3, 0] = mask[1, 1] = False
+    with torch.no_grad():
+        expected = naive_sources(model, views, mask)
+        actual = model(views, torch.from_numpy(mask) if padded else None)
+        parts = model.reconstruct(views, torch.from_numpy(mask))
+    np.testing.assert_allclose(actual, expected, atol=2e-4)
+    np.testing.assert_allclose(parts.generated, expected, atol=2e-4)
+    assert parts.flow.shape == (3, 2, 2, 16, 16)
+    torch.testing.assert_close(parts.confidence.sum(dim=0), torch.ones(2, 1, 16, 16))
+    assert (parts.confidence[~torch.from_numpy(mask[1:])] == 0).all()
+    assert parts.confidence[torch.from_numpy(mask[1:])].std() > 0.01
+
+
+def test_the_order_of_sources_does_not_matter_and_padding_is_not_seen():
+    torch.manual_seed(1)
+    model = FabNet(16, 4, 8, sources=3).eval()
+    views = torch.rand(4, 2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(model(views), model(views[[0, 3, 1, 2]]))
+        mask = torch.tensor([[True, True], [True, True], [False, False], [True, True]])
+        other = views.clone()
+        other[2] = 0
+        torch.testing.assert_close(model(views, mask), model(other, mask), rtol=0, atol=0)
+        torch.testing.assert_close(model(views, mask), model(views[[0, 1, 3]]))
+
+
+def test_padding_gives_no_gradient():
+    torch.manual_seed(2)
+    model = FabNet(16, 4, 8, sources=2).eval()
+    views = torch.rand(3, 2, 3, 16, 16, requires_grad=True)
+    model(views, torch.tensor([[True, True], [True, False], [True, True]])).sum().backward()
+    assert (views.grad[1, 1] == 0).all()
+    assert (views.grad[1, 0] != 0).any()
+
+
+def test_one_source_has_no_confidences():
+    torch.manual_seed(3)
+    model = FabNet(16, 4, 8).eval()
+    assert not any(name.startswith("confidence") for name in model.state_dict())
+    views = torch.rand(2, 2, 3, 16, 16)
+    parts = model.reconstruct(views)
+    torch.testing.assert_close(parts.generated, model(views))
+    assert (parts.confidence == 1).all()
+    torch.testing.assert_close(parts.flow[0], model.flow(views[1], views[0]))
+    with pytest.raises(ValueError, match="built for one source"):
+        model(torch.rand(3, 2, 3, 16, 16))
+
+
+def test_starting_from_a_variant(tmp_path):
+    """Three sources start from one: what both have is taken, the confidence decoder is new."""
+    card = {"objective": "fabnet", "image_size": 32, "base_filters": 4, "embedding_dim": 16, "sources": 1}
+    write_json(tmp_path / "model.json", card)
+    trained = build("fabnet", 32, 4, 16)
+    torch.save(trained.state_dict(), tmp_path / "best.pt")
+    model = build("fabnet", 32, 4, 16, 3)
+    new = {name: value.clone() for name, value in model.confidence_decoder.state_dict().items()}
+    start_from(model, tmp_path)
+    for name, value in trained.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+    for name, value in new.items():
+        assert torch.equal(model.confidence_decoder.state_dict()[name], value)
+    for other in (build("fabnet", 32, 8, 16, 3), build("fabnet", 16, 4, 16, 3), build("autoencoder", 32, 4, 16)):
+        with pytest.raises(UserError, match=r"cannot be started from: \S+ differs; it is fabnet of 32 px, 4 filters"):
+            start_from(other, tmp_path)
+    write_json(tmp_path / "model.json", card | {"sources": 3})
+    torch.save(model.state_dict(), tmp_path / "best.pt")
+    assert load_model(tmp_path)[0].views == 4
 
 
 @pytest.mark.parametrize("size", [0, 4, 48, 100])

@@ -1,11 +1,13 @@
 """Draws, pairs and augmentation are pure functions of (seed, index) with the right distributions."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from fabnet.errors import UserError
 from fabnet.frames.augment import flip, jitter, to_float
 from fabnet.frames.draws import uniform
 from fabnet.frames.pairs import PairSampler, different
@@ -54,6 +56,29 @@ def test_an_epoch_visits_every_identity_once_and_stays_in_the_track():
     assert set(drawn[:, 0]) == set(range(24))
     of_five = track[:, 0][track[:, 0] != 1]
     assert abs((of_five == 0).mean() - 0.5) < 0.06
+
+
+def test_a_track_with_fewer_frames_than_views_is_padded():
+    """Every frame it has is among the views, the target first, and the mask tells the padding."""
+    views = PairSampler(np.array([0, 3, 10]), np.array([3, 7, 2]), np.arange(3), 4, 0).draw(np.arange(600))
+    real = np.array([len(set(row[mask])) for row, mask in zip(views.rows, views.mask, strict=True)])
+    length = np.select([views.rows[:, 0] < 3, views.rows[:, 0] < 10], [3, 7], 2)
+    np.testing.assert_array_equal(views.mask.sum(axis=1), np.minimum(length, 4))
+    np.testing.assert_array_equal(real, np.minimum(length, 4))
+    assert views.mask[:, :2].all()
+    track = np.searchsorted([0, 3, 10, 12], views.rows, side="right")
+    assert (track == track[:, :1]).all()
+
+
+def test_tracks_of_one_frame_hold_no_pair():
+    start, length, identity = np.array([0, 1, 5, 6]), np.array([1, 4, 1, 4]), np.array([0, 0, 1, 2])
+    drawn = PairSampler(start, length, identity, 2, 0)
+    rows = drawn.draw(np.arange(400)).rows
+    assert set(rows.ravel()) == {1, 2, 3, 4, 6, 7, 8, 9}
+    assert drawn.identities == 2
+    assert set(PairSampler(start, length, identity, 1, 0).draw(np.arange(400)).rows.ravel()) == set(range(10))
+    with pytest.raises(UserError, match="none of 2 tracks has two different frames"):
+        PairSampler(np.array([0, 1]), np.array([1, 1]), np.array([0, 1]), 2, 0)
 
 
 def test_draws_do_not_depend_on_the_batch():

@@ -1,6 +1,7 @@
 """The stages baseline and probe, run as DVC runs them, on a tiny set."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 import yaml
 from labelled_faces import write_labelled_faces
 
-from fabnet.files import read_json
+from fabnet.files import read_json, write_json
+from fabnet.probing.embeddings import read_embeddings
 from fabnet.probing.intervals import score
-from fabnet.probing.predictions import encoders_and_probes, read_predictions
+from fabnet.probing.predictions import encoders_and_probes, read_predictions, to_pixels
+from fabnet.probing.saved import read_heads
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,21 +40,31 @@ def folder(tmp_path_factory):
     return path
 
 
+def as_if_trained(embeddings):
+    """Features of an encoder `pixels` that says it has weights."""
+    trained = embeddings / "trained/pixels"
+    shutil.copytree(embeddings / "baselines/pca", trained)
+    meta = read_json(trained / "meta.json")
+    write_json(trained / "meta.json", meta | {"encoder": "pixels", "weights_sha256": "ab" * 32, "recipe_hash": "cd"})
+
+
 @pytest.fixture(scope="module")
 def probed(folder):
     for name in ("baseline.py", "probe.py"):
         done = stage(folder, name, "tiny")
         assert done.returncode == 0, done.stderr
+        if name == "baseline.py":
+            as_if_trained(folder / "embeddings/tiny")
     return folder / "probes" / "tiny"
 
 
 def test_every_encoder_and_probe_predicts_every_test_face(probed):
     table = read_predictions(probed / "predictions.parquet")
-    pairs = {(e, p) for e in ("constant", "random", "pca", "hog") for p in ("torch", "sklearn")}
+    pairs = {(e, p) for e in ("constant", "random", "pca", "hog", "pixels") for p in ("torch", "sklearn")}
     assert set(encoders_and_probes(probed / "predictions.parquet")) == pairs
     counts = table.groupby(["encoder", "probe", "task", "seed"])["face_id"].nunique()
     assert (counts == 4 * 8).all()
-    assert len(counts) == 5 * (3 * (2 + 1) + 2)
+    assert len(counts) == 5 * (4 * (2 + 1) + 2)
 
 
 def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
@@ -68,9 +81,27 @@ def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
 
 def test_choices_are_recorded(probed):
     choices = read_json(probed / "choices.json")
-    assert set(choices) == {"absent", "random", "pca", "hog"}
+    assert set(choices) == {"absent", "random", "pca", "hog", "pixels"}
     assert choices["pca"]["sklearn"]["pose"]["penalty"] in (100, 1000)
     assert len(choices["pca"]["torch"]["units"]["epochs"]) == 2
+
+
+def test_probes_of_encoders_with_weights_are_kept(probed, folder):
+    """Of no others; and what is kept predicts as the predictions do, in the mean over seeds."""
+    assert [path.name for path in (probed / "heads").iterdir()] == ["pixels.npz"]
+    saved = read_heads(probed / "heads/pixels.npz")
+    origin = {"encoder": "pixels", "set": "tiny", "weights_sha256": "ab" * 32, "recipe_hash": "cd"}
+    assert {key: saved.meta[key] for key in origin} == origin
+    ids, features, _ = read_embeddings(folder / "embeddings/tiny/trained/pixels")
+    table = read_predictions(probed / "predictions.parquet", "pixels", "torch")
+    by_task = {head.task: head for head in saved.heads}
+    assert set(by_task) == set(table["task"])
+    for task in ("pose", "units", "landmarks68"):
+        rows = table[table["task"] == task]
+        mean = rows.groupby("face_id")["prediction"].apply(lambda values: np.mean(np.stack(list(values)), axis=0))
+        outputs = by_task[task](np.asarray(features)[[ids.index(name) for name in mean.index]])
+        outputs = to_pixels(outputs, 32) if task == "landmarks68" else outputs
+        np.testing.assert_allclose(outputs, np.stack(list(mean)), rtol=1e-3, atol=1e-3)
 
 
 def test_an_unknown_set_is_a_configuration_error(folder):

@@ -36,15 +36,25 @@ def test_report_names_what_ran_and_on_what():
         "index": {"rows": 48, "tracks": 4},
         "rejects": {"reasons": {"too_short": 2, "unreadable": 0}},
         "splits": {"rows": 4, "identities": {"train": 2, "validation": 1, "test": 1}},
+        "ledger": {"boxes_clamped": 3},
+    }
+    limits = {
+        "tracks.frames": {"critical": {"passed": True}, "warning": {"passed": False}},
+        "tracks.brightness": {"warning": {"passed": True}},
+        "sampled.decodes": {"critical": {"passed": True}},
     }
     text = report_markdown(
         {"torch": {"faces": {"fabnet": {"yaw_mae_deg": YAW}}}, "sklearn": {"faces": {"fabnet": {"yaw_mae_deg": YAW}}}},
         {"faces": {"units": {"fabnet": {"au01": 61.25}}}},
         {"fabnet": card},
-        counts,
+        {"counts": counts, "limits": limits},
         ["figures/a.png"],
     )
     assert "| fabnet | fabnet | 64 px | 1000 | 31 | 0.0835 | `aaaaaaaaaaaa` | `0123456789abcdef` |" in text
-    assert "48 frames of 4 tracks of 4 identities (2 train, 1 validation, 1 test); clips rejected: 2 too_short." in text
+    assert (
+        "48 frames of 4 tracks of 4 identities (2 train, 1 validation, 1 test); rejected: 2 too_short; boxes cut"
+        in text
+    )
+    assert "cut back to their frame: 3. Limits of health that were passed, and only warn: tracks.frames." in text
     assert "800 test faces" in text
     assert "![figures/a.png](figures/a.png)" in text

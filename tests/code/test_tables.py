@@ -69,11 +69,24 @@ def history() -> pd.DataFrame:
 
 
 def rejects() -> pd.DataFrame:
-    return pd.DataFrame({"clip": ["a.mp4"], "reason": ["truncated"], "detail": [""]})
+    return pd.DataFrame({"clip": ["a.mp4"], "track_id": [""], "reason": ["truncated"], "detail": [""]})
+
+
+def ledger() -> pd.DataFrame:
+    counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [4, 0], "frames": [9, 0], "rejected_clips": [0, 2]}
+    counts |= {"rejected_tracks": [1, 0], "boxes_clamped": [7, 0], "bytes": [1000, 0]}
+    return pd.DataFrame(counts | {"sha256": ["0" * 64, "f" * 64]})
+
+
+def curriculum() -> pd.DataFrame:
+    row = {"samples": 1600, "window": 1, "low": 10, "high": 60, "threshold": 0.4, "kept": 800, "loss": 0.3}
+    return pd.DataFrame([{"step": step} | row for step in (50, 100)])
 
 
 LEGAL = {
+    tables.Curriculum: curriculum,
     tables.Index: index,
+    tables.Ledger: ledger,
     tables.Labels: labels,
     tables.Splits: splits,
     tables.Predictions: predictions,
@@ -117,7 +130,7 @@ BROKEN: list[tuple[Any, str, int, Any, str]] = [
     (tables.Index, "brightness", 1, 256.0, "brightness: breaks less_than_or_equal_to(255)"),
     (tables.Index, "right", 1, 0.0, "box_has_area"),
     (tables.Index, "identity", 1, "id9", "one_identity_per_track"),
-    (tables.Index, "frame_no", 1, 0, "unique"),
+    (tables.Index, "frame_no", 1, 0, "frames_of_a_track_contiguous_and_increasing"),
     (tables.Index, "frame_no", 1, 9, "frames_of_a_track_contiguous_and_increasing"),
     (tables.Splits, "split", 1, "dev", "split: breaks isin"),
     (tables.Splits, "identity", 1, "a", "identity: breaks field_uniqueness"),

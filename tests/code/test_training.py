@@ -1,76 +1,21 @@
-"""Training: golden curve, resume, schedule, cache, and what stops a run."""
+"""Training: golden curve, variants, schedule, cache, and a loss that is not finite."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_runs import SIZE, Blobs, losses_per_step, params, trainer
 
 from fabnet.config import VariantParams
 from fabnet.errors import UserError
 from fabnet.files import read_json
-from fabnet.frames.pairs import PairSampler
-from fabnet.networks.build import build
 from fabnet.training import checkpoint
-from fabnet.training.batches import Batches, FrameCache
-from fabnet.training.loop import Trainer
+from fabnet.training.cache import FrameCache
 from fabnet.training.objective import reconstruction_loss
 from fabnet.training.schedule import Schedule
 
-SIZE = 16
 GOLDEN = Path(__file__).parent / "golden_loss.json"
-
-
-class Blobs:
-    """Frames with one bright square each, that moves from frame to frame of a track."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self.frames = np.full((60, SIZE, SIZE, 3), 40, dtype=np.uint8)
-        for frame in self.frames:
-            x, y = rng.integers(0, SIZE - 5, 2)
-            frame[y : y + 5, x : x + 5] = (220, 180, 160)
-        self.decoded = 0
-
-    def decode(self, rows):
-        self.decoded += len(rows)
-        return self.frames[rows]
-
-
-def params(**changes) -> VariantParams:
-    values = {
-        "base_filters": 4,
-        "embedding_dim": 16,
-        "samples": 320,
-        "batch_size": 16,
-        "validation_every": 80,
-        "validation_samples": 40,
-        "learning_rate": 0.002,
-        "precision": "fp32",
-        "checkpoint_every": 80,
-        "workers": 0,
-    }
-    return VariantParams(**(values | changes))
-
-
-def trainer(values: VariantParams, path: Path | None = None, frames: Blobs | None = None, **options) -> Trainer:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(values.seed)
-        model = build(values.objective, SIZE, values.base_filters, values.embedding_dim)
-    frames = frames or Blobs()
-    device = torch.device("cpu")
-    sampler = PairSampler(np.arange(6) * 10, np.full(6, 10), np.arange(6), model.views, values.seed)
-    train = Batches(
-        frames, sampler, values.batch_size, device, mirror=True, jitter_amount=values.jitter, workers=values.workers
-    )
-    validation = Batches(
-        frames, PairSampler(np.arange(2) * 10, np.full(2, 10), np.arange(2), model.views, 99), 16, device
-    )
-    return Trainer(model, train, validation, values, device, path, **options)
-
-
-def losses_per_step(run: Trainer, steps: int) -> list[float]:
-    return [float(run._train_step(views)) for views in run.train.iterate(0, steps)]
 
 
 def test_golden_curve():
@@ -80,37 +25,38 @@ def test_golden_curve():
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
+@pytest.mark.parametrize(("sources", "length"), [(1, 10), (3, 10), (3, 2), (5, 4)])
+def test_sources_learn(sources, length):
+    """Also from tracks that have fewer frames than views."""
+    losses = losses_per_step(trainer(params(sources=sources, learning_rate=0.01), length=length), 30)
+    assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("changes", [{}, {"sources": 3}, {"objective": "autoencoder"}])
+def test_a_factored_decoder_trains_alike(changes):
+    """At a small learning rate, at which rounding does not grow from step to step."""
+    direct, factored = (
+        losses_per_step(trainer(params(**changes, decoder=kind, learning_rate=1e-4)), 5)
+        for kind in ("direct", "factored")
+    )
+    np.testing.assert_allclose(factored, direct, rtol=1e-4)
+    assert factored != direct
+
+
+def test_a_frozen_decoder_keeps_its_weights_and_the_encoder_learns():
+    """Its batch norm goes on with its statistics, as the released code has it."""
+    run = trainer(params(sources=3, start_from="other", freeze=["flow_decoder"]))
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    losses_per_step(run, 3)
+    for name, value in run.model.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("flow_decoder"), name
+    assert not torch.equal(run.model.flow_decoder.layers[3].running_mean, before["flow_decoder.layers.3.running_mean"])
+
+
 def test_loss_is_the_mean_absolute_difference_of_each_sample():
     generated, target = torch.rand(2, 5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     expected = [np.abs(g - t).mean() for g, t in zip(generated.numpy(), target.numpy(), strict=True)]
     np.testing.assert_allclose(reconstruction_loss(generated, target), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, optimiser):
-    values = params(optimiser=optimiser, schedule="plateau", patience=1)
-    whole = trainer(values).run()
-
-    class Killed(Exception):
-        pass
-
-    def kill(point):
-        if point.step >= 13:
-            raise Killed
-
-    path = tmp_path / "checkpoint.pt"
-    with pytest.raises(Killed):
-        trainer(values, path, on_point=kill).run()
-    interrupted_at = checkpoint.load(path)["step"]
-    assert 0 < interrupted_at < 13
-    resumed = trainer(values, path)
-    result = resumed.run()
-    assert result.history == whole.history
-    assert (result.best_step, result.best_loss) == (whole.best_step, whole.best_loss)
-    for name, value in whole.last.items():
-        assert torch.equal(value, result.last[name]), name
-    for name, value in whole.best.items():
-        assert torch.equal(value, result.best[name]), name
 
 
 @pytest.mark.parametrize("objective", ["fabnet", "autoencoder"])
@@ -156,37 +102,54 @@ def test_validation_weights_every_sample_alike():
     assert run.validate() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    run = trainer(params(), path)
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_a_loss_that_is_not_finite_takes_no_step_and_can_be_seen_again(tmp_path, optimiser):
+    """The loss of step 13 is made infinite; the loop learns of it at step 15, and weights are those before step 13."""
+    run = trainer(params(optimiser=optimiser), tmp_path / "checkpoint.pt")
+    take, before = run._train_step, {}
 
-    def poison(point):
-        if point.step == 10:
+    def poisoned(batch):
+        if run.step == 12:
             with torch.no_grad():
-                next(run.model.parameters()).fill_(float("nan"))
+                run.model.encoder.layers[-1].weight.fill_(3e38)
+            before.update({name: value.clone() for name, value in run.model.named_parameters()})
+        return take(batch)
 
-    run.on_point = poison
-    with pytest.raises(UserError, match="loss became nan"):
+    run._train_step = poisoned
+    with pytest.raises(UserError, match=r"not finite in step 13, which was not taken; \S+not_finite.pt holds"):
         run.run()
-    state = checkpoint.load(path)
-    assert state["step"] <= 10
-    assert all(torch.isfinite(value).all() for value in state["best"].values() if value.is_floating_point())
+    for name, value in run.model.named_parameters():
+        assert torch.equal(value, before[name]), name
+    assert checkpoint.load(tmp_path / "checkpoint.pt")["step"] == 10
+
+    kept = torch.load(tmp_path / "not_finite.pt", weights_only=True)
+    assert kept["step"] == 13
+    replay = trainer(VariantParams.model_validate(kept["params"]))
+    replay.model.load_state_dict(kept["model"])
+    batch = replay.train.finish(replay.train.load(kept["batch"]))
+    assert batch.numbers.tolist() == kept["samples"]
+    assert replay.train.sampler.draw(batch.numbers).rows.tolist() == kept["rows"]
+    replay.model.train()
+    assert not torch.isfinite(replay._losses(replay.model, batch).mean())
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run():
+    run = trainer(params())
+    with torch.no_grad():
+        run.model.encoder.layers[0].weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="validation loss became nan"):
+        run.validate()
 
 
 def test_schedules():
+    linear = Schedule(params(schedule="linear", samples=100))
+    assert [linear.at(samples) for samples in (0, 25, 100, 103)] == [1, 0.75, 0, 0]
     step = Schedule(params(schedule="step", drop_at=0.7, samples=100))
     assert [step.at(samples) for samples in (0, 69, 70, 99)] == [1, 1, 0.1, 0.1]
     plateau = Schedule(params(schedule="plateau", patience=2))
     for loss, expected in [(1.0, 1), (0.9, 1), (0.95, 1), (0.9, 0.1), (0.8, 0.1), (0.85, 0.1), (0.85, 0.01)]:
         plateau.validated(loss)
         assert plateau.at(0) == pytest.approx(expected)
-
-
-def test_an_unreadable_checkpoint_is_named(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be read"):
-        checkpoint.load(path)
 
 
 def test_bf16_follows_fp32():

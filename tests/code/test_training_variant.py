@@ -16,9 +16,11 @@ from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
+from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, load_model
 from fabnet.profiles import use_profile
 from fabnet.training.batches import Batches
+from fabnet.training.corrupt import Corrupt
 from fabnet.training.loop import Trainer
 from fabnet.training.variant import train_variant
 
@@ -63,7 +65,7 @@ def data(tmp_path_factory):
 def params(**changes) -> VariantParams:
     values = {"base_filters": 4, "embedding_dim": 8, "samples": 64, "batch_size": 8, "validation_every": 32}
     values |= {"validation_samples": 8, "learning_rate": 0.01, "checkpoint_every": 32, "precision": "fp32"}
-    return VariantParams(**(values | changes))
+    return VariantParams.model_validate(values | changes)
 
 
 @pytest.mark.parametrize("objective", ["fabnet", "autoencoder"])
@@ -95,28 +97,138 @@ def test_training_depends_on_the_seed_alone(data, tmp_path):
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_checkpoint_of_other_params_or_data_is_not_resumed(data, tmp_path):
-    """Its key covers both: what was begun under others stays where it is, untouched."""
-    work = tmp_path / "work"
+class Killed(Exception):
+    pass
 
-    class Killed(Exception):
-        pass
 
-    def kill(point):
-        if point.step >= 6:
-            raise Killed
+def kill(point):
+    if point.step >= 6:
+        raise Killed
 
+
+def test_a_run_begun_under_other_params_or_data_is_refused(data, tmp_path):
+    """What was begun stays untouched, and goes on once everything is as it was."""
+    work, where = tmp_path / "work", (data / "frames", data / "splits.parquet")
     with pytest.raises(Killed):
-        train_variant("v", params(), data / "frames", data / "splits.parquet", tmp_path / "a", work, kill)
-    (begun,) = work.iterdir()
-    before = hash_file(begun / "checkpoint.pt")
-    train_variant("v", params(flip=False), data / "frames", data / "splits.parquet", tmp_path / "b", work)
-    assert hash_file(begun / "checkpoint.pt") == before
+        train_variant("v", params(), *where, tmp_path / "a", work, kill)
+    before = hash_file(work / "v/checkpoint.pt")
+    with pytest.raises(UserError, match=r"work/v: the run .* cannot go on: params.flip was True and is False"):
+        train_variant("v", params(flip=False), *where, tmp_path / "b", work)
+    people = pd.read_parquet(where[1])
+    people.iloc[[4, 5], 1] = ["test", "validation"]
+    people.to_parquet(tmp_path / "other.parquet", index=False)
+    with pytest.raises(UserError, match=r"cannot go on: inputs.splits was [0-9a-f]{12}\.\.\. and is"):
+        train_variant("v", params(), where[0], tmp_path / "other.parquet", tmp_path / "b", work)
+    frames = tmp_path / "frames"
+    shutil.copytree(where[0], frames)
+    (frames / "crop.json").write_text(json.dumps(RECIPE | {"hash": "fedcba9876543210"}))
+    with pytest.raises(UserError, match=r"inputs\.recipe was 0123456789abcdef and is fedcba9876543210"):
+        train_variant("v", params(), frames, where[1], tmp_path / "b", work)
+    assert hash_file(work / "v/checkpoint.pt") == before
+    assert not (tmp_path / "b").exists()
     steps = []
-    train_variant(
-        "v", params(), data / "frames", data / "splits.parquet", tmp_path / "c", work, lambda p: steps.append(p.step)
-    )
+    train_variant("v", params(), *where, tmp_path / "c", work, lambda point: steps.append(point.step))
     assert min(steps) > 4  # it went on after the checkpoint at step 4
+
+
+def test_processes_that_params_do_not_tell_of_are_refused(data, tmp_path):
+    """How many trained it is among the params of a run."""
+    with pytest.raises(UserError, match=r"1 process.* processes says 2"):
+        train_variant(
+            "v", params(processes=2), data / "frames", data / "splits.parquet", tmp_path / "a", tmp_path / "work"
+        )
+
+
+def test_two_trainers_of_one_variant(data, tmp_path):
+    work, where = tmp_path / "work", (data / "frames", data / "splits.parquet")
+    refused = []
+
+    def second(point):
+        with pytest.raises(UserError, match="another process is training this run"):
+            train_variant("v", params(), *where, tmp_path / "b", work)
+        refused.append(point)
+
+    train_variant("v", params(), *where, tmp_path / "a", work, second)
+    assert refused
+
+
+def test_three_sources_started_from_one_with_a_curriculum(data, tmp_path):
+    """The walk of the paper: FAb-Net, then fine-tuning with three sources, the flow decoder frozen."""
+    where, work = (data / "frames", data / "splits.parquet"), tmp_path / "work"
+    tuned = params(sources=3, start_from="one", freeze=["flow_decoder"], curriculum={"longest": 16})
+    with pytest.raises(UserError, match=r"one/best.pt: no such file; train one first: three starts from it"):
+        train_variant("three", tuned, *where, tmp_path / "three", work)
+    card = train_variant("one", params(), *where, tmp_path / "one", work)
+    tuned_card = train_variant("three", tuned, *where, tmp_path / "three", work)
+    assert tuned_card["inputs"]["start_from"] == card["weights_sha256"]
+    one, three = (load_model(tmp_path / name)[0] for name in ("one", "three"))
+    assert three.views == 4
+    for name, value in one.flow_decoder.named_parameters():
+        assert torch.equal(three.flow_decoder.get_parameter(name), value)
+    assert not torch.equal(three.encoder.layers[0].weight, one.encoder.layers[0].weight)
+    rows = tables.read(tmp_path / "three/curriculum.parquet", tables.Curriculum)
+    assert rows["low"].tolist() == sorted(rows["low"])
+    assert rows["low"].max() > 0
+    assert not (tmp_path / "one/curriculum.parquet").exists()
+
+
+def damaged(data, folder, rows):
+    """A copy of the frames in which some are no JPEGs any more."""
+    frames = folder / "damaged"
+    shutil.copytree(data / "frames", frames)
+    index = pd.read_parquet(frames / "index.parquet")
+    for row in rows:
+        with open(frames / index["shard"][row], "r+b") as shard:
+            shard.seek(index["offset"][row] + 20)
+            shard.write(bytes(int(index["size"][row]) - 20))
+    return frames
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_corrupt_frames_are_named_and_passed_over(data, tmp_path, capsys, workers):
+    """All else stays: samples without such a frame are those of the undamaged data."""
+    frames = damaged(data, tmp_path, [3, 9, 34])  # of p0, p1 and p4, who is of validation
+    values = params(workers=workers)
+    card = train_variant("v", values, frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+    said = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
+    assert len(said) == 3
+    assert any("tracks-00000.tar: p1/v0/c/0/0000001.jpg cannot be decoded" in line for line in said)
+    assert said[-1].endswith("3 of at most 10")
+    assert sorted(card["corrupt_frames"]) == [
+        f"{frames}/tracks-00000.tar: {name}.jpg"
+        for name in ("p0/v0/c/0/0000003", "p1/v0/c/0/0000001", "p4/v0/c/0/0000002")
+    ]
+    batches, whole = (
+        Batches(store, PairSampler(np.array([0]), np.array([16]), np.array([0]), 2, 0), 64, corrupt=Corrupt(10))
+        for store in (FrameStore(frames), FrameStore(data / "frames"))
+    )
+    pictures, expected = batches.load(0).pictures, whole.load(0).pictures
+    rows = whole.sampler.draw(np.arange(64)).rows
+    good = ~np.isin(rows, [3, 9]).any(axis=1)
+    assert 0 < good.sum() < 64
+    assert torch.equal(pictures[:, good], expected[:, good])
+    assert not torch.equal(pictures[:, ~good], expected[:, ~good])
+
+
+def test_too_many_corrupt_frames_are_an_error(data, tmp_path):
+    frames = damaged(data, tmp_path, [1, 2, 3, 9])
+    with pytest.raises(
+        UserError, match=r"cannot be decoded: .*passed over before it: 2, all that corrupt_limit allows"
+    ):
+        train_variant("v", params(corrupt_limit=2), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+    every = damaged(data, tmp_path / "more", range(48))
+    with pytest.raises(UserError, match="no sample without a corrupt frame"):
+        train_variant("w", params(corrupt_limit=99), every, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+
+
+def test_a_shard_shorter_than_its_index_is_named(data, tmp_path):
+    frames = damaged(data, tmp_path, [])
+    index = pd.read_parquet(frames / "index.parquet")
+    needed = int((index["offset"] + index["size"]).max())
+    with open(frames / "tracks-00000.tar", "r+b") as shard:
+        shard.truncate(needed - 1)
+    with pytest.raises(UserError, match=rf"tracks-00000.tar: has {needed - 1} bytes of the {needed}"):
+        train_variant("v", params(), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
 
 
 def test_a_split_without_tracks_is_named(data, tmp_path):
@@ -144,10 +256,9 @@ def test_the_profile_of_the_paper_starts(tmp_path):
         def decode(self, rows):
             return np.random.default_rng(0).integers(0, 256, (len(rows), 256, 256, 3), dtype=np.uint8)
 
-    device = torch.device("cpu")
     sampler = PairSampler(np.array([0, 9]), np.array([9, 9]), np.array([0, 1]), 2, 0)
-    batches = Batches(Noise(), sampler, values.batch_size, device, mirror=values.flip, jitter_amount=values.jitter)
-    trainer = Trainer(build("fabnet", 256, 32, 256), batches, batches, values, device)
+    batches = Batches(Noise(), sampler, values.batch_size, mirror=values.flip, jitter_amount=values.jitter)
+    trainer = Trainer(build("fabnet", 256, 32, 256), batches, batches, values)
     result = trainer.run()
     assert trainer.step == 2
     assert np.isfinite([point.loss for point in result.history]).all()

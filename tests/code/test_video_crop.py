@@ -5,8 +5,9 @@ import pytest
 import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from fabnet.video.crop import Box, centred_square, crop, encode, quality, square
+from fabnet.video.crop import Box, centred_square, crop, encode, quality, recrop, square
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,32 @@ def test_same_size_is_a_copy(image):
 @pytest.mark.parametrize(("width", "height", "edges"), [(64, 48, (8, 0, 56, 48)), (33, 40, (0, 3, 33, 36))])
 def test_centred_square(width, height, edges):
     assert centred_square(width, height) == Box(*edges)
+
+
+@pytest.mark.parametrize("edges", [(10, 20, 310, 320), (-30, 5, 226, 261), (40, 30, 160, 150)])
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_recrop_against_the_authors_steps(edges, size):
+    """Resize 256, Pad((20, 80, 20, 30)), CenterCrop(170), Resize, as torchvision does them to a picture of PIL."""
+    y, x = np.mgrid[:340, :330]
+    waves = [np.sin(x / 9) * np.cos(y / 13), np.sin(y / 7), np.cos((x + y) / 11)]
+    image = np.rint(127 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
+    left, top, right, bottom = edges
+    inside = np.pad(image, ((50, 50), (50, 50), (0, 0)), mode="edge")[top + 50 : bottom + 50, left + 50 : right + 50]
+    theirs = Image.fromarray(inside).resize((256, 256), Image.Resampling.BILINEAR)
+    theirs = ImageOps.expand(theirs, border=(20, 80, 20, 30), fill=0)
+    assert theirs.size == (296, 366)
+    from_top, from_left = round((366 - 170) / 2), round((296 - 170) / 2)
+    theirs = theirs.crop((from_left, from_top, from_left + 170, from_top + 170))
+    expected = np.asarray(theirs.resize((size, size), Image.Resampling.BILINEAR), dtype=int)
+    ours, box = recrop(image, Box(*edges), size)
+    difference = np.abs(ours.astype(int) - expected)
+    assert difference.mean() < 2
+    assert np.quantile(difference, 0.99) < 10
+    # A shift by one pixel of the 256 would show.
+    assert np.abs(np.roll(ours.astype(int), 1, axis=1) - expected)[:, 1:].mean() > 2 * difference.mean()
+    side = right - left
+    assert (box.left, box.right) == pytest.approx((left + side * 43 / 256, left + side * 213 / 256))
+    assert (box.top, box.bottom) == pytest.approx((top + side * 18 / 256, top + side * 188 / 256))
 
 
 edge = st.floats(-200, 200)

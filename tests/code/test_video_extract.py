@@ -1,9 +1,15 @@
 """The whole extraction on small clips: what is cropped, restart, and independence of the number of workers."""
 
 import fcntl
-from collections.abc import Iterator
-from itertools import islice
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -11,15 +17,16 @@ import pandas as pd
 import pytest
 
 from fabnet import tables
-from fabnet.config import ExtractParams
+from fabnet.config import DetectionParams, ExtractParams, TrackingParams
 from fabnet.errors import UserError
 from fabnet.files import hash_json, read_json
 from fabnet.frames.store import FrameStore
+from fabnet.video import apart
 from fabnet.video import extract as module
 from fabnet.video.extract import extract
-from fabnet.video.pool import JobKilled
 from fabnet.video.recipe import recipe
-from tests.code.clip_files import number_of, write_clip
+from fabnet.video.unit import Unit, run_unit
+from tests.code.clip_files import number_of, write_clip, write_noise
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "clips"
 
@@ -38,7 +45,7 @@ def videos(tmp_path):
 
 @pytest.fixture
 def few_clips_per_unit(monkeypatch):
-    monkeypatch.setattr(module, "CLIPS_PER_UNIT", 2)
+    monkeypatch.setattr(module, "clips_per_unit", lambda clips: 2)
 
 
 def named(rows: pd.DataFrame) -> Iterator[Any]:
@@ -126,7 +133,7 @@ def test_what_a_taken_up_run_trusts(tmp_path, videos, few_clips_per_unit, monkey
     with pytest.raises(RuntimeError, match="interrupted"):
         extract(params, tmp_path / "frames", work)
     monkeypatch.undo()
-    monkeypatch.setattr(module, "CLIPS_PER_UNIT", 2)
+    monkeypatch.setattr(module, "clips_per_unit", lambda clips: 2)
     again = counted(monkeypatch)
     if change == "params":
         params = params.model_copy(update={"size": 16})
@@ -146,7 +153,10 @@ def test_boxes_source(tmp_path, videos):
     ]
     boxes = videos / "boxes.csv"
     pd.DataFrame(rows, columns=["clip", "time_s", "left", "top", "right", "bottom"]).to_csv(boxes, index=False)
-    params = ExtractParams(videos=videos, source="boxes", boxes=boxes, margin=0.1, fps=4, size=16, workers=1)
+    tracking = TrackingParams(min_side=20, max_gap_s=3)
+    params = ExtractParams(
+        videos=videos, source="boxes", boxes=boxes, tracking=tracking, margin=0.1, fps=4, size=16, workers=1
+    )
     extract(params, tmp_path / "frames", tmp_path / "work")
     index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
     assert set(index["clip"]) == {"ann/v0/c.mp4"}
@@ -160,14 +170,99 @@ def test_boxes_source(tmp_path, videos):
     assert rejects["reason"].value_counts().to_dict() == {"no_boxes": 5, "box_outside": 1}
 
 
-def test_clip_that_kills_its_process_is_named(tmp_path, videos, few_clips_per_unit, monkeypatch):
-    def killed(function, jobs, workers):
-        yield from islice(range(len(jobs)), 1)
-        raise JobKilled(1)
+class Killer(Thread):
+    """Kills something once when this many units of an extraction in `work` are done; `kill` says whether it did."""
 
-    monkeypatch.setattr(module, "run_jobs", killed)
-    with pytest.raises(UserError, match=r"killed twice.*in one of: ann/v1/c\.mp4, bob/v0/c\.mp4;"):
-        extract(ExtractParams(videos=videos), tmp_path / "frames", tmp_path / "work")
+    def __init__(self, work: Path, units: int, kill: Callable[[], bool]) -> None:
+        super().__init__(daemon=True)
+        self.work, self.units, self.kill, self.done = work, units, kill, False
+
+    def run(self):
+        while not self.done:
+            if len(list(self.work.glob("*/unit-*/ledger.parquet"))) >= self.units:
+                self.done = self.kill()
+            time.sleep(0.01)
+
+
+def many_clips(root: Path, clips: int) -> Path:
+    for number in range(clips):
+        write_noise(root / f"p{number % 5}" / f"v{number}.mp4", 150)
+    return root
+
+
+def run_unit_or_die(unit: Unit) -> None:
+    """As a unit runs with a clip that kills whoever opens it."""
+    if any(clip.name == "p1/v1.mp4" for clip in unit.clips()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    run_unit(unit)
+
+
+def test_a_clip_that_kills_is_rejected_alone(tmp_path, videos, few_clips_per_unit, monkeypatch):
+    videos = many_clips(tmp_path / "many", 6)
+    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    extract(params, tmp_path / "whole", tmp_path / "work")
+    monkeypatch.setattr(module, "run_unit", run_unit_or_die)
+    monkeypatch.setattr(apart, "run_unit", run_unit_or_die)
+    extract(params.model_copy(update={"workers": 2}), tmp_path / "frames", tmp_path / "work")
+    rejects = tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)
+    assert rejects[["clip", "track_id", "reason"]].to_numpy().tolist() == [["p1/v1.mp4", "", "crashed"]]
+    whole, left = (tables.read(tmp_path / out / "index.parquet", tables.Index) for out in ("whole", "frames"))
+    columns = ["track_id", "frame_no", "size", "sharpness"]
+    expected = whole.loc[whole["clip"] != "p1/v1.mp4", columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(left[columns], expected)
+    ledger = tables.read(tmp_path / "frames" / "ledger.parquet", tables.Ledger)
+    assert ledger["clips"].tolist() == [2, 2, 2]
+    assert ledger["rejected_clips"].sum() == 1
+
+
+def test_a_killed_worker_costs_nothing_but_time(tmp_path, monkeypatch):
+    videos = many_clips(tmp_path / "videos", 10)
+    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    extract(params, tmp_path / "whole", tmp_path / "work")
+
+    def kill() -> bool:
+        workers = multiprocessing.active_children()
+        if workers:
+            os.kill(workers[0].pid or 0, signal.SIGKILL)
+        return bool(workers)
+
+    killer = Killer(tmp_path / "work", 3, kill)
+    killer.start()
+    extract(params.model_copy(update={"workers": 2}), tmp_path / "frames", tmp_path / "work")
+    assert killer.done
+    assert files(tmp_path / "frames") == files(tmp_path / "whole")
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_a_killed_node_of_a_cluster_costs_nothing_but_time(tmp_path, monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    videos = many_clips(tmp_path / "videos", 16)
+    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    extract(params, tmp_path / "local", tmp_path / "work")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+
+        def kill() -> bool:
+            cluster.remove_node(node, allow_graceful=False)
+            return True
+
+        killer = Killer(tmp_path / "work", 6, kill)
+        killer.start()
+        extract(params.model_copy(update={"engine": "ray", "workers": 0}), tmp_path / "ray", tmp_path / "work")
+        assert killer.done
+    finally:
+        cluster.shutdown()
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
+    assert set(files(tmp_path / "ray")) >= {"index.parquet", "rejects.parquet", "ledger.parquet", "tracks-00000.tar"}
+
+
+@pytest.mark.parametrize(("clips", "count"), [(1, 1), (127, 1), (400, 6), (1024, 16), (100_000, 16), (1_200_000, 147)])
+def test_clips_per_unit(clips, count):
+    assert module.clips_per_unit(clips) == count
 
 
 def test_only_one_extraction_at_a_time(tmp_path, videos):
@@ -188,9 +283,18 @@ def test_recipe_hash_covers_pixels_only():
         {"min_frames": 7},
         {"margin": 0.2},
     ]
-    other: list[dict[str, Any]] = [{"size": 128}, {"jpeg_quality": 90}]
+    same += [{"source": "voxceleb2"}, {"source": "frames"}, {"engine": "ray"}, {"tracking": TrackingParams(min_side=9)}]
+    same += [{"detection": DetectionParams(every=2)}, {"tracking": TrackingParams(smoothing_s=2)}, {"clip_limit_s": 9}]
+    other: list[dict[str, Any]] = [{"size": 128}, {"jpeg_quality": 90}, {"recrop": "authors"}, {"source": "folder"}]
     assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
-    assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 3
+    assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
+    looked_for = base.model_copy(update={"source": "folder"})
+    other = [{"detection": DetectionParams(every=2)}, {"tracking": TrackingParams(smoothing_s=2)}, {"margin": 0.1}]
+    other += [{"detection": DetectionParams(longest_side=640)}]
+    assert len({recipe(looked_for.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
+    annotated = base.model_copy(update={"source": "voxceleb1"})
+    other = [{"reference_height": 720}, {"margin": 0.1}, {"source": "vox_metadata"}]
+    assert len({recipe(annotated.model_copy(update=change))["hash"] for change in [{}, *other]}) == 4
     boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("v/b.csv"))
     assert recipe(boxed)["hash"] != recipe(boxed.model_copy(update={"margin": 0.2}))["hash"]
     content = recipe(base)
@@ -200,8 +304,7 @@ def test_recipe_hash_covers_pixels_only():
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips are not here")
 def test_real_clips(tmp_path):
     for name in ("pyfeat_single", "lp_d0"):
-        (tmp_path / "videos").mkdir(exist_ok=True)
-        (tmp_path / "videos" / name).symlink_to((SHARED / name).resolve())
+        shutil.copytree(SHARED / name, tmp_path / "videos" / name)
     extract(ExtractParams(videos=tmp_path / "videos", workers=1), tmp_path / "frames", tmp_path / "work")
     store = FrameStore(tmp_path / "frames")
     assert store.tracks.length.tolist() == [4, 7, 7, 3]

@@ -34,8 +34,14 @@ def frames(tmp_path):
     columns = list(tables.Index.to_schema().columns)
     tables.write(pd.DataFrame(rows, columns=columns), part / "index.parquet", tables.Index)
     merge([part], out, 1)
-    rejects = pd.DataFrame({"clip": ["bob/x.mp4"], "reason": ["truncated"], "detail": ["ends early"]})
+    rejects = [("bob/x.mp4", "", "truncated", "ends early"), ("bob/v/c.mp4", "bob/v/c/1", "too_small", "12 pixels")]
+    rejects = pd.DataFrame(rejects, columns=["clip", "track_id", "reason", "detail"])
     tables.write(rejects, out / "rejects.parquet", tables.Rejects)
+    size = [6 * len(jpeg), 6 * len(jpeg)]
+    counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [2, 2], "frames": [6, 6], "rejected_clips": [1, 0]}
+    counts |= {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "bytes": size}
+    ledger = pd.DataFrame(counts | {"sha256": ["0" * 64, "1" * 64]})
+    tables.write(ledger, out / "ledger.parquet", tables.Ledger)
     return out
 
 
@@ -64,10 +70,12 @@ def test_counts(frames, splits, monkeypatch, rows):
             "clips": 4,
             "identities": 3,
             "shards": 1,
+            "bytes": int(pd.read_parquet(frames / "index.parquet")["size"].sum()),
             "frames_by_split": {"test": 3, "train": 6, "validation": 3},
             "tracks_by_split": {"test": 1, "train": 2, "validation": 1},
         },
-        "rejects": {"rows": 1, "reasons": {"truncated": 1}},
+        "rejects": {"rows": 2, "reasons": {"too_small": 1, "truncated": 1}},
+        "ledger": {"units": 2, "clips": 5, "rejected_clips": 1, "rejected_tracks": 1, "boxes_clamped": 7},
         "splits": {"rows": 3, "identities": {"test": 1, "train": 1, "validation": 1}},
     }
 
@@ -118,6 +126,34 @@ def test_broken_index(frames, splits, monkeypatch, rows, column, row, value, mes
 
     rewrite(frames, change)
     assert pd.Series([broken(frames, splits)]).str.contains(message, regex=True).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("frames", 5, "column frames: sums to 11, but index.parquet holds 12"),
+        ("tracks", 3, "column tracks: sums to 5, but index.parquet holds 4"),
+        ("bytes", 0, "column bytes: sums to .*, but index.parquet holds"),
+        ("rejected_clips", 0, "column rejected_clips: sums to 0, but rejects.parquet holds 1"),
+        ("rejected_tracks", 2, "column rejected_tracks: sums to 2, but rejects.parquet holds 1"),
+        ("rejected_clips", 4, "no_more_rejected_clips_than_clips"),
+        ("clips", 4, "units_in_order_without_gaps"),
+        ("boxes_clamped", -1, "boxes_clamped"),
+        ("unit", 1, "units_in_order_without_gaps"),
+    ],
+)
+def test_broken_ledger(frames, splits, column, value, message):
+    ledger = pd.read_parquet(frames / "ledger.parquet")
+    ledger.loc[0, column] = value
+    ledger.to_parquet(frames / "ledger.parquet", index=False)
+    assert pd.Series([broken(frames, splits)]).str.contains(message, regex=True).all()
+
+
+def test_ledger_that_begins_late(frames, splits):
+    ledger = pd.read_parquet(frames / "ledger.parquet")
+    ledger["unit"] += 7
+    ledger.to_parquet(frames / "ledger.parquet", index=False)
+    assert "its first unit begins at clip 7, not at 0" in broken(frames, splits)
 
 
 def test_index_without_rows(frames, splits):

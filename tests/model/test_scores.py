@@ -26,7 +26,6 @@ def test_fabnet_leaves_the_autoencoder_behind_in_pose_and_landmarks(scores, metr
     assert apart(fabnet, autoencoder, lower_is_better=True)
 
 
-@pytest.mark.xfail(strict=True, reason="not reached yet: see what the README says of action units and expression")
 @pytest.mark.parametrize("metric", ["units_auc", "expression_auc"])
 def test_fabnet_reads_units_and_expression_better_than_the_encoder_before_training(scores, metric):
     assert apart(scores["fabnet"][metric], scores["random"][metric], lower_is_better=False)

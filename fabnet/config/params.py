@@ -1,0 +1,58 @@
+"""All of params.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fabnet.config.data import ExtractParams, SplitParams, SynthesizeParams
+from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
+from fabnet.config.health import HealthParams
+from fabnet.config.section import Name, Section, first_error
+from fabnet.config.training import TrainParams
+from fabnet.errors import ConfigError
+
+
+class Params(Section):
+    synthesize: SynthesizeParams
+    extract: ExtractParams
+    split: SplitParams
+    health: HealthParams
+    train: TrainParams
+    sets: dict[Name, SetParams]
+    embed: EmbedParams
+    probe: ProbeParams
+    report: ReportParams
+
+    def labelled_set(self, name: str) -> SetParams:
+        if name not in self.sets:
+            raise ConfigError(f"sets.{name}: no such labelled set; there are {', '.join(self.sets)}")
+        return self.sets[name]
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and validate all of params.yaml.
+
+    Raises:
+        ConfigError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; run from the root of the project")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of sections, not {type(values).__name__}")
+    return parse_params(values, str(path))
+
+
+def parse_params(values: dict[str, Any], where: str = "params") -> Params:
+    """Validate a mapping as read from params.yaml; `where` begins the error message."""
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        key, problem = first_error(error)
+        raise ConfigError(f"{where}: {key}: {problem}") from error

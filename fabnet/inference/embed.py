@@ -1,0 +1,201 @@
+"""Videos and images become a table of embeddings: jobs, their parts, and the file they are joined to.
+
+Parts lie in FILE.parts until the file is whole. A part is named by everything that decides what is in it, so that a run
+that was interrupted goes on with what is missing, and one with other options, or after an input has changed, does not
+take over what it should not.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fabnet.config import ExtractParams
+from fabnet.errors import UserError
+from fabnet.files import atomic_file, hash_file, hash_json, locked
+from fabnet.inference import readings, table
+from fabnet.inference.inputs import Bad, Input, find_inputs
+from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
+from fabnet.inference.model import Model
+from fabnet.probing.saved import SavedHeads, read_heads
+from fabnet.progress import Progress
+from fabnet.video.engines.protocol import open_engine
+from fabnet.video.recipe import recipe
+
+#: Raise it when a change of the code changes what is in a part.
+_VERSION = 1
+
+#: Images of a job: enough to fill batches, few enough to lose little when a run is interrupted.
+_IMAGES = 256
+
+#: Params that do not decide what is in a part.
+_ELSEWHERE = {"videos", "workers", "engine"}
+
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a run made: faces, tracks and inputs in the file, and the inputs that gave no rows."""
+
+    faces: int
+    tracks: int
+    inputs: int
+    bad: list[Bad]
+
+
+def embed(
+    arguments: Sequence[str | Path],
+    model: Model,
+    out: Path,
+    params: ExtractParams,
+    heads_path: Path | None = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    strict: bool = False,
+) -> Embedded:
+    """Write the embeddings of all faces in the inputs to `out`, which appears whole or not at all.
+
+    Args:
+        arguments: files and folders.
+        params: how faces are found and cropped, and who does the work.
+        heads_path: saved probes whose readings become columns.
+        strict: give up, without `out`, if any input gives no rows. What was done is kept for the next run.
+
+    Raises:
+        UserError: nothing gives rows (or, if `strict`, something does not), or the probes belong to another model.
+    """
+    heads = None
+    if heads_path is not None:
+        heads = read_heads(heads_path)
+        readings.check_heads(heads, str(heads_path), model)
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; --out names the file to write")
+    inputs, bad = find_inputs(arguments)
+    if strict and bad:
+        raise UserError(f"--strict: {listed(bad)}")
+    if not inputs:
+        raise UserError(f"nothing to embed: {listed(bad)}")
+    parts = out.with_name(f"{out.name}.parts")
+    with locked(parts / "lock", f"{parts}: another process is writing {out}; wait for it or stop it"):
+        job = Job((), model, params, recipe(params)["hash"], heads_path, batch_size, device, parts / "part")
+        jobs = _run([_named(job, group) for group in _groups(inputs)])
+        faces = tracks = with_rows = 0
+        for outcome in (outcome for done in jobs for outcome in outcomes_of(done.out)):
+            kept = outcome.kept()
+            faces, tracks, with_rows = faces + sum(kept.values()), tracks + len(kept), with_rows + bool(kept)
+            if not kept:
+                bad.append(Bad(outcome.name, outcome.why_empty()))
+        if strict and bad:
+            raise UserError(f"--strict: {listed(bad)}")
+        if faces:
+            _join(jobs, out, _columns(model, params, heads))
+        for leftover in (*parts.glob("part-*.parquet"), *parts.glob(".part-*.parquet"), parts / "lock"):
+            leftover.unlink()
+    if not any(parts.iterdir()):
+        parts.rmdir()
+    if not faces:
+        raise UserError(f"no face in any input: {listed(bad)}")
+    return Embedded(faces, tracks, with_rows, bad)
+
+
+def listed(bad: Sequence[Bad]) -> str:
+    """The first inputs that gave no rows, in a line."""
+    more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
+    return "; ".join(f"{each.name}: {each.reason}" for each in bad[:_LISTED]) + more
+
+
+def _groups(inputs: Sequence[Input]) -> Iterator[tuple[Input, ...]]:
+    """Inputs of one job: a video, or images that follow each other."""
+    images: list[Input] = []
+    for each in inputs:
+        if images and (each.kind == "video" or len(images) == _IMAGES):
+            yield tuple(images)
+            images = []
+        if each.kind == "video":
+            yield (each,)
+        else:
+            images.append(each)
+    if images:
+        yield tuple(images)
+
+
+def _named(job: Job, inputs: tuple[Input, ...]) -> Job:
+    """The same for these inputs, its part beside that of `job` and named by all that decides what is in it."""
+    content = {
+        "version": _VERSION,
+        "inputs": [(each.name, each.size, each.mtime_ns) for each in inputs],
+        "weights": job.model.weights_sha256,
+        "params": job.params.model_dump(mode="json", exclude=_ELSEWHERE),
+        "recipe": job.recipe_hash,
+        "heads": job.heads and hash_file(job.heads),
+        "batch_size": job.batch_size,
+        "device": job.device,
+    }
+    return replace(job, inputs=inputs, out=job.out.with_name(f"part-{hash_json(content)}.parquet"))
+
+
+def _run(jobs: list[Job]) -> list[Job]:
+    """Make the parts that are missing, and return the jobs behind all parts, in the order of the inputs.
+
+    A job that kills its process becomes a part without rows. If it has several inputs, each is tried alone first.
+    """
+    params = jobs[0].params
+    engine = open_engine(params.engine)
+    total = sum(len(job.inputs) for job in jobs)
+    missing = [job for job in jobs if not job.out.exists()]
+    died = set()
+    with Progress("embed", total, "inputs", done=total - sum(len(job.inputs) for job in missing)) as progress:
+        for number, failed in engine(run_job, missing, params.workers):
+            job = missing[number]
+            if not failed:
+                progress.advance(len(job.inputs))
+            elif len(job.inputs) == 1:
+                write_failure(job, "crashed: its process died, each time it was begun")
+                progress.advance(1)
+            else:
+                died.add(job.out)
+    done = []
+    for job in jobs:
+        alone = [_named(job, (each,)) for each in job.inputs] if job.out in died else None
+        done += [job] if alone is None else _run(alone)
+    return done
+
+
+def _columns(model: Model, params: ExtractParams, heads: SavedHeads | None) -> pa.Schema:
+    """The schema of the file, with what is to be known of all its rows."""
+    about = {
+        "model": model.name,
+        "weights_sha256": model.weights_sha256,
+        "recipe": json.dumps(recipe(params), sort_keys=True),
+        "model_recipe": json.dumps(model.recipe, sort_keys=True),
+        "fps": f"{params.fps:g}",
+    }
+    if heads is not None:
+        about["heads"] = json.dumps(heads.meta, sort_keys=True)
+    return table.schema(model.dimension, readings.fields(heads) if heads else []).with_metadata(about)
+
+
+def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema) -> None:
+    with atomic_file(out) as temporary, table.open_writer(temporary, columns) as file:
+        for job in jobs:
+            outcomes = [outcome for outcome in outcomes_of(job.out) if outcome.rejected or outcome.lost]
+            part = pq.ParquetFile(job.out)
+            for batch in part.iter_batches(batch_size=table.ROWS):
+                rows = pa.Table.from_batches([batch])
+                for outcome in outcomes:
+                    rows = rows.filter(pc.invert(_dropped(rows, outcome)))
+                if len(rows):
+                    file.add(rows.replace_schema_metadata(columns.metadata))
+
+
+def _dropped(rows: pa.Table, outcome: Outcome) -> pa.ChunkedArray:
+    """Which rows belong to an input, or to those of its tracks, that turned out to be of no use."""
+    mine = pc.equal(rows["input"], outcome.name)
+    if outcome.rejected:
+        return mine
+    return pc.and_(mine, pc.is_in(rows["track"], pa.array(list(outcome.lost), pa.int32())))

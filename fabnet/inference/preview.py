@@ -1,0 +1,192 @@
+"""What a network will see of a video, gathered for a sheet of paper in memory that does not grow with the video."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+import simplejpeg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fabnet.config import ExtractParams
+from fabnet.errors import UserError
+from fabnet.figures.preview import ShownFrame, ShownTrack, clock, preview_sheet
+from fabnet.inference.inputs import find_inputs
+from fabnet.inference.looking import look
+from fabnet.video.faces import Face, Frame, Track, TrackEnd
+from fabnet.video.recipe import recipe
+from fabnet.video.reject import Rejected
+from fabnet.video.spool import TrackSpool
+from fabnet.video.unit import crop_of, judge
+
+_FRAMES, _CROPS, _TRACKS = 15, 11, 12
+#: Pixels of the longest side of a shown frame.
+_LONGEST = 480
+
+T = TypeVar("T")
+
+
+class Thinned(Generic[T]):
+    """Of a sequence whose length is not known beforehand: all its items, or at least `least` that are evenly spaced."""
+
+    def __init__(self, least: int) -> None:
+        self._most = 2 * least
+        self._every = 1
+        self._seen = 0
+        self.items: list[T] = []
+
+    def add(self, make: Callable[[], T]) -> None:
+        """Take note of the next item, which is made only if it is kept."""
+        if self._seen % self._every == 0:
+            self.items.append(make())
+            if len(self.items) > self._most:
+                self.items = self.items[::2]
+                self._every *= 2
+        self._seen += 1
+
+    def spread(self, count: int) -> list[T]:
+        """At most `count` of the items, the first and the last among them."""
+        if len(self.items) <= count:
+            return self.items
+        return [self.items[i] for i in np.linspace(0, len(self.items) - 1, count).round().astype(int)]
+
+
+@dataclass
+class _Shown:
+    """Sample `number`, shrunk by `scale`, and the boxes that were found in it."""
+
+    number: int
+    time_s: float
+    image: NDArray[np.uint8]
+    scale: float
+    boxes: list[tuple[int, float, float, float, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Seen:
+    """A track so far."""
+
+    number: int
+    spool: TrackSpool
+    first_s: float
+    last_s: float
+    rejected: str = ""
+    crops: Thinned[tuple[float, NDArray[np.uint8]]] = field(default_factory=lambda: Thinned(_CROPS))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A sheet, and what there is to say in a line: samples, tracks with their fates, and the problem of the whole."""
+
+    sheet: Figure
+    frames: int
+    tracks: int
+    rejects: list[str]
+
+
+def preview(path: str, params: ExtractParams) -> Preview:
+    """Find the faces of a video, or image, and draw what was found and which tracks `extract` would reject.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if Path(path).is_dir():
+        raise UserError(f"{path}: is a folder; a preview shows one video")
+    found, bad = find_inputs([path])
+    if bad:
+        raise UserError(f"{bad[0].name}: {bad[0].reason}")
+    (video,) = found
+    problem = ""
+    with ExitStack() as spools:
+        gathered = _Gathered(params, spools)
+        try:
+            for event in look(video, params, gathered.watch):
+                gathered.end(event) if isinstance(event, TrackEnd) else gathered.face(event)
+            if video.kind == "video":
+                gathered.judge()
+        except Rejected as reject:
+            problem = f"{reject.reason}: {reject.detail}"
+    tracks = sorted(gathered.tracks.values(), key=lambda track: (-track.spool.count, track.number))
+    shown = sorted(tracks[:_TRACKS], key=lambda track: track.number)
+    crops = recipe(params)
+    lines = [
+        f"{gathered.size}, frames from 0:00.0 to {clock(gathered.last_s)}, {params.fps:g} per second; "
+        f"samples: {gathered.frames}, tracks: {len(tracks)}, faces: {sum(track.spool.count for track in tracks)}",
+        f"recipe {crops['hash']}: faces {crops['source']}, margin {params.margin:g}, {params.size} px crops"
+        + (", re-cropped as the authors did" if params.recrop == "authors" else ""),
+    ]
+    sheet = preview_sheet(
+        Path(video.name).name,
+        lines,
+        problem,
+        [ShownFrame(one.time_s, one.image, one.boxes) for one in gathered.shown.spread(_FRAMES)],
+        [
+            ShownTrack(one.number, one.spool.count, one.first_s, one.last_s, one.crops.spread(_CROPS), one.rejected)
+            for one in shown
+        ],
+        len(tracks) - len(shown),
+    )
+    rejects = [f"track {one.number}: {one.rejected}" for one in gathered.tracks.values() if one.rejected]
+    return Preview(sheet, gathered.frames, len(tracks), [problem] * bool(problem) + rejects)
+
+
+class _Gathered:
+    """What has been seen of a video so far: of all samples some, of all tracks some crops."""
+
+    def __init__(self, params: ExtractParams, spools: ExitStack) -> None:
+        self._params, self._spools = params, spools
+        self.shown: Thinned[_Shown] = Thinned(_FRAMES)
+        self.tracks: dict[str, _Seen] = {}
+        self.size, self.last_s, self.frames = "", 0.0, 0
+
+    def watch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            height, width = frame.image.shape[:2]
+            self.size, self.last_s = self.size or f"{width} × {height} px", frame.time_s
+            for number in frame.samples:
+                self.frames += 1
+                self.shown.add(partial(_shrunk, number, frame))
+            yield frame
+
+    def face(self, face: Face) -> None:
+        track = self._track(face.track, face.time_s)
+        crop = crop_of(face, self._params)
+        track.spool.add(crop, face.box.right - face.box.left)
+        track.last_s = face.time_s
+        track.crops.add(lambda: (face.time_s, simplejpeg.decode_jpeg(crop.jpeg, "RGB")))
+        for one in self.shown.items:
+            if one.number == face.number:
+                left, top, right, bottom = (edge * one.scale for edge in astuple(face.box))
+                one.boxes.append((track.number, left, top, right, bottom))
+
+    def end(self, end: TrackEnd) -> None:
+        track = self._track(end.track, self.last_s)
+        if end.rejected is not None:
+            track.rejected = f"{end.rejected.reason}: {end.rejected.detail}"
+
+    def judge(self) -> None:
+        """Say of the tracks that ended well what an extraction would."""
+        for track in self.tracks.values():
+            rejected = None if track.rejected else judge(track.spool, self._params)
+            if rejected is not None:
+                track.rejected = f"{rejected.reason}: {rejected.detail}"
+
+    def _track(self, track: Track, time_s: float) -> _Seen:
+        if track.id not in self.tracks:
+            spool = self._spools.enter_context(TrackSpool(track, Path(gettempdir())))
+            self.tracks[track.id] = _Seen(len(self.tracks), spool, time_s, time_s)
+        return self.tracks[track.id]
+
+
+def _shrunk(number: int, frame: Frame) -> _Shown:
+    height, width = frame.image.shape[:2]
+    scale = min(1.0, _LONGEST / max(height, width))
+    side = max(1, round(width * scale)), max(1, round(height * scale))
+    image = frame.image if scale == 1 else cv2.resize(frame.image, side, interpolation=cv2.INTER_AREA)
+    return _Shown(number, frame.time_s, image, scale)

@@ -1,0 +1,108 @@
+"""What a version of the registered model is made of, gathered from the outputs of the pipeline and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabnet import __version__
+from fabnet.errors import UserError
+from fabnet.files import hash_file, hash_json, read_json
+from fabnet.probing.predictions import encoders_and_probes
+from fabnet.probing.saved import read_heads
+from fabnet.tracking.lineage import output_hash
+from fabnet.tracking.lock import Entry, read_lock
+
+_WEIGHTS = "best.pt"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A trained variant with its probes and what was measured of it.
+
+    Attributes:
+        directory: models/VARIANT.
+        card: its model.json.
+        heads: the probes that are served with it, or None.
+        predictions: files of predictions by labelled set; rows of other encoders are in them too.
+        train, probes: entries of dvc.lock, the latter by labelled set.
+    """
+
+    variant: str
+    directory: Path
+    card: Mapping[str, Any]
+    heads: Path | None
+    predictions: Mapping[str, Path]
+    train: Entry
+    probes: Mapping[str, Entry]
+
+    @property
+    def weights(self) -> str:
+        return str(self.card["weights_sha256"])
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal weights, probes, measurements and code version: what is registered once."""
+        return hash_json(
+            {
+                "weights": self.weights,
+                "heads": hash_file(self.heads) if self.heads else None,
+                "measured": {name: entry.outs for name, entry in self.probes.items()},
+                "fabnet": __version__,
+            }
+        )
+
+
+def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
+    """Find everything that belongs to a variant, and make sure that it belongs together.
+
+    Args:
+        probes: labelled set whose probes are served; None takes the only one there is.
+
+    Raises:
+        UserError: an output is absent, is not what dvc.lock says, or belongs to other weights.
+    """
+    lock = read_lock(root)
+    name = f"train@{variant}"
+    if name not in lock:
+        known = ", ".join(entry.key for entry in lock.values() if entry.kind == "train") or "none"
+        raise UserError(f"{variant}: no trained variant of that name in dvc.lock; there are: {known}")
+    directory = root / "models" / variant
+    _check(root, lock[name])
+    card = read_json(directory / "model.json")
+    if hash_file(directory / _WEIGHTS) != card["weights_sha256"]:
+        raise UserError(f"{directory / _WEIGHTS}: is not the file that model.json describes; train the variant again")
+    measured: dict[str, Entry] = {}
+    heads: dict[str, Path] = {}
+    for entry in lock.values():
+        if entry.kind != "probe":
+            continue
+        _check(root, entry)
+        out = root / "probes" / entry.key
+        if (variant, "torch") not in encoders_and_probes(out / "predictions.parquet"):
+            continue
+        measured[entry.key] = entry
+        if (path := out / "heads" / f"{variant}.npz").is_file():
+            theirs = read_heads(path).meta["weights_sha256"]
+            if theirs != card["weights_sha256"]:
+                raise UserError(
+                    f"{path}: reads embeddings of weights {theirs[:12]}..., not of {directory}; run `make repro`"
+                )
+            heads[entry.key] = path
+    if probes is None and len(heads) > 1:
+        raise UserError(
+            f"{variant} has probes on {', '.join(heads)}; name the set whose probes are to be served (--probes)"
+        )
+    if probes is not None and probes not in heads:
+        raise UserError(
+            f"{probes}: no saved probes of {variant} on such a set; there are: {', '.join(heads) or 'none'}"
+        )
+    served = heads.get(probes or next(iter(heads), ""))
+    files = {key: root / "probes" / key / "predictions.parquet" for key in measured}
+    return Contents(variant, directory, card, served, files, lock[name], measured)
+
+
+def _check(root: Path, entry: Entry) -> None:
+    for path, md5 in entry.outs.items():
+        if not (root / path).exists() or output_hash(root / path) != md5:
+            raise UserError(f"{path}: is absent or not as in dvc.lock; run `make repro`, or `dvc checkout`")

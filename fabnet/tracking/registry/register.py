@@ -1,0 +1,109 @@
+"""A trained variant becomes a version of the registered model, whole or not at all.
+
+The files are uploaded to the artifacts of the run that trained the weights, below the identity of what they hold. Only
+when they have been read back complete is the version made, with all its tags in one transaction, and only then does an
+alias point to it. Killed at any moment, the same command goes on with what is missing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from fabnet.errors import UserError
+from fabnet.tracking.registry.contents import Contents, gather
+from fabnet.tracking.registry.package import check_package, describe, write_package
+from fabnet.tracking.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    NAME,
+    at_alias,
+    check_complete,
+    open_registry,
+    with_tag,
+)
+from fabnet.tracking.store import project_root
+from fabnet.tracking.sync import run_of, sync
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FOLDER = "registered"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What `register` did. `alias` is the one that points to the version."""
+
+    version: str
+    new: bool
+    alias: str
+
+    def line(self) -> str:
+        what = "registered" if self.new else "was registered already"
+        return f"models:/{NAME}/{self.version}: {what}, {self.alias}"
+
+
+def register(variant: str, probes: str | None = None, root: Path | None = None) -> Registered:
+    """Register models/VARIANT with its probes as challenger. Idempotent: the same weights and probes are one version.
+
+    Args:
+        probes: labelled set whose probes are served with it; None takes the only one there is.
+
+    Raises:
+        UserError: outputs are absent or do not belong together, or the store failed.
+    """
+    root = root or project_root()
+    contents = gather(root, variant, probes)
+    done = sync(root)
+    with open_registry(write=True) as (client, experiment):
+        run = run_of(client, experiment, contents.train)
+        if run is None:
+            raise UserError(f"{contents.train.name}: has no run: {done.skipped.get(contents.train.name, 'sync again')}")
+        _make_registered_model(client)
+        existing = with_tag(client, "fabnet.identity", contents.identity)
+        version = existing[0] if existing else None
+        if version is None:
+            source = _upload(client, run, contents, root)
+            tags = {**describe(contents), "git.commit": run.data.tags.get("git.commit", "none")}
+            description = f"{contents.variant}, weights {contents.weights[:12]}; the card is README.md"
+            version = client.create_model_version(NAME, source, run.info.run_id, tags, description=description)
+        else:
+            check_complete(client, version)
+        champion = at_alias(client, CHAMPION)
+        if champion is not None and champion.version == version.version:
+            return Registered(str(version.version), False, CHAMPION)
+        client.set_registered_model_alias(NAME, CHALLENGER, version.version)
+        return Registered(str(version.version), not existing, CHALLENGER)
+
+
+def _make_registered_model(client: "MlflowClient") -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(NAME)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _upload(client: "MlflowClient", run: "Run", contents: Contents, root: Path) -> str:
+    """Put the files among the run's artifacts and read them back; their URI."""
+    from mlflow.artifacts import download_artifacts
+
+    folder = f"{FOLDER}/{contents.identity}"
+    source = f"{run.info.artifact_uri}/{folder}"
+    with TemporaryDirectory() as temporary:
+        package = Path(temporary) / "package"
+        write_package(contents, package, _licence(root))
+        client.log_artifacts(run.info.run_id, str(package), folder)
+        into = None if source.startswith("file:") else temporary
+        stored = download_artifacts(artifact_uri=source, dst_path=into, tracking_uri=client.tracking_uri)
+        check_package(Path(stored), f"{source} (just uploaded)")
+    return source
+
+
+def _licence(root: Path) -> str:
+    path = root / "LICENSE"
+    return path.read_text().strip().splitlines()[0] if path.is_file() else "not stated"

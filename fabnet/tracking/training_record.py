@@ -1,0 +1,49 @@
+"""What the run of a `train` stage holds, read from models/VARIANT."""
+
+import hashlib
+import json
+from itertools import repeat
+from pathlib import Path
+
+from fabnet import tables
+from fabnet.files import read_json
+from fabnet.tracking.record import Record
+
+_FRAMES, _SPLITS = "data/frames", "data/splits.parquet"
+
+
+def training_record(directory: Path | str) -> Record:
+    """The record of a trained variant.
+
+    Raises:
+        TableError: a table of it is absent or illegal.
+    """
+    from fabnet.figures.curves import learning_curves
+
+    directory = Path(directory)
+    card = read_json(directory / "model.json")
+    history = tables.read(directory / "history.parquet", tables.History)
+    points: list[tuple[str, float, int]] = []
+    for split, part in history.groupby("split"):
+        points += zip(repeat(f"{split}_loss"), part["loss"], part["step"], strict=False)
+    points += zip(repeat("learning_rate"), history["learning_rate"], history["step"], strict=False)
+    if (path := directory / "curriculum.parquet").is_file():
+        curriculum = tables.read(path, tables.Curriculum)
+        for column in ("low", "threshold"):
+            values = curriculum[column].astype(float)
+            points += zip(repeat(f"curriculum_{column}"), values, curriculum["step"], strict=False)
+    # The stage hashed crop.json, which holds the recipe as files.write_json writes it.
+    recipe = (json.dumps(card["recipe"], indent=2, sort_keys=True) + "\n").encode()
+    return Record(
+        params=card["params"],
+        inputs={
+            f"{_FRAMES}/index.parquet": card["inputs"]["index"],
+            f"{_FRAMES}/crop.json": hashlib.sha256(recipe).hexdigest(),
+            _SPLITS: card["inputs"]["splits"],
+        },
+        tags={"weights.sha256": card["weights_sha256"], "recipe.hash": card["recipe"]["hash"]},
+        metrics={"best_validation_loss": card["best_validation_loss"], "best_step": card["best_step"]},
+        history=tuple((key, float(value), int(step)) for key, value, step in points),
+        figures={"learning_curve.png": lambda: learning_curves({card["variant"]: history})},
+        artifacts=(directory / "model.json",),
+    )

@@ -1,0 +1,89 @@
+"""Curriculum: samples are learnt from in the order of their difficulty (Wiles et al. 2018, sec. 4).
+
+The loss ranks the samples of a batch. Those in a window of percentiles are learnt from: first the easier half,
+[0, 50); whenever validation stops improving the window moves to harder samples, to [40, 90) at last.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fabnet.config import CurriculumParams
+
+# An improvement smaller than this share of the best loss does not count.
+_THRESHOLD = 1e-4
+
+
+class Window(NamedTuple):
+    """Percentiles of the loss between which samples are learnt from."""
+
+    low: int
+    high: int
+
+    def ranks(self, batch: int) -> tuple[int, int]:
+        """First rank and the one after the last, of `batch` samples sorted by loss; at least one sample is in it."""
+        first = min(self.low * batch // 100, batch - 1)
+        return first, max(self.high * batch // 100, first + 1)
+
+
+class Curriculum:
+    """Which window holds, and when it moves on; all of its state belongs in the checkpoint.
+
+    Attributes:
+        number: of the window that holds, from 0.
+    """
+
+    def __init__(self, params: CurriculumParams) -> None:
+        self.windows = [
+            Window(params.shift * number, params.shift * number + params.width) for number in range(params.shifts + 1)
+        ]
+        self.patience, self.longest = params.patience, params.longest
+        self.number = 0
+        self.best = math.inf
+        self.stalled = 0
+        self.began = 0
+
+    @property
+    def window(self) -> Window:
+        return self.windows[self.number]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last window holds: from then on a plateau of validation is the learning rate's affair."""
+        return self.number == len(self.windows) - 1
+
+    def validated(self, loss: float, samples: int) -> None:
+        """Take note of the loss over all validation samples after `samples` training samples; may move the window."""
+        if self.finished:
+            return
+        if loss < self.best * (1 - _THRESHOLD):
+            self.best, self.stalled = loss, 0
+        else:
+            self.stalled += 1
+        outlasted = self.longest is not None and samples - self.began >= self.longest
+        if self.stalled >= self.patience or outlasted:
+            self.number, self.stalled, self.began = self.number + 1, 0, samples
+
+    def state(self) -> dict[str, Any]:
+        return {"number": self.number, "best": self.best, "stalled": self.stalled, "began": self.began}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.number, self.best = state["number"], state["best"]
+        self.stalled, self.began = state["stalled"], state["began"]
+
+
+def select(losses_B: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Samples within the window, as a mask (B,), and the largest loss among them, a scalar.
+
+    Equal losses rank in the order of the batch. Nothing waits for the device: how many are kept depends on B alone.
+    """
+    first, end = window.ranks(len(losses_B))
+    order = torch.argsort(losses_B.detach(), stable=True)
+    keep_B = torch.zeros_like(losses_B, dtype=torch.bool)
+    keep_B[order[first:end]] = True
+    return keep_B, losses_B.detach()[order[end - 1]]

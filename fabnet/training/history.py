@@ -1,0 +1,57 @@
+"""What a run leaves behind besides weights: points of its learning curve and of its curriculum, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclass
+class Point:
+    """One point of a learning curve; `loss` is the mean over all samples since the point before."""
+
+    step: int
+    samples: int
+    split: str
+    loss: float
+    learning_rate: float
+
+
+@dataclass
+class CurriculumPoint:
+    """What the curriculum did since the point before.
+
+    Attributes:
+        window: its number, from 0; [low, high) are its percentiles.
+        threshold: the largest loss that was learnt from, mean over batches.
+        kept: samples learnt from, of those seen.
+        loss: their mean loss.
+    """
+
+    step: int
+    samples: int
+    window: int
+    low: int
+    high: int
+    threshold: float
+    kept: int
+    loss: float
+
+
+_WHOLE, _REAL, _TEXT = pa.int64(), pa.float64(), pa.string()
+
+HISTORY = pa.schema(
+    [("step", _WHOLE), ("samples", _WHOLE), ("split", _TEXT), ("loss", _REAL), ("learning_rate", _REAL)]
+)
+CURRICULUM = pa.schema(
+    [(name, _WHOLE) for name in ("step", "samples", "window", "low", "high")]
+    + [("threshold", _REAL), ("kept", _WHOLE), ("loss", _REAL)]
+)
+
+
+def write_points(points: Sequence[Point | CurriculumPoint], path: Path, schema: pa.Schema) -> None:
+    pq.write_table(pa.Table.from_pylist([vars(point) for point in points], schema=schema), path)

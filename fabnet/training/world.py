@@ -1,0 +1,92 @@
+"""The processes that train one model together, started by torchrun: one a device, each with a share of every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class World:
+    """`size` processes, of which this is number `rank`; alone by default, and then nothing is sent anywhere."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's run of `numbers`, (B,); runs differ in length by one at most and may be empty."""
+        return np.array_split(numbers, self.size)[self.rank]
+
+    def gather(self, values_b: Tensor, total: int) -> Tensor:
+        """Values of the shares of all processes in the order of the batch, (total,); each process has its own, (b,)."""
+        if self.size == 1:
+            return values_b
+        lengths = [len(part) for part in np.array_split(np.arange(total), self.size)]
+        padded = values_b.new_zeros(lengths[0])  # the first share is the longest
+        padded[: len(values_b)] = values_b
+        parts = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over processes, on all of them."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process. Waits for all of them and for the device."""
+        return here if self.size == 1 else bool(self.sum(torch.tensor(float(here), device=self.device)) > 0)
+
+    def told(self, value: int) -> int:
+        """What the first process says, on all of them."""
+        if self.size == 1:
+            return value
+        message = torch.tensor(value, device=self.device)
+        dist.broadcast(message, 0)
+        return int(message)
+
+    def average_buffers(self, model: nn.Module) -> None:
+        """Make the running statistics of batch norm, which each process took of its own share, the same on all."""
+        if self.size == 1:
+            return
+        state = model.state_dict(keep_vars=True)
+        buffers = [
+            state[name] for name, buffer in model.named_buffers() if name in state and buffer.is_floating_point()
+        ]
+        if not buffers:
+            return
+        flat = self.sum(torch.cat([buffer.flatten() for buffer in buffers])) / self.size
+        for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The world that torchrun has described in the environment, or a process alone where there is none."""
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        yield World(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()

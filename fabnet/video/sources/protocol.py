@@ -1,0 +1,42 @@
+"""What every layout of clips can do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from fabnet.video.clips import Clip
+from fabnet.video.faces import FindFaces, Frame
+
+
+class Source(Protocol):
+    """The clips below extract.videos in one layout, and the way to the faces in them. Can be pickled."""
+
+    def list_clips(self) -> Iterator[Clip]:
+        """All clips, one at a time, in an order that depends on their names alone.
+
+        Raises:
+            UserError: the folder does not have this layout, or a file that comes with the clips is wrong. It may come
+                as late as after the last clip.
+        """
+        ...
+
+    def prepare(self, state: Path) -> None:
+        """Done once in the parent before `frames` and `find`: check the annotations, and write what workers need of
+        them below the directory `state`, which is the one `open_source` was given. Returns at once when it was done.
+
+        Raises:
+            UserError: an annotation is wrong; names its file and line.
+        """
+        ...
+
+    def frames(self, clip: Clip) -> Iterator[Frame]:
+        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only."""
+        ...
+
+    def find(self, clip: Clip) -> FindFaces:
+        """What turns `frames(clip)` into faces. It alone raises Rejected, on iteration only."""
+        ...
+
+    def inputs(self) -> Iterator[Path]:
+        """The files besides the clips that decide what becomes of them; may be as many as the clips."""
+        ...

@@ -1,0 +1,74 @@
+"""A training run that takes a second: frames with one bright square, networks of four filters."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fabnet.config import VariantParams
+from fabnet.frames.pairs import PairSampler
+from fabnet.networks.build import build
+from fabnet.training.batches import Batches
+from fabnet.training.loop import Trainer
+from fabnet.training.world import World
+
+SIZE = 16
+
+
+class Blobs:
+    """Frames with one bright square each, that moves from frame to frame of a track."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.frames = np.full((60, SIZE, SIZE, 3), 40, dtype=np.uint8)
+        for frame in self.frames:
+            x, y = rng.integers(0, SIZE - 5, 2)
+            frame[y : y + 5, x : x + 5] = (220, 180, 160)
+        self.decoded = 0
+
+    def decode(self, rows):
+        self.decoded += len(rows)
+        return self.frames[rows]
+
+
+def params(**changes) -> VariantParams:
+    values = {
+        "base_filters": 4,
+        "embedding_dim": 16,
+        "samples": 320,
+        "batch_size": 16,
+        "validation_every": 80,
+        "validation_samples": 40,
+        "learning_rate": 0.002,
+        "schedule": "step",
+        "precision": "fp32",
+        "checkpoint_every": 80,
+        "workers": 0,
+    }
+    return VariantParams.model_validate(values | changes)
+
+
+def network(values: VariantParams):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(values.seed)
+        return build(values.objective, SIZE, values.base_filters, values.embedding_dim, values.sources)
+
+
+def trainer(
+    values: VariantParams, path: Path | None = None, frames=None, world: World | None = None, length=10, **options
+) -> Trainer:
+    """Six tracks to train on, of `length` frames; validation on the first two, 16 samples at a time."""
+    model = network(values)
+    world = world or World()
+    frames = frames or Blobs()
+    sampler = PairSampler(np.arange(6) * 10, np.full(6, length), np.arange(6), model.views, values.seed)
+    others = PairSampler(np.arange(2) * 10, np.full(2, length), np.arange(2), model.views, 99)
+    workers = {"workers": values.workers}
+    train = Batches(frames, sampler, values.batch_size, world, mirror=True, jitter_amount=values.jitter, **workers)
+    validation = Batches(frames, others, 16, world)
+    return Trainer(model, train, validation, values, world, path, **options)
+
+
+def losses_per_step(run: Trainer, steps: int) -> list[float]:
+    """Losses of the first steps, at the learning rate of the first."""
+    return [float(run._train_step(batch)) for batch in run.train.iterate(0, steps)]

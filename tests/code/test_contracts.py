@@ -1,0 +1,169 @@
+"""Any legal table comes back from disk as it was; a value or column that a rule forbids is refused, and named."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fabnet import tables
+from fabnet.errors import TableError
+from fabnet.quality.schema import contracts
+from fabnet.quality.streaming import check_file
+
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+CONTRACTS = list(contracts().values())
+every_contract = pytest.mark.parametrize("form", CONTRACTS, ids=lambda form: form.__name__)
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+POINTS = {"landmarks68": 136, "landmarks5": 10}
+
+
+def bounds(column: pa.Column) -> dict[str, float]:
+    """The range rules of a column: {name of the rule: bound}."""
+    checks = [check for check in column.checks if check.name.startswith(("greater_than", "less_than"))]
+    return {check.name.partition("(")[0]: next(iter(check.statistics.values())) for check in checks}
+
+
+def values(column: pa.Column) -> st.SearchStrategy[Any]:
+    """Legal values of a column, one by one."""
+    rules = {check.name.partition("(")[0]: check.statistics for check in column.checks}
+    if "isin" in rules:
+        return st.sampled_from(sorted(rules["isin"]["allowed_values"]))
+    if "str_matches" in rules:
+        return st.from_regex(rules["str_matches"]["pattern"], fullmatch=True)
+    if str(column.dtype).startswith("str"):
+        return TEXT
+    if str(column.dtype) == "object":
+        count = POINTS.get(str(column.name), 3)
+        return st.lists(st.floats(-1e3, 1e3, width=32), min_size=count, max_size=count).map(np.array)
+    limit = bounds(column)
+    low = limit.get("greater_than_or_equal_to", limit.get("greater_than", -1e6))
+    high = min(limit.get("less_than_or_equal_to", limit.get("less_than", 1e6)), 1e6)
+    if "int" in str(column.dtype):
+        return st.integers(int(low) + ("greater_than" in limit), int(high) - ("less_than" in limit and high < 1e6))
+    return st.floats(low, high, exclude_max="less_than" in limit and high < 1e6)
+
+
+def in_order(form: type[tables.Table], frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with what its rows and columns owe each other."""
+    number = np.arange(len(frame))
+
+    def names(prefix: str) -> pd.Series:
+        return pd.Series([f"{prefix}{row:03d}" for row in number], dtype=str)
+
+    for name, column in form.to_schema().columns.items():
+        if column.unique and name in frame:
+            frame[name] = number + 1 if "int" in str(column.dtype) else frame[name] + names("")
+    if "right" in frame:
+        frame["right"] = frame["left"] + 1 + frame["right"].abs()
+        frame["bottom"] = frame["top"] + 1 + frame["bottom"].abs()
+    if form is tables.Index:
+        frame["track_id"] = pd.Series([f"t{row // 3:03d}" for row in number], dtype=str)
+        frame["frame_no"] = number
+        frame["identity"] = frame.groupby("track_id")["identity"].transform("first")
+    if form is tables.Labels:
+        frame["split"] = frame.groupby("identity")["split"].transform("first")
+    if form is tables.Ledger:
+        frame["rejected_clips"] = np.minimum(frame["rejected_clips"], frame["clips"])
+        frame["unit"] = frame["clips"].cumsum().shift(fill_value=0)
+    if form is tables.Predictions:
+        frame["face_id"] = names("f")
+    if form is tables.History:
+        frame["step"] = number + 1
+    if form is tables.Metrics:
+        frame["variant"] = names("v")
+        frame[["low", "value", "high"]] = np.sort(frame[["low", "value", "high"]].to_numpy() % 100, axis=1)
+    return frame
+
+
+@st.composite
+def legal(draw: st.DrawFn, form: type[tables.Table], least: int = 0) -> pd.DataFrame:
+    columns = form.to_schema().columns
+    optional = [name for name, column in columns.items() if not column.required]
+    left_out = set(draw(st.lists(st.sampled_from(optional), unique=True))) if optional else set()
+    count = draw(st.integers(least, 8))
+    data = {}
+    for name, column in columns.items():
+        if name not in left_out:
+            drawn = draw(st.lists(values(column), min_size=count, max_size=count))
+            data[name] = pd.Series(drawn, dtype=str(column.dtype).removesuffix("[pyarrow]").replace("string", "str"))
+    return in_order(form, pd.DataFrame(data))
+
+
+@every_contract
+@QUICK
+@given(data=st.data())
+def test_legal_tables_round_trip(form: type[tables.Table], data: st.DataObject):
+    frame = data.draw(legal(form))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.parquet"
+        tables.write(frame, path, form)
+        pd.testing.assert_frame_equal(tables.read(path, form), frame, check_column_type=False)
+        checked = check_file(path, form)
+        assert (checked.findings, checked.rows) == ((), len(frame))
+
+
+@every_contract
+@QUICK
+@given(data=st.data())
+def test_a_value_beyond_its_range_is_refused_and_named(form: type[tables.Table], data: st.DataObject):
+    limits = {name: bounds(column) for name, column in form.to_schema().columns.items()}
+    ranges = [(name, rule, bound) for name in limits for rule, bound in limits[name].items() if math.isfinite(bound)]
+    if not ranges:
+        return
+    frame = data.draw(legal(form, least=1))
+    name, rule, bound = data.draw(st.sampled_from([one for one in ranges if one[0] in frame]))
+    outside = bound - 1 if rule.startswith("greater") else bound + 1
+    frame.loc[data.draw(st.integers(0, len(frame) - 1)), name] = frame[name].dtype.type(outside)
+    with pytest.raises(TableError, match=rf"^here: .*{name}: breaks {rule}") as caught:
+        tables.check(frame, form, "here")
+    assert len(str(caught.value)) < 3000
+
+
+@every_contract
+@QUICK
+@given(data=st.data())
+def test_a_column_that_is_lost_or_empty_is_named(form: type[tables.Table], data: st.DataObject):
+    frame = data.draw(legal(form, least=1))
+    columns = form.to_schema().columns
+    name = data.draw(st.sampled_from([name for name, column in columns.items() if column.required]))
+    with pytest.raises(TableError, match=f"column {name} is missing"):
+        tables.check(frame.drop(columns=name), form, "here")
+    if str(columns[name].dtype) != "int64":
+        holed = frame.assign(**{name: frame[name].where(frame.index > 0)})
+        with pytest.raises(TableError, match=rf"{name}: breaks"):
+            tables.check(holed, form, "here")
+
+
+@every_contract
+@QUICK
+@given(data=st.data())
+def test_a_word_that_is_none_of_the_allowed_is_refused(form: type[tables.Table], data: st.DataObject):
+    columns = form.to_schema().columns
+    closed = [name for name, column in columns.items() if any(check.name.startswith("isin") for check in column.checks)]
+    frame = data.draw(legal(form, least=1))
+    for name in set(closed) & set(frame):
+        with pytest.raises(TableError, match=rf"{name}: breaks isin"):
+            tables.check(frame.assign(**{name: "nonesuch"}), form, "here")
+
+
+@every_contract
+@QUICK
+@given(data=st.data())
+def test_a_row_twice_is_refused_where_rows_have_a_key(form: type[tables.Table], data: st.DataObject):
+    schema = form.to_schema()
+    keyed = bool(schema.unique) or any(column.unique for column in schema.columns.values()) or form is tables.Index
+    frame = data.draw(legal(form, least=1))
+    twice = pd.concat([frame, frame.iloc[-1:]], ignore_index=True)
+    if keyed:
+        with pytest.raises(TableError):
+            tables.check(twice, form, "here")
+    else:
+        tables.check(twice, form, "here")

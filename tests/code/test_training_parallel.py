@@ -1,0 +1,84 @@
+"""Two processes on gloo do what one does on the same batches; odd batches, so that their shares differ in size."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import params, trainer
+from two_processes import CASES, summary
+
+from fabnet.files import read_json
+from fabnet.training.world import World
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [*torchrun, HERE / "two_processes.py", folder]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("train: 300/300 samples") == 4  # the first process speaks for both
+    return folder
+
+
+@pytest.mark.parametrize("case", ["plain", "curriculum"])
+def test_two_processes_equal_one(folder, case):
+    """Losses of training and validation, windows and thresholds of the global batch, and the final weights."""
+    expected = trainer(params(**CASES[case])).run()
+    actual, one = read_json(folder / f"{case}.json"), summary(expected)
+    for table in ("history", "curriculum"):
+        assert len(actual[table]) == len(one[table])
+        for row, other in zip(actual[table], one[table], strict=True):
+            assert row.pop("split", None) == other.pop("split", None)
+            assert row == pytest.approx(other, rel=1e-5)
+    weights = torch.load(folder / f"{case}.pt", weights_only=True)
+    assert weights.keys() == expected.last.keys()
+    start = trainer(params(**CASES[case])).model.state_dict()
+    for name, value in expected.last.items():
+        if value.is_floating_point():
+            moved = (value - start[name]).norm()
+            assert (weights[name] - value).norm() <= 1e-3 * moved + 1e-6, name
+        else:
+            assert torch.equal(weights[name], value), name
+
+
+def test_only_the_first_process_writes(folder):
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
+        "apart",
+        "curriculum",
+        "plain",
+        "stopped",
+    ]
+
+
+def test_sigterm_of_one_process_stops_both_and_they_resume(folder):
+    resumed, whole = read_json(folder / "resumed.json"), read_json(folder / "apart.json")
+    assert resumed["stopped_at"] == 10
+    assert len(resumed["curriculum"]) == len(whole["curriculum"])
+    for row, other in zip(resumed["curriculum"], whole["curriculum"], strict=True):
+        assert row == pytest.approx(other, rel=1e-6)
+    assert resumed["best_step"] == whole["best_step"]
+    assert [row["loss"] for row in resumed["history"]] == pytest.approx(
+        [row["loss"] for row in whole["history"]], rel=1e-6
+    )
+    weights, others = (torch.load(folder / f"{name}.pt", weights_only=True) for name in ("resumed", "apart"))
+    for name, value in others.items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_shares_of_seven_are_four_and_three_in_order(folder):
+    assert read_json(folder / "resumed.json")["gathered"] == [0, 1, 2, 3, 10, 11, 12]
+    shares = [World(rank, 3).share(np.arange(7)).tolist() for rank in range(3)]
+    assert shares == [[0, 1, 2], [3, 4], [5, 6]]
+    assert World(1, 2).share(np.arange(1)).tolist() == []

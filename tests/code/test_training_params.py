@@ -1,0 +1,50 @@
+"""Values of a variant that do not go together are refused where they are written."""
+
+import pytest
+from small_runs import params
+
+from fabnet.config import load_params, parse_params
+from fabnet.errors import ConfigError
+
+
+def parse(common=None, **variants):
+    values = load_params().model_dump(mode="json")
+    values["train"]["common"] |= common or {}
+    values["train"]["variants"] = {"one": {}} | variants
+    return parse_params(values).train
+
+
+def test_the_variants_of_the_paper():
+    train = parse(
+        curriculum={"curriculum": {}},
+        tuned={"curriculum": {}, "sources": 3, "start_from": "curriculum", "freeze": ["flow_decoder"]},
+        joint={"sources": 3},
+    )
+    tuned = train.variant("tuned")
+    assert (tuned.curriculum.width, tuned.curriculum.shift, tuned.curriculum.shifts) == (50, 10, 4)
+    assert train.variant("one").curriculum is None
+    assert train.variant("joint").freeze == ()
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"start_from": "absent"}, r"variants\.bad\.start_from: no such variant as absent; there are one, bad"),
+        ({"start_from": "bad"}, r"variants\.bad\.start_from: .*in a circle: bad <- bad"),
+        ({"freeze": ["flow_decoder"]}, r"train\.variants\.bad: `freeze` keeps weights of the variant in `start_from`"),
+        ({"freeze": ["mouth"], "start_from": "one"}, r"train\.variants\.bad\.freeze\.0: "),
+        ({"objective": "autoencoder", "sources": 3}, "`sources` and `freeze` are for objective fabnet, not auto"),
+        ({"curriculum": {"shifts": 6}}, r"width \+ shift \* shifts must be at most 100 percent, not 110"),
+        ({"curriculum": {"shift": 0}}, r"train\.variants\.bad\.curriculum\.shift: "),
+        ({"processes": 20}, "`batch_size` 32 is less than two for each of 20 processes"),
+        ({"sources": 0}, r"train\.variants\.bad\.sources: "),
+    ],
+)
+def test_impossible_variants(variant, message):
+    with pytest.raises(ConfigError, match=message):
+        parse({"batch_size": 32}, bad=variant)
+
+
+def test_the_released_code_stops_at_85():
+    curriculum = params(curriculum={"shift": 5, "shifts": 7}).curriculum
+    assert curriculum.shift * curriculum.shifts + curriculum.width == 85

@@ -1,0 +1,186 @@
+"""Tracks and their smoothed boxes, against scipy's filter and naive formulas."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from fabnet.config import TrackingParams
+from fabnet.video.crop import Box
+from fabnet.video.detect import Detection
+from fabnet.video.smoothing import BoxPath
+from fabnet.video.tracker import Tracker, overlap
+
+
+def edges(box):
+    return np.array([box.left, box.top, box.right, box.bottom])
+
+
+def path_of(times, rows, smoothing_s):
+    path = BoxPath(smoothing_s)
+    for time, row in zip(times, rows, strict=True):
+        path.add(time, Box(*row))
+    path.close()
+    return path
+
+
+# -- smoothing ----------------------------------------------------------------------------------------------------
+
+
+def test_far_from_the_ends_it_is_the_gaussian_filter():
+    rng = np.random.default_rng(0)
+    times, sigma = np.arange(60) * 0.2, 0.5
+    rows = np.cumsum(rng.normal(0, 3, (60, 4)), axis=0) + np.array([100, 100, 200, 200])
+    path = path_of(times.tolist(), rows.tolist(), sigma)
+    expected = gaussian_filter1d(rows, sigma / 0.2, axis=0, radius=7)  # 3 sigma are 7.5 steps
+    smoothed = np.stack([edges(path.at(time)) for time in times.tolist()])
+    np.testing.assert_allclose(smoothed[7:-7], expected[7:-7], rtol=1e-12)
+
+
+def test_smoothing_brings_noisy_boxes_closer_to_the_path():
+    rng = np.random.default_rng(1)
+    times = np.arange(100) * 0.2
+    x, y = 200 + 60 * np.sin(times / 3), 150 + 20 * times
+    true = np.stack([x - 50, y - 50, x + 50, y + 50], axis=1)
+    noisy = true + rng.normal(0, 3, true.shape)
+    path = path_of(times.tolist(), noisy.tolist(), 0.5)
+    error = np.stack([edges(path.at(time)) for time in times.tolist()]) - true
+    assert np.abs(error).mean() < 0.5 * np.abs(noisy - true).mean()
+    assert np.sqrt((error[:5] ** 2).mean()) < np.sqrt(((noisy - true) ** 2).mean())
+
+
+def test_a_straight_path_stays_what_it_is():
+    rng = np.random.default_rng(2)
+    times = np.sort(rng.uniform(0, 6, 25))
+    rows = np.outer(times, [3.0, -2.0, 4.0, 1.0]) + np.array([0, 50, 90, 120])
+    path = path_of(times.tolist(), rows.tolist(), 0.4)
+    for time in rng.uniform(times[0], times[-1], 40).tolist():
+        np.testing.assert_allclose(edges(path.at(time)), np.array([3, -2, 4, 1]) * time + [0, 50, 90, 120], atol=1e-9)
+    np.testing.assert_allclose(edges(path.at(-1.0)), rows[0], atol=1e-9)
+    np.testing.assert_allclose(edges(path.at(7.0)), rows[-1], atol=1e-9)
+
+
+def test_without_smoothing_boxes_are_interpolated():
+    times, rows = [0.0, 1.0, 3.0], [[0, 0, 4, 4], [2, 2, 6, 6], [4, 0, 8, 4]]
+    path = path_of(times, rows, 0.0)
+    for time in (0.0, 0.3, 1.0, 2.5, 3.0):
+        assert edges(path.at(time)) == pytest.approx([np.interp(time, times, np.array(rows)[:, i]) for i in range(4)])
+
+
+def test_what_is_read_early_is_what_is_read_at_the_end():
+    rng = np.random.default_rng(3)
+    times = np.cumsum(rng.uniform(0.05, 0.6, 200)).tolist()
+    rows = rng.normal(100, 5, (200, 4)).tolist()
+    whole = path_of(times, rows, 0.3)
+    path, done = BoxPath(0.3), times[0]
+    for time, row in zip(times, rows, strict=True):
+        path.add(time, Box(*row))
+        final = path.settle(time)
+        for at in np.linspace(done, final, 5).tolist() if final > done else []:
+            assert path.at(at) == whole.at(at)
+        done = max(done, final)
+        path.forget(done)
+        with pytest.raises(ValueError, match="not final"):
+            path.at(time)
+        assert len(path) < 40  # flat, however long the track
+    assert done > times[-1] - 1.6
+
+
+def test_boxes_come_by_increasing_time():
+    path = path_of([0.0, 1.0], [[0, 0, 1, 1]] * 2, 0.5)
+    with pytest.raises(ValueError, match="too late"):
+        path.add(2.0, Box(0, 0, 1, 1))
+    path = BoxPath(0.5)
+    path.add(1.0, Box(0, 0, 1, 1))
+    with pytest.raises(ValueError, match="too late"):
+        path.add(1.0, Box(0, 0, 1, 1))
+
+
+# -- association --------------------------------------------------------------------------------------------------
+
+
+def at(x, y=50.0, side=20.0, score=50.0):
+    return Detection(Box(x, y, x + side, y + side), score)
+
+
+def test_overlap_against_counted_pixels():
+    rng = np.random.default_rng(4)
+
+    def random_boxes():
+        corners = rng.integers(0, 20, (6, 2))
+        return [Box(*map(float, (*corner, *(corner + rng.integers(1, 15, 2))))) for corner in corners]
+
+    def pixels(box):
+        return {(x, y) for x in range(int(box.left), int(box.right)) for y in range(int(box.top), int(box.bottom))}
+
+    ones, others = random_boxes(), random_boxes()
+    expected = [[len(pixels(a) & pixels(b)) / len(pixels(a) | pixels(b)) for b in others] for a in ones]
+    np.testing.assert_allclose(overlap(ones, others), expected)
+
+
+def test_two_faces_side_by_side_stay_two():
+    tracker = Tracker(TrackingParams())
+    tracker.look(0.0, [at(0), at(100)])
+    one, other = tracker.tracks
+    for step in range(1, 10):
+        found = [at(100 - 3 * step), at(3 * step)]
+        assert tracker.look(0.2 * step, found if step % 2 else found[::-1]) == []
+    assert tracker.tracks == [one, other]
+    assert (one.path.last.left, other.path.last.left) == (27, 73)
+    assert one.found == other.found == one.looks == 10
+
+
+def test_pairs_maximise_all_overlaps_together():
+    tracker = Tracker(TrackingParams(min_overlap=0.1))
+    tracker.look(0.0, [at(0), at(8)])
+    one, other = tracker.tracks
+    # The greedy choice would be 8 -> 5, which leaves nothing to 0.
+    tracker.look(0.2, [at(5), at(17)])
+    assert (one.path.last.left, other.path.last.left) == (5, 17)
+
+
+def test_a_jump_by_half_a_side_is_followed_from_one_look_to_the_next_only():
+    for looks, tracks in (([at(0), at(14)], 1), ([at(0), None, at(14)], 2), ([at(0), at(30)], 2)):
+        tracker = Tracker(TrackingParams())
+        for step, face in enumerate(looks):
+            tracker.look(0.2 * step, [face] if face else [])
+        assert len(tracker.tracks) == tracks
+
+
+def test_an_unseen_track_ends_after_the_gap_and_half_way_to_the_next_look():
+    tracker = Tracker(TrackingParams(max_gap_s=1.0))
+    tracker.look(0.0, [])
+    tracker.look(0.2, [at(0)])
+    (track,) = tracker.tracks
+    assert track.start_s == pytest.approx(0.1)
+    ended = [tracker.look(0.2 * step, []) for step in range(2, 8)]
+    assert [len(tracks) for tracks in ended] == [0, 0, 0, 0, 1, 0]  # at 1.2 s
+    assert track.end_s == pytest.approx(0.3)
+    assert tracker.tracks == []
+
+
+def test_a_gap_is_bridged_only_up_to_its_limit():
+    for gap, tracks in ((0.9, 1), (1.2, 2)):
+        tracker = Tracker(TrackingParams(max_gap_s=1.0))
+        tracker.look(0.0, [at(0)])
+        tracker.look(0.5, [])
+        ended = tracker.look(gap, [at(0)])
+        assert len(ended) + len(tracker.tracks) == tracks
+    assert ended[0].end_s == 0.25
+
+
+def test_looks_far_apart_that_find_the_face_are_no_gap():
+    tracker = Tracker(TrackingParams(max_gap_s=1.0))
+    for second in range(0, 30, 3):
+        assert tracker.look(float(second), [at(0)]) == []
+    assert len(tracker.tracks) == 1
+
+
+def test_a_cut_ends_all_and_the_next_shot_begins_where_it_begins():
+    tracker = Tracker(TrackingParams())
+    tracker.look(0.0, [at(0), at(100)])
+    ended = tracker.cut()
+    assert [track.end_s for track in ended] == [math.inf, math.inf]
+    tracker.look(0.4, [at(0)])
+    assert tracker.tracks[0].start_s == -math.inf
