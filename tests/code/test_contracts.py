@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fabnet import tables
@@ -117,9 +117,11 @@ def test_a_value_beyond_its_range_is_refused_and_named(form: type[tables.Table],
     limits = {name: bounds(column) for name, column in form.to_schema().columns.items()}
     ranges = [(name, rule, bound) for name in limits for rule, bound in limits[name].items() if math.isfinite(bound)]
     if not ranges:
-        return
+        pytest.skip("no column has a range")
     frame = data.draw(legal(form, least=1))
-    name, rule, bound = data.draw(st.sampled_from([one for one in ranges if one[0] in frame]))
+    drawn = [one for one in ranges if one[0] in frame]  # optional columns may be absent
+    assume(drawn)
+    name, rule, bound = data.draw(st.sampled_from(drawn))
     outside = bound - 1 if rule.startswith("greater") else bound + 1
     frame.loc[data.draw(st.integers(0, len(frame) - 1)), name] = frame[name].dtype.type(outside)
     with pytest.raises(TableError, match=rf"^here: .*{name}: breaks {rule}") as caught:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.data import good_data
-from tests.data.faults import FAULTS, PAGE, Fault, catch, caught, documented
+from tests.data.faults import FAULTS, PAGE, documented
+from tests.data.guards import catch, caught
+from tests.data.planting import Fault
 
 
 @pytest.fixture(scope="module")
