@@ -13,6 +13,7 @@ from fabnet.video import detect
 from fabnet.video.crop import Box
 from fabnet.video.detect import Detection, HaarDetector, YuNetDetector, merged, open_detector
 from fabnet.video.shots import ShotCuts
+from tests.code.yunet_file import write_yunet
 
 IMAGE = np.zeros((200, 400, 3), np.uint8)
 
@@ -108,7 +109,7 @@ def yunet_params(model, sha256=None):
 
 
 class Net:
-    """What cv2.FaceDetectorYN is for YuNetDetector; no real model is at hand here."""
+    """What cv2.FaceDetectorYN is for YuNetDetector."""
 
     def __init__(self, rows):
         self.rows, self.size, self.images = rows, None, []
@@ -140,6 +141,20 @@ def test_yunet_reads_rows_of_the_shrunken_bgr_image(model, monkeypatch):
     assert net.images[0][0, 0].tolist() == [3, 2, 1]
     net.rows = None
     assert detector.find(image) == []
+
+
+def test_yunet_through_opencv(tmp_path):
+    """OpenCV's own detector on a file of YuNet's form, at a size that is no multiple of its strides, and shrunken."""
+    file = write_yunet(tmp_path / "cells.onnx")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    params = DetectionParams(detector="yunet", model=file, sha256=sha256, longest_side=150)
+    for factor in (1, 2):
+        image = np.zeros((100 * factor, 150 * factor, 3), np.uint8)
+        image[64 * factor : 96 * factor, 32 * factor : 64 * factor] = 255
+        (face,) = open_detector(params).find(image)
+        assert face.box == Box(32 * factor, 64 * factor, 64 * factor, 96 * factor)
+        assert face.score == pytest.approx(1)
+        assert open_detector(params).find(np.zeros_like(image)) == []
 
 
 def test_yunet_refuses_another_file(model):
