@@ -1,5 +1,6 @@
 """Probes on disk: what a trained encoder's probes come to, one linear map per task, for faces without labels."""
 
+import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -84,8 +85,12 @@ def write_heads(path: Path | str, probes: Sequence[Probe], problems: Sequence[Pr
         arrays[f"{problem.task}/weight"] = probe.weight.mean(axis=0)
         arrays[f"{problem.task}/bias"] = probe.bias.mean(axis=0)
     text = json.dumps({**meta, "version": VERSION, "seeds": len(probes[0].weight), "tasks": tasks}, sort_keys=True)
-    with atomic_file(path) as temporary:
-        np.savez(temporary, allow_pickle=False, meta=np.array(text), **arrays)  # members of its zip bear no time
+    # Not np.savez, whose zip is not the same in every version of Python.
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in {"meta": np.array(text), **arrays}.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())  # its time is 1980
 
 
 def read_heads(path: Path | str) -> SavedHeads:
