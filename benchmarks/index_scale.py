@@ -127,10 +127,10 @@ def main(rows: int) -> None:
         write_parts(folder / "parts", rows // 10)
         steps.append(("merge", cost(merge_parts, folder / "parts", rows // 10), rows // 10))
     print(f"{rows:,} rows, {-(-rows // CROPS):,} tracks, index.parquet {size / 1e6:.0f} MB")
-    print("step         rows   seconds   rows/s   peak MB   bytes/row")
+    print("step         rows   seconds     rows/s   peak MB   bytes/row")
     for title, spent, count in steps:
         rate, per_row = count / spent.seconds, spent.peak_mb * 2**20 / count
-        print(f"{title:<7}{count:>10,}{spent.seconds:>10.1f}{rate:>9,.0f}{spent.peak_mb:>10.0f}{per_row:>12.0f}")
+        print(f"{title:<7}{count:>10,}{spent.seconds:>10.1f}{rate:>11,.0f}{spent.peak_mb:>10.0f}{per_row:>12.0f}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
         "resize": "area",
         "version": VERSION,
     }
+    if params.source not in (*_CROPPED, *_DETECTED):
+        pixels["boxes"] = "clamped"
     if params.source == "voxceleb1":
         pixels["reference_height"] = params.reference_height
     if params.source in _DETECTED:

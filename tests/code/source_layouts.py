@@ -1,6 +1,5 @@
 """VoxCeleb's layouts in small, and sources as a run uses them, for tests."""
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from fabnet.video.crop import Box
 from fabnet.video.faces import Face, Frame, TrackEnd
 from fabnet.video.sources.open import open_source
 from fabnet.video.sources.protocol import Source
+from tests.code.travelling import sent
 
 HEADER = "Identity  : \t{}\nReference : \t{}\nOffset    : \t-2\nFV Conf   : \t18.394{}\nASD Conf  : \t7.649\n\n"
 COLUMNS = "FRAME \tX \tY \tW \tH \n"
@@ -40,7 +40,7 @@ def prepared(root: Path, source: str, **params) -> tuple[Source, list[Clip]]:
     opened = open_source(ExtractParams(videos=root, source=source, **params), root.parent / "state")
     clips = ClipList.write(opened.list_clips(), root.parent / "clips.arrow")
     opened.prepare(root.parent / "state")
-    return pickle.loads(pickle.dumps(opened)), clips.slice(0, len(clips))
+    return sent(opened), clips.slice(0, len(clips))
 
 
 def boxes_of(items, track: str) -> dict[int, Box]:

@@ -8,8 +8,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from fabnet import tables
 from fabnet.errors import ConfigError, UserError
 from fabnet.video.engines import cluster, local
 from fabnet.video.engines.protocol import Engine, Outcome, open_engine
@@ -46,6 +48,10 @@ class Untransportable(Exception):
 
 def fail_oddly(folder: Path, job: int) -> None:
     raise Untransportable(1, 2)
+
+
+def find_illegal(folder: Path, job: int) -> None:
+    tables.check(pd.DataFrame({"identity": ["a"]}), tables.Splits, "splits.parquet")
 
 
 def begun(folder: Path) -> dict[int, list[int]]:
@@ -102,6 +108,12 @@ def test_an_error_of_a_job_is_raised(tmp_path, engine):
 def test_an_error_that_cannot_travel_is_told(tmp_path):
     with pytest.raises(RuntimeError, match="Untransportable: two values"):
         list(local.run_jobs(partial(fail_oddly, tmp_path), range(2), 2))
+
+
+def test_an_illegal_table_is_one_line_for_people(tmp_path, engine):
+    with pytest.raises(UserError, match=r"^splits\.parquet: .*column split is missing") as error:
+        list(engine(partial(find_illegal, tmp_path), range(2), 2))
+    assert "\n" not in str(error.value)
 
 
 def test_one_local_worker_is_this_process(tmp_path):

@@ -296,6 +296,8 @@ def test_recipe_hash_covers_pixels_only():
     other = [{"reference_height": 720}, {"margin": 0.1}, {"source": "vox_metadata"}]
     assert len({recipe(annotated.model_copy(update=change))["hash"] for change in [{}, *other]}) == 4
     boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("v/b.csv"))
+    assert recipe(boxed)["boxes"] == "clamped"
+    assert "boxes" not in recipe(base) | recipe(looked_for)
     assert recipe(boxed)["hash"] != recipe(boxed.model_copy(update={"margin": 0.2}))["hash"]
     content = recipe(base)
     assert content.pop("hash") == hash_json({name: value for name, value in content.items() if name != "fps"})

@@ -1,6 +1,5 @@
 """Clips of one's own with a table of boxes, from the table to the faces."""
 
-import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from fabnet.video.faces import Face, TrackEnd
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import open_source
 from tests.code.clip_files import write_clip
+from tests.code.travelling import sent
 
 COLUMNS = ["clip", "time_s", "left", "top", "right", "bottom"]
 
@@ -27,7 +27,7 @@ def prepared(videos: Path, rows: list[tuple], **params):
     clips = {clip.name: clip for clip in source.list_clips()}
     source.prepare(state)
     source.prepare(state)
-    return pickle.loads(pickle.dumps(source)), clips
+    return sent(source), clips
 
 
 @pytest.fixture

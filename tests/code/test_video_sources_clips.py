@@ -1,7 +1,6 @@
 """Clips of a folder or a table: names, order, links, and lists of more clips than memory should hold."""
 
 import os
-import pickle
 import re
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fabnet.video.reject import Rejected
 from fabnet.video.sources.folders import RefusedEntry, walk
 from fabnet.video.sources.open import open_source
 from tests.code.clip_files import write_clip
+from tests.code.travelling import sent
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -26,7 +26,7 @@ def touch(root: Path, *names: str) -> Path:
 def listed(root: Path, **params) -> list[Clip]:
     """Through a pickled source and a file of clips, as a run does."""
     source = open_source(ExtractParams(videos=root, **params), root)
-    clips = ClipList.write(pickle.loads(pickle.dumps(source)).list_clips(), root.parent / "clips.arrow")
+    clips = ClipList.write(sent(source).list_clips(), root.parent / "clips.arrow")
     return clips.slice(0, len(clips))
 
 
@@ -141,7 +141,7 @@ class TestLinks:
 
 def test_an_error_of_a_worker_comes_back_as_it_is(tmp_path):
     error = RefusedEntry(tmp_path, "ann/a.mp4", "odd")
-    again = pickle.loads(pickle.dumps(error))
+    again = sent(error)
     assert str(again) == str(error) == f"{tmp_path}: 'ann/a.mp4' is odd"
     assert (again.name, again.problem) == ("ann/a.mp4", "odd")
 

@@ -35,7 +35,8 @@ class Engine(Protocol):
             fresh: every job gets a process of its own.
 
         Raises:
-            Exception: what `function` raises; running jobs are ended and the others given up.
+            UserError: `function` raised one; running jobs are ended and the others given up.
+            RuntimeError: it raised something else, which is named; its traceback is a note.
         """
         ...
 

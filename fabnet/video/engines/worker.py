@@ -3,7 +3,6 @@
 import faulthandler
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TypeVar
+
+from fabnet.errors import ConfigError, UserError
 
 Job = TypeVar("Job")
 
@@ -41,16 +42,22 @@ def follow_parent() -> None:
 
 
 def attempt(function: Callable[[Job], object], job: Job) -> Exception | None:
-    """Call `function`; what it raises comes back as an error that can travel, with its traceback as a note."""
+    """Call `function`; what it raises comes back as an error that can travel, with its traceback as a note.
+
+    Returns:
+        A UserError (ConfigError) with the same line for one of these or of a kind of it, otherwise a RuntimeError: an
+        error may hold anything, but a line of text travels.
+    """
     try:
         function(job)
     except Exception as error:
-        error.add_note(traceback.format_exc())
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return RuntimeError("".join(traceback.format_exception(error)))
-        return error
+        told: Exception
+        if isinstance(error, UserError):
+            told = (ConfigError if isinstance(error, ConfigError) else UserError)(str(error))
+        else:
+            told = RuntimeError("".join(traceback.format_exception_only(error)).strip())
+        told.add_note(traceback.format_exc())
+        return told
     return None
 
 
