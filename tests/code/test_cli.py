@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fabnet import __version__, cli, profiles
+from fabnet import __version__, profiles
+from fabnet.cli.main import main
 from fabnet.config import load_params
 from fabnet.errors import ConfigError
 
@@ -27,7 +28,7 @@ def fabnet(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """Exit code of the command, run in this process."""
     monkeypatch.setattr(sys, "argv", ["fabnet", *arguments])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main()
     return int(caught.value.code or 0)
 
 
@@ -183,10 +184,10 @@ def test_use_and_set_by_the_command(project: Path, monkeypatch: pytest.MonkeyPat
 def test_version_and_help_import_nothing_heavy():
     code = """
 import sys
-from fabnet import cli
+from fabnet.cli.main import main
 sys.argv = ["fabnet", "--version"]
 try:
-    cli.main()
+    main()
 finally:
     print(*sorted({"torch", "mlflow", "pandas", "numpy", "pydantic", "matplotlib"} & set(sys.modules)))
 """

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from inference_files import DIMENSION, write_colours, write_model, write_random_heads, write_talk
 
-from fabnet import cli
+from fabnet.cli.main import main
 from fabnet.files import read_json, write_json
 from fabnet.inference import embed as embed_module
 from fabnet.video.engines.local import run_jobs
@@ -49,7 +49,7 @@ def fabnet(made, monkeypatch, capsys):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["fabnet", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
         printed = capsys.readouterr()
         return int(caught.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
 

@@ -1,0 +1,43 @@
+"""The `fabnet` command: a file of this room for each group of commands.
+
+Heavy imports belong in the bodies of commands, so that `--help` is instant.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from fabnet import __version__
+from fabnet.cli import data, inference, params, registry, track
+from fabnet.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for commands in (inference, data, registry):
+    app.add_typer(commands.app)
+app.add_typer(params.app, name="params")
+app.add_typer(track.app, name="track")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fabnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """FAb-Net: a facial attribute embedding learnt from talking-face videos without labels."""
+
+
+def main() -> None:
+    """Run the command; an error meant for people becomes one line and its exit code."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,74 @@
+"""The gate and the model registry: `fabnet gate`, `register`, `promote`, `rollback`, `lineage`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+Rules = Annotated[Path, typer.Option("--gates", help="The rules.")]
+Page = Annotated[Path | None, typer.Option("--markdown", help="Write the table to this file, too.")]
+
+
+@app.command()
+def gate(
+    base: Annotated[str, typer.Option(help="The commit to compare the working tree with.")] = "origin/main",
+    rules: Rules = Path("gates.yaml"),
+    markdown: Page = None,
+) -> None:
+    """Is the working tree's model worse than that of a commit? Exit 0 pass, 2 regression, 3 cannot compare."""
+    from fabnet.tracking.gate.commits import judge_commits
+    from fabnet.tracking.gate.rules import read_gates
+    from fabnet.tracking.gate.verdict import report
+
+    raise typer.Exit(report(judge_commits(base, read_gates(rules)), markdown))
+
+
+@app.command()
+def register(
+    variant: Annotated[str, typer.Argument(help="A trained variant, models/VARIANT.")],
+    probes: Annotated[str | None, typer.Option(help="The labelled set whose probes are served with it.")] = None,
+) -> None:
+    """Make a trained variant with its probes a version of the registered model: the challenger."""
+    from fabnet.tracking.registry.register import register
+
+    typer.echo(register(variant, probes).line())
+
+
+@app.command()
+def promote(
+    rules: Rules = Path("gates.yaml"),
+    markdown: Page = None,
+    uncompared: Annotated[
+        bool, typer.Option("--uncompared", help="For a new evaluation set: hold the challenger to the floors alone.")
+    ] = False,
+) -> None:
+    """Make the challenger champion if the gate lets it. Exit 0 pass, 2 regression, 3 cannot compare."""
+    from fabnet.tracking.gate.rules import read_gates
+    from fabnet.tracking.gate.verdict import report
+    from fabnet.tracking.registry.promote import promote
+
+    done = promote(read_gates(rules), uncompared)
+    code = report(done.verdict, markdown) if done.verdict else 0
+    typer.echo(f"champion: {done.champion}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def rollback() -> None:
+    """Make the previous champion champion again."""
+    from fabnet.tracking.registry.promote import rollback
+
+    typer.echo(f"champion: {rollback()}")
+
+
+@app.command()
+def lineage(uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")]) -> None:
+    """Print the chain behind a registered model and check each link. Exit 1 where one is broken."""
+    from fabnet.tracking.registry.chain import lineage
+
+    links = lineage(uri)
+    for link in links:
+        typer.echo(link.line())
+    raise typer.Exit(int(any(link.broken for link in links)))
