@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := true
 
 .PHONY: help
 help: ## List these commands
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1 \t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1 \t\2/p' Makefile | expand -t 24
 
 # -- the environment ------------------------------------------------------------------------------------------------
 
@@ -33,10 +33,23 @@ help: ## List these commands
 
 # -- the pipeline ---------------------------------------------------------------------------------------------------
 
-.PHONY: repro lock gate bench
-BASE ?= origin/main
+.PHONY: repro tiny lock gate metrics contracts bench
+# The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
+export BASE ?= origin/main
 repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
 	dvc repro report
+
+tiny: .venv/.stamp ## Run the whole pipeline on tiny data, twice, in a copy of the commit below .work
+	rm -rf .work/tiny
+	git clone --quiet . .work/tiny
+	cd .work/tiny
+	export PYTHONPATH="$$PWD"
+	fabnet params use tiny
+	dvc repro report
+	if dvc repro --dry report | grep '^Running stage'; then
+	  echo "error: the second run would do something" >&2
+	  exit 1
+	fi
 
 lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
 	@plan=$$(dvc repro --dry --allow-missing 2>&1) || { echo "$$plan" >&2; exit 1; }
@@ -48,10 +61,55 @@ lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
 	echo "dvc.lock agrees with code and params"
 
 gate: .venv/.stamp ## Compare metrics and predictions with those of the commit BASE (docs/gate.md)
-	fabnet gate --base $(BASE) --markdown .work/gate.md
+	fabnet gate --base "$$BASE" --markdown .work/gate.md
+
+# Where the gate cannot compare (exit code 3, docs/gate.md), people decide: a warning. PAGES is the repository's address.
+metrics: .venv/.stamp ## What the working tree does to the numbers and pictures of BASE, in .work/summary.md; fails as the gate does
+	@mkdir -p .work
+	rm -f .work/gate.md
+	code=0
+	fabnet gate --base "$$BASE" --markdown .work/gate.md || code=$$?
+	{
+	  if [[ -f .work/gate.md ]]; then cat .work/gate.md; else echo "The gate could not judge: exit code $$code."; fi
+	  printf '\n## Metrics\n\n'
+	  dvc metrics diff --md --targets metrics.json -- "$$BASE" | sed -E '/\.(low|high|n) +\|/d'
+	  echo
+	  fabnet pictures --base "$$BASE" --url "$${PAGES:-}"
+	} > .work/summary.md
+	if [[ -n "$${GITHUB_STEP_SUMMARY:-}" ]]; then cat .work/summary.md >> "$$GITHUB_STEP_SUMMARY"; fi
+	if [[ $$code -eq 3 ]]; then
+	  echo "::warning::the gate cannot compare; see the summary"
+	  exit 0
+	fi
+	exit $$code
+
+contracts: .venv/.stamp ## Check that every contract that differs from that of BASE has a new version and a note
+	@if [[ "$$BASE" =~ ^0+$$ ]]; then echo "a new branch: there is nothing to compare with"; exit 0; fi
+	git rev-parse --verify --quiet "$$BASE^{commit}" > /dev/null || { echo "error: $$BASE: no such commit; fetch it, or name another: make contracts BASE=..." >&2; exit 1; }
+	if ! git cat-file -e "$$BASE:docs/schemas.json" 2> /dev/null; then echo "$$BASE has no contracts"; exit 0; fi
+	mkdir -p .work
+	git show "$$BASE:docs/schemas.json" > .work/schemas.json
+	fabnet schema --against .work/schemas.json
+	echo "contracts agree with those of $$BASE, or say what changed"
 
 bench: .venv/.stamp ## Time us against others; records go to docs/benchmarks/
 	for script in benchmarks/[a-z]*.py; do echo "== $$script"; python -m "benchmarks.$$(basename "$$script" .py)"; done
+
+# -- tracking -------------------------------------------------------------------------------------------------------
+
+# MLflow reads these variables itself; what the environment says of them goes before what is here (docs/registry.md).
+# The server has a database of its own: in the project's, places of artifacts are paths of this machine.
+.PHONY: mlflow-server
+mlflow-server: export MLFLOW_HOST ?= 127.0.0.1
+mlflow-server: export MLFLOW_PORT ?= 5000
+mlflow-server: export MLFLOW_SERVER_ALLOWED_HOSTS ?= 127.0.0.1:$(MLFLOW_PORT),localhost:$(MLFLOW_PORT)
+mlflow-server: export MLFLOW_BACKEND_STORE_URI ?= sqlite:///$(CURDIR)/.work/mlflow-server/mlflow.db
+mlflow-server: export MLFLOW_ARTIFACTS_DESTINATION ?= $(CURDIR)/.work/mlflow-server/artifacts
+mlflow-server: export MLFLOW_WORKERS ?= 1
+mlflow-server: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION ?= false
+mlflow-server: .venv/.stamp ## Run an MLflow tracking server on this machine (docs/registry.md)
+	mkdir -p .work/mlflow-server
+	exec mlflow server
 
 # -- the code -------------------------------------------------------------------------------------------------------
 
@@ -60,11 +118,12 @@ bench: .venv/.stamp ## Time us against others; records go to docs/benchmarks/
 test: .venv/.stamp ## Run the tests
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
-check: .venv/.stamp lock ## Lint, format, types, workflows, and whether dvc.lock agrees with code and params
+check: .venv/.stamp lock ## Lint, format, types, forms of workflows and docker-compose.yml, and whether dvc.lock agrees with code and params
 	ruff check .
 	ruff format --check .
 	mypy
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	zizmor --offline --quiet .github
 
 newest: ## Run the tests with the newest versions of all dependencies, in an environment of its own

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 import torch
 
+from benchmarks._jpegs import Jpegs
 from fabnet.config import VariantParams, load_params
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
@@ -22,20 +22,6 @@ from fabnet.training.loop import Trainer
 from fabnet.training.world import World
 
 SIZE, TRACKS, LENGTH, STEPS, ROUNDS = 64, 150, 24, 60, 3
-
-
-class Jpegs:
-    """Smooth random pictures as JPEG in memory: what a shard costs once it is in the page cache."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        coarse = torch.from_numpy(rng.random((TRACKS * LENGTH, 3, 8, 8), dtype=np.float32))
-        pictures = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)
-        uint8 = (pictures * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
-        self.jpegs = [simplejpeg.encode_jpeg(picture, quality=95) for picture in uint8]
-
-    def decode(self, rows: np.ndarray) -> np.ndarray:
-        return np.stack([simplejpeg.decode_jpeg(self.jpegs[row]) for row in rows])
 
 
 def make(params: VariantParams, frames: Jpegs, cache_bytes: int) -> Trainer:
@@ -67,10 +53,10 @@ def rate(trainer: Trainer, fixed: bool) -> float:
 
 def main() -> None:
     torch.set_flush_denormal(True)
-    frames = Jpegs()
+    frames = Jpegs(SIZE, TRACKS * LENGTH)
     train = load_params().train
     print(f"{'variant':14}{'bare step':>12}{'cached':>12}{'ratio':>8}{'decoding':>12}{'ratio':>8}   samples/s")
-    for variant in train.variants:
+    for variant in train.names:
         params = train.variant(variant)
         cached, decoding = make(params, frames, 2**30), make(params, frames, 0)
         rates = [(rate(cached, True), rate(cached, False), rate(decoding, False)) for _ in range(ROUNDS)]

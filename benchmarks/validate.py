@@ -24,8 +24,8 @@ import yaml
 
 from fabnet import tables
 from fabnet.config import ExtractParams, HealthParams, SplitParams
-from fabnet.files import write_json
-from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, shard_name
+from fabnet.files import hash_file, write_json
+from fabnet.frames.shards import INDEX, INDEX_SCHEMA, SHARDS, TarWriter, member_name, shard_name
 from fabnet.frames.split import split_identities
 from fabnet.quality.health import judge_frames
 from fabnet.quality.streaming import check_file
@@ -107,6 +107,9 @@ def write_frames(root: Path, rows: int) -> None:
             people += columns["identity"].unique().to_pylist()
             index.write_table(pa.table({name: columns[name] for name in INDEX_SCHEMA.names}, INDEX_SCHEMA))
         tar.close()
+    shard = frames / shard_name(0)
+    one = {"shard": shard.name, "frames": rows, "bytes": shard.stat().st_size, "sha256": hash_file(shard)}
+    tables.write(pd.DataFrame([one]), frames / SHARDS, tables.Shards)
     tracks = rows // LENGTH
     counts = {"unit": 0, "clips": tracks, "tracks": tracks, "frames": rows, "rejected_clips": 0, "rejected_tracks": 0}
     ledger = pd.DataFrame([{**counts, "boxes_clamped": 0, "bytes": total, "sha256": "0" * 64}])
@@ -166,7 +169,9 @@ def measure(part: str, root: Path) -> None:
         rows = PARTS[part](root)
         seconds, used = time.perf_counter() - started, time.process_time() - used
     print(
-        f"{part:16}{rows:12,}{seconds:10.1f}{used:10.1f}{rows / used / 1e6:12.2f}{memory.gigabytes:10.2f}", flush=True
+        f"{part:16}{rows:12,}{seconds:10.1f}{used:10.1f}{rows / seconds / 1e6:12.2f}{rows / used / 1e6:12.2f}"
+        f"{memory.gigabytes:10.2f}",
+        flush=True,
     )
 
 
@@ -175,7 +180,8 @@ def main() -> None:
         root = Path(folder)
         write_index(root / INDEX, ROWS)
         write_frames(root, HEALTH_ROWS)
-        print(f"{'':16}{'rows':>12}{'seconds':>10}{'CPU s':>10}{'Mrows/CPU s':>12}{'peak GB':>10}", flush=True)
+        heads = ("rows", 12), ("seconds", 10), ("CPU s", 10), ("Mrows/s", 12), ("Mrows/CPU s", 12), ("peak GB", 10)
+        print(" " * 16 + "".join(f"{head:>{width}}" for head, width in heads), flush=True)
         for part in PARTS:
             subprocess.run([sys.executable, __file__, part, str(root)], check=True)
 

@@ -82,7 +82,10 @@ def overlay(base: CommentedMap, over: CommentedMap, replace: bool = False) -> No
         for key in [key for key in base if key not in over]:
             del base[key]
     for position, (key, value) in enumerate(over.items()):
-        if key in base and isinstance(base[key], CommentedMap) and isinstance(value, CommentedMap):
+        both = key in base and isinstance(base[key], CommentedMap) and isinstance(value, CommentedMap)
+        if both and not value and (replace or value.tag.value == REPLACE):
+            base[key] = _empty()
+        elif both:
             overlay(base[key], value, replace)
         elif key not in base:
             base.insert(position if replace else len(base), key, _untagged(value))
@@ -99,10 +102,19 @@ def _set(document: CommentedMap, dotted: str, value: Any) -> None:
         section = section[part]
         if not isinstance(section, CommentedMap):
             raise ConfigError(f"{dotted}: {'.'.join(parents[: depth + 1])} holds a value, not a section")
-    if isinstance(section.get(last), CommentedMap) and isinstance(value, CommentedMap):
+    if isinstance(value, CommentedMap) and not value:
+        section[last] = _empty()
+    elif isinstance(section.get(last), CommentedMap) and isinstance(value, CommentedMap):
         overlay(section[last], value, replace=True)  # not an assignment, which would lose comments
     else:
         section[last] = value
+
+
+def _empty() -> CommentedMap:
+    """An empty mapping written as {}: a block that was emptied would be written below its key, out of place."""
+    empty = CommentedMap()
+    empty.fa.set_flow_style()
+    return empty
 
 
 def _untagged(value: Any) -> Any:

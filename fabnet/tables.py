@@ -124,6 +124,15 @@ class Ledger(Table):
         return frame["rejected_clips"] <= frame["clips"]
 
 
+class Shards(Table):
+    """One row per shard of a directory of frames: the bytes that were written, which nothing may have changed since."""
+
+    shard: Series[str] = pa.Field(str_matches=r"^tracks-[0-9]{5}\.tar$", unique=True)
+    frames: Series[np.int64] = pa.Field(ge=0, description="a shard may hold none")
+    bytes: Series[np.int64] = pa.Field(gt=0, description="of the file")
+    sha256: Series[str] = pa.Field(str_matches=r"^[0-9a-f]{64}$", description="of the file")
+
+
 class Splits(Table):
     """One row per identity."""
 
@@ -161,12 +170,9 @@ class Boxes(Table):
         return _has_area(frame)
 
 
-def _is_points(count: int) -> Any:
-    def check(value: Any) -> bool:
-        array = np.asarray(value, dtype=np.float64)
-        return array.shape == (2 * count,) and bool(np.isfinite(array).all())
-
-    return check
+def _is_points(value: Any, count: int) -> bool:
+    array = np.asarray(value, dtype=np.float64)
+    return array.shape == (2 * count,) and bool(np.isfinite(array).all())
 
 
 class Labels(Table):
@@ -203,11 +209,11 @@ class Labels(Table):
 
     @pa.check("landmarks68", element_wise=True, name="68_points")
     def _68_points(cls, value: Any) -> bool:
-        return _is_points(68)(value)
+        return _is_points(value, 68)
 
     @pa.check("landmarks5", element_wise=True, name="5_points")
     def _5_points(cls, value: Any) -> bool:
-        return _is_points(5)(value)
+        return _is_points(value, 5)
 
     @pa.dataframe_check(name="box_has_area")
     def _box_has_area(cls, frame: pd.DataFrame) -> Any:

@@ -20,7 +20,7 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
     labelled = open_set(set_name, params.labelled_set(set_name))
     face_ids = labelled.table()["face_id"].tolist()
     batch = params.embed.batch_size
-    for variant in params.train.variants:
+    for variant in params.train.names:
         model, card = load_model(Path("models") / variant)
         crops = (images for _, images in iterate_crops(labelled, card["image_size"], batch))
         batches = track(embed_images(model.encoder, crops), f"embed {variant}", -(-len(face_ids) // batch), "batches")

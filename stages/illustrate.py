@@ -32,7 +32,7 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
     size = params.extract.size
 
     with atomic_directory(Path("reports/sets") / set_name) as out:
-        encoders = [*params.train.variants, "hog", "random"]
+        encoders = [*params.train.names, "hog", "random"]
         pose = {name: rows for name, rows in shown[shown["task"] == "pose"].groupby("encoder") if name in encoders}
         if pose:
             true = np.stack(pose[encoders[0]]["target"].tolist())
@@ -45,7 +45,7 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
             truth = (targets(faces, TASKS["landmarks68"]).reshape(*SHEET, -1, 2) + 1) * (size / 2)
             save(contact_sheet(crops.reshape(*SHEET, *crops.shape[1:]), truth), out / "faces.png", dpi=90)
         rows = table.set_index("face_id", drop=False)
-        for variant in params.train.variants:
+        for variant in params.train.names:
             points = shown[(shown["task"] == "landmarks68") & (shown["encoder"] == variant)]
             if points.empty:
                 continue

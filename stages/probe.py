@@ -8,6 +8,7 @@ from _run import run
 
 def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets` in params.yaml")]) -> None:
     """embeddings/SET + the labels -> probes/SET"""
+    from functools import partial
     from pathlib import Path
 
     from fabnet import tracking
@@ -15,14 +16,14 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.config import load_params
     from fabnet.errors import UserError
     from fabnet.figures.pose import pose_scatter
-    from fabnet.files import write_json
-    from fabnet.probing.embeddings import read_embeddings, rows_of
-    from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
+    from fabnet.files import read_json, write_json
+    from fabnet.parallel import ordered_map
+    from fabnet.probing.evaluate import probe_constant, probe_embeddings, rows_by_split
     from fabnet.probing.intervals import absent, arrays, score
     from fabnet.probing.predictions import open_writer
     from fabnet.probing.problem import Problem
     from fabnet.probing.saved import write_heads
-    from fabnet.progress import Progress
+    from fabnet.progress import track
 
     params = load_params()
     labelled = open_set(name, params.labelled_set(name))
@@ -40,23 +41,21 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
             stage="probe", name=f"probe@{name}", params=run_params, dependencies=origins, outs=[out]
         ) as logged,
         open_writer(out / "predictions.parquet") as writer,
-        Progress(f"probe@{name}", len(encoders) * params.probe.epochs, "epoch") as progress,
     ):
         constant = probe_constant(problems, table, rows, size)
         for part in constant:
             writer.add(part)
         choices: dict[str, object] = {"absent": absent(constant[0])}
         metrics = {f"constant/{metric}": values["value"] for metric, values in score(constant[0], 0, 0).items()}
-        for encoder, directory in encoders.items():
-            ids, array, meta = read_embeddings(directory)
-            at = rows_of(table["face_id"].tolist(), ids, directory)
-            features = array if (at == range(len(array))).all() else array[at]
-            parts, choices[encoder], probes = probe_encoder(
-                encoder, features, problems, table, rows, params.probe, size, progress.advance
-            )
+        # Those with the most to do first, so that no process is left with one of them at the end.
+        widest = sorted(encoders.values(), key=lambda path: -read_json(path / "meta.json")["dimension"])
+        probe = partial(probe_embeddings, problems=problems, table=table, rows=rows, params=params.probe, size=size)
+        for probed in track(ordered_map(probe, widest, workers=0), f"probe@{name}", len(widest), "encoder"):
+            encoder, parts, meta = probed.encoder, probed.predictions, probed.meta
+            choices[encoder] = probed.choices
             if meta["weights_sha256"]:  # others than trained encoders cannot embed a new face
                 origin = {key: meta[key] for key in ("encoder", "set", "weights_sha256", "recipe_hash")}
-                write_heads(out / "heads" / f"{encoder}.npz", probes, problems, origin)
+                write_heads(out / "heads" / f"{encoder}.npz", probed.probes, problems, origin)
             for part in parts:
                 writer.add(part)
                 suffix = "" if part["probe"].iloc[0] == "torch" else "-sklearn"

@@ -8,11 +8,13 @@ from _run import run
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from fabnet.frames.store import FrameStore
 
-# Pairs shown for each variant that warps; identities and frames of each on the sheet of crops.
+# Pairs and scenes shown for each variant that warps; identities and frames of each on the sheet of crops.
 PAIRS = 10
+SCENES = 8
 SHEET = (5, 10)
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     from fabnet import tables
     from fabnet.config import load_params
     from fabnet.figures.contact_sheet import contact_sheet
-    from fabnet.figures.curves import learning_curves
+    from fabnet.figures.curves import learning_curves, loss_table
     from fabnet.figures.save import save
     from fabnet.files import atomic_file, read_json, write_json
     from fabnet.frames.store import FrameStore
@@ -46,17 +48,22 @@ def main() -> None:
                     areas[set_name].setdefault(task, {})[encoder] = areas_by_column(predictions, task)
 
     figures = Path("reports/training")
-    cards = {name: read_json(Path("models") / name / "model.json") for name in params.train.variants}
+    cards = {name: read_json(Path("models") / name / "model.json") for name in params.train.names}
     histories = {name: tables.read(Path("models") / name / "history.parquet", tables.History) for name in cards}
     save(learning_curves(histories), figures / "learning_curves.png", dpi=80)
+    for name, history in histories.items():  # for `dvc plots`
+        with atomic_file(figures / "curves" / f"{name}.csv") as temporary:
+            loss_table(history).to_csv(temporary, index=False, float_format="%.6g")
     store = FrameStore("data/frames")
     save(contact_sheet(_crops(store)), figures / "crops.png", dpi=70)
     for name, card in cards.items():
         if card["objective"] == "fabnet":
             save(_panels(name, store), figures / f"reconstructions_{name}.png", dpi=80)
+        if card["sources"] > 1:
+            save(_confidences(name, store, card["sources"]), figures / f"confidence_{name}.png", dpi=80)
 
     # By name: a set that was removed from params.yaml leaves its pictures behind.
-    folders = [Path("reports/training"), *(Path("reports/sets") / name for name in params.sets)]
+    folders = [Path("reports/training"), Path("reports/audit"), *(Path("reports/sets") / name for name in params.sets)]
     pictures = [str(path.relative_to("reports")) for folder in folders for path in sorted(folder.glob("*.png"))]
     text = report_markdown(scores, areas, cards, read_json("reports/data/frames.json"), pictures)
     with atomic_file("reports/results.md") as temporary:
@@ -79,31 +86,64 @@ def _crops(store: "FrameStore") -> "np.ndarray":
 
 def _panels(variant: str, store: "FrameStore") -> "Figure":
     """What a variant makes of pairs of frames of test identities, which it has never seen."""
-    import numpy as np
     import torch
 
-    from fabnet import tables
     from fabnet.figures.flow import reconstruction_panels
-    from fabnet.frames.augment import to_float
-    from fabnet.frames.pairs import PairSampler
     from fabnet.networks.build import load_model
     from fabnet.networks.fabnet import FabNet
     from fabnet.networks.warp import warp
 
     model, _ = load_model(Path("models") / variant)
     assert isinstance(model, FabNet)
+    target, source = _scenes(store, 2, PAIRS)
+    with torch.inference_mode():
+        flow = model.flow(source, target)
+        generated = warp(source, flow)
+    return reconstruction_panels(_pictures(source), _pictures(target), _pictures(generated), flow.numpy())
+
+
+def _confidences(variant: str, store: "FrameStore", sources: int) -> "Figure":
+    """Shares of the sources; in the right half of the scenes, noise stands in place of the last source."""
+    import numpy as np
+    import torch
+
+    from fabnet.figures.confidence import confidence_panels
+    from fabnet.networks.build import load_model
+    from fabnet.networks.fabnet import FabNet
+
+    model, _ = load_model(Path("models") / variant)
+    assert isinstance(model, FabNet)
+    views = _scenes(store, 1 + sources, SCENES)
+    noisy = SCENES // 2
+    views[-1, noisy:] = 2 * torch.rand(views[-1, noisy:].shape, generator=torch.Generator().manual_seed(0)) - 1
+    with torch.inference_mode():
+        made = model.reconstruct(views)
+    shown = [_pictures(view) for view in (*views[1:], views[0], made.generated)]
+    titles = ["", *[""] * (noisy - 1), *[f"source {sources} is noise"] * (SCENES - noisy)]
+    target, generated = shown[sources:]
+    shares = made.confidence[:, :, 0].numpy()
+    return confidence_panels(np.stack(shown[:sources]), target, generated, shares, titles)
+
+
+def _scenes(store: "FrameStore", views: int, count: int) -> "Tensor":
+    """Frames (views, count, 3, H, W) in [-1, 1] of test identities, targets first."""
+    import numpy as np
+    import torch
+
+    from fabnet import tables
+    from fabnet.frames.augment import to_float
+    from fabnet.frames.pairs import PairSampler
+
     splits = tables.read("data/splits.parquet", tables.Splits)
     tracks = store.select(splits["identity"][splits["split"] == "test"])
     start, length = store.tracks.start[tracks], store.tracks.length[tracks]
-    sampler = PairSampler(start, length, store.tracks.identity[tracks], views=2, seed=0)
-    rows = sampler.draw(np.arange(PAIRS)).rows
-    targets, sources = store.decode(rows[:, 0]), store.decode(rows[:, 1])
-    with torch.inference_mode():
-        source, target = to_float(torch.from_numpy(sources)), to_float(torch.from_numpy(targets))
-        flow = model.flow(source, target)
-        generated = warp(source, flow)
-    pictures = ((generated.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return reconstruction_panels(sources, targets, pictures, flow.numpy())
+    rows = PairSampler(start, length, store.tracks.identity[tracks], views, seed=0).draw(np.arange(count)).rows.T
+    return to_float(torch.from_numpy(store.decode(rows.ravel()))).unflatten(0, rows.shape)
+
+
+def _pictures(images: "Tensor") -> "np.ndarray":
+    pictures: np.ndarray = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    return pictures
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import typer
 from _run import run
 
 
-def main(variant: Annotated[str, typer.Argument(help="a key of train.variants in params.yaml")]) -> None:
+def main(variant: Annotated[str, typer.Argument(help="a key of train.variants or train.finetuned")]) -> None:
     """data/frames + data/splits.parquet -> models/VARIANT"""
     from fabnet.config import load_params
 
@@ -33,8 +33,11 @@ def main(variant: Annotated[str, typer.Argument(help="a key of train.variants in
         train_variant(variant, params, frames, splits, out, work)
         return
     inputs = [frames / "index.parquet", frames / "crop.json", splits]
+    if params.start_from is not None:
+        inputs.append(Path("models") / params.start_from / "best.pt")
     values = params.model_dump(mode="json")
-    with tracking.run("train", f"train@{variant}", values, dependencies=inputs, outs=[out]) as recorder:
+    stage = "train" if params.start_from is None else "finetune"
+    with tracking.run(stage, f"{stage}@{variant}", values, dependencies=inputs, outs=[out]) as recorder:
         train_variant(variant, params, frames, splits, out, work)
         recorder.log(training_record(out))
 

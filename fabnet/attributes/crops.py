@@ -9,6 +9,8 @@ import simplejpeg
 
 from fabnet.errors import UserError
 
+JPEG = b"\xff\xd8\xff"
+
 
 def decode_jpeg(data: bytes, where: Path | str) -> np.ndarray:
     """Decode to uint8 RGB (H, W, 3).
@@ -20,6 +22,29 @@ def decode_jpeg(data: bytes, where: Path | str) -> np.ndarray:
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
         raise UserError(f"{where}: cannot be decoded as JPEG: {error}; replace or remove the file") from None
+
+
+def decode_image(data: bytes, where: Path | str) -> np.ndarray:
+    """Decode JPEG, PNG, BMP or TIFF to uint8 RGB (H, W, 3).
+
+    Pixels lie as they are stored: an orientation that a camera noted is not applied, because those who annotated the
+    sets used tools that do not apply it either.
+
+    Raises:
+        UserError: the bytes are no such image, or damaged; names `where` they came from.
+    """
+    if data.startswith(JPEG):
+        return decode_jpeg(data, where)
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise UserError(f"{where}: cannot be decoded: {error.err}; replace or remove the file") from None
+    if image is None:
+        raise UserError(
+            f"{where}: {'no image that can be decoded' if data else 'is empty'}; replace or remove the file"
+        )
+    return np.asarray(image, dtype=np.uint8)
 
 
 def crop_box(image: np.ndarray, row: Any, size: int) -> np.ndarray:
@@ -34,6 +59,8 @@ def crop_box(image: np.ndarray, row: Any, size: int) -> np.ndarray:
         raise UserError(
             f"{row.image}: the box {left}, {top}, {right}, {bottom} lies outside its {width} x {height} image"
         )
+    if left >= right or top >= bottom:
+        raise UserError(f"{row.image}: the box {left}, {top}, {right}, {bottom} holds no pixel")
     inside = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     outside = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     if any(outside):

@@ -6,12 +6,25 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.aflw2000 import Aflw2000
+from fabnet.attributes import affectnet, aflw, aflw2000, emotionet, mafl, own_table, w300
+from fabnet.attributes.celebv import LabelledClips
+from fabnet.attributes.folder import ImageFolder
 from fabnet.attributes.synthetic import SyntheticFaces
 from fabnet.attributes.tasks import TASKS, Task, targets, tasks_of
 from fabnet.config import SetParams
 
 __all__ = ["TASKS", "LabelledSet", "Task", "iterate_crops", "open_set", "targets", "tasks_of"]
+
+#: What reads the annotation of each kind of set that is a folder of images.
+_READERS = {
+    "aflw2000": aflw2000.read,
+    "mafl": mafl.read,
+    "w300": w300.read,
+    "aflw": aflw.read,
+    "affectnet": affectnet.read,
+    "emotionet": emotionet.read,
+    "table": own_table.read,
+}
 
 
 class LabelledSet(Protocol):
@@ -22,6 +35,11 @@ class LabelledSet(Protocol):
 
     @property
     def tasks(self) -> tuple[Task, ...]: ...
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """Faces that the set has and the table has not, one row per reason: reason, faces, first (which, and where)."""
+        ...
 
     def table(self) -> pd.DataFrame:
         """One row per face, legal under tables.Labels."""
@@ -40,7 +58,9 @@ def open_set(name: str, params: SetParams) -> LabelledSet:
     """
     if params.kind == "synthetic":
         return SyntheticFaces(name, params)
-    return Aflw2000(name, params)
+    if params.kind == "celebv":
+        return LabelledClips(name, params)
+    return ImageFolder(name, params, _READERS[params.kind])
 
 
 def iterate_crops(

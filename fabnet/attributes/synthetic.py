@@ -10,6 +10,7 @@ import pandas as pd
 
 from fabnet import tables
 from fabnet.attributes.crops import crop_box, decode_jpeg
+from fabnet.attributes.left_out import LeftOut
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.config import SetParams
 from fabnet.errors import UserError
@@ -33,6 +34,10 @@ class SyntheticFaces:
 
     def table(self) -> pd.DataFrame:
         return self._table
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        return LeftOut().table()
 
     def crop(self, row: Any, size: int) -> np.ndarray:
         member = self._members.get(row.image)

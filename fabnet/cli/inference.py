@@ -22,10 +22,14 @@ DetectorModel = Annotated[Path | None, typer.Option(help="ONNX file of YuNet, to
 @app.command()
 def embed(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Videos, images, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="A trained model: models/NAME.")],
+    model: Annotated[str, typer.Option(help="A trained model: models/NAME, or models:/fabnet@champion.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     heads: Annotated[
-        Path | None, typer.Option(help="Probes of this model, probes/SET/heads/NAME.npz: adds what they read.")
+        Path | None,
+        typer.Option(
+            help="Probes of this model, probes/SET/heads/NAME.npz: adds what they read. Default: those registered with "
+            "it, where --model is a registered one."
+        ),
     ] = None,
     faces: Faces = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of video. Default: as the model's data.")] = None,
@@ -44,8 +48,10 @@ def embed(
     from fabnet.inference.embed import embed as write_embeddings
     from fabnet.inference.looking import check_recipe, params_of
     from fabnet.inference.model import choose_device, open_model
+    from fabnet.inference.registered import find_model
 
-    trained = open_model(model)
+    directory, registered = find_model(model)
+    trained = open_model(directory)
     params = params_of(
         trained.recipe,
         trained.size,
@@ -58,7 +64,9 @@ def embed(
     )
     if not force:
         check_recipe(trained.recipe, params)
-    done = write_embeddings(inputs, trained, out, params, heads, batch_size, choose_device(device), strict)
+    done = write_embeddings(
+        inputs, trained, out, params, heads or registered, batch_size, choose_device(device), strict
+    )
     typer.echo(f"{out}: {done.faces} faces in {done.tracks} tracks of {done.inputs} inputs")
     if done.bad:
         typer.echo(f"{len(done.bad)} inputs gave no rows:", err=True)
@@ -70,7 +78,9 @@ def embed(
 def preview(
     video: Annotated[str, typer.Argument(help="A video or an image.")],
     out: Annotated[Path | None, typer.Option(help="The PNG to write. Default: VIDEO's name with .preview.png.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Crop as this trained model learnt: models/NAME.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Crop as this model learnt: models/NAME, or models:/fabnet@champion.")
+    ] = None,
     faces: Faces = None,
     fps: Annotated[
         float | None, typer.Option(help="Frames per second of video. Default: 1, or as the model's.")
@@ -87,8 +97,9 @@ def preview(
     from fabnet.inference.looking import params_of
     from fabnet.inference.model import open_model
     from fabnet.inference.preview import preview as draw
+    from fabnet.inference.registered import find_model
 
-    trained = None if model is None else open_model(model)
+    trained = None if model is None else open_model(find_model(model)[0])
     learnt, side = ({"source": "detected"}, 64) if trained is None else (trained.recipe, trained.size)
     params = params_of(learnt, size or side, faces, detector_model, fps=fps, margin=margin, recrop=recrop)
     drawn = draw(video, params)

@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from fabnet import __version__
-from fabnet.cli import data, inference, params, registry, track
+from fabnet.cli import app as page
+from fabnet.cli import data, inference, params, registry, serve, track, weights
 from fabnet.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for commands in (inference, data, registry):
+for commands in (inference, data, registry, serve, page):
     app.add_typer(commands.app)
 app.add_typer(params.app, name="params")
 app.add_typer(track.app, name="track")
+app.add_typer(weights.app, name="weights")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""The gate and the model registry: `fabnet gate`, `register`, `promote`, `rollback`, `lineage`."""
+"""The gate and the model registry: `fabnet gate`, `pictures`, `register`, `promote`, `rollback`, `lineage`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,20 @@ def gate(
     from fabnet.tracking.gate.verdict import report
 
     raise typer.Exit(report(judge_commits(base, read_gates(rules)), markdown))
+
+
+@app.command()
+def pictures(
+    base: Annotated[str, typer.Option(help="The commit to compare the checked-out one with.")] = "origin/main",
+    url: Annotated[
+        str | None, typer.Option(help="Of the repository's pages, https://github.com/OWNER/NAME: shows them.")
+    ] = None,
+) -> None:
+    """Pictures of the report that differ from those of a commit, before and after, as Markdown."""
+    from fabnet.tracking.gate.pictures import compare_pictures, markdown
+    from fabnet.tracking.store import project_root
+
+    typer.echo(markdown(compare_pictures(project_root(), base), url or None))
 
 
 @app.command()

@@ -1,13 +1,11 @@
 """`fabnet track`: MLflow runs."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="MLflow runs of what DVC ran (docs/registry.md).")
-
-
-@app.callback()
-def group() -> None:
-    """A group, although it has one command."""
 
 
 @app.command("sync")
@@ -17,3 +15,17 @@ def sync() -> None:
 
     for line in sync_runs().lines():
         typer.echo(line)
+
+
+@app.command("profile")
+def profile(
+    uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
+    ] = None,
+) -> None:
+    """Fetch what a registered model learnt from, so that `validate` measures the drift of new data against it."""
+    from fabnet.tracking.registry.profile import fetch_profile
+
+    path = fetch_profile(uri, out)
+    typer.echo(f"{path}; to use it: fabnet params set health.profile={path}")

@@ -11,11 +11,12 @@ from fabnet.config.data import (
     TrackingParams,
 )
 from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
-from fabnet.config.health import HealthParams, Limits, Range, SampleParams
+from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
 from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
+    "AuditParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",

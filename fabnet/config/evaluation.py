@@ -1,19 +1,88 @@
 """Sections about what is measured: labelled sets, embeddings, probes and the report."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fabnet.config.section import Count, Section, Seed
 
+SetKind = Literal["synthetic", "aflw2000", "mafl", "w300", "aflw", "affectnet", "emotionet", "celebv", "table"]
+
+#: Options of `sets.NAME` that every kind has, and those of single kinds.
+_COMMON_OPTIONS = ("kind", "path", "seed", "exclude")
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "synthetic": (),
+    "aflw2000": (),
+    "mafl": ("identities",),
+    "w300": ("subset", "boxes"),
+    "aflw": ("annotation", "test_list", "landmarks"),
+    "affectnet": (),
+    "emotionet": ("boxes",),
+    "celebv": ("labels", "frames", "side"),
+    "table": ("labels", "images", "columns", "radians", "negate"),
+}
+_FILES = ("exclude", "identities", "boxes", "test_list", "labels", "images")
+
 
 class SetParams(Section):
-    """A labelled set: which reader understands it and where it lies."""
+    """A labelled set: which reader understands it, where it lies, and options of that reader (docs/labelled-sets.md).
 
-    kind: Literal["synthetic", "aflw2000"]
+    Files and folders among the options are named below `path`, so that the pipeline sees them change.
+    """
+
+    kind: SetKind
     path: Path
     seed: Seed = 0
+    #: Images to leave out, a name a line.
+    exclude: Path | None = None
+    #: mafl: who is on which image.
+    identities: Path | None = None
+    #: w300: which images are the test set.
+    subset: Literal["full", "common", "challenging"] = "full"
+    #: w300, emotionet: CSV image,left,top,right,bottom.
+    boxes: Path | None = None
+    #: aflw: which of its two annotations.
+    annotation: Literal["sqlite", "mat"] = "sqlite"
+    #: aflw: names of the test images.
+    test_list: Path | None = None
+    #: aflw: only faces whose five points are all visible, and with them the task landmarks5.
+    landmarks: bool = False
+    #: celebv, table: the table of labels.
+    labels: Path | None = None
+    #: celebv: frames of a clip that are used.
+    frames: Count = 1
+    #: celebv: side of the centred square that is the crop, over the frame's shorter side.
+    side: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: table: the folder of its images.
+    images: Path = Path(".")
+    #: table: our names of columns to those of the table, where they differ.
+    columns: dict[str, str] = Field(default_factory=dict)
+    #: table: whether angles are in radians, and which of them have the other sign.
+    radians: bool = False
+    negate: list[Literal["roll_deg", "pitch_deg", "yaw_deg"]] = Field(default_factory=list)
+
+    @classmethod
+    def default_of(cls, key: str) -> Any:
+        return cls.model_fields[key].get_default(call_default_factory=True)
+
+    @model_validator(mode="after")
+    def _options_are_of_the_kind(self) -> "SetParams":
+        known = (*_COMMON_OPTIONS, *_OPTIONS[self.kind])
+        for key in sorted(self.model_fields_set):
+            # What says no more than its default is as good as absent: so writes model_dump.
+            if key not in known and getattr(self, key) != self.default_of(key):
+                has = ", ".join(_OPTIONS[self.kind]) or "none of its own"
+                raise ValueError(f"{key} is no option of kind {self.kind}, which has {has}")
+        if self.kind == "synthetic" and self.exclude is not None:
+            raise ValueError("exclude is no option of kind synthetic")
+        if self.kind == "table" and self.labels is None:
+            raise ValueError("a set of kind table needs `labels`, the name of its CSV or Parquet file below `path`")
+        for key in _FILES:
+            value: Path | None = getattr(self, key)
+            if value is not None and (value.is_absolute() or ".." in value.parts):
+                raise ValueError(f"{key} must be named below `path`, not {value}")
+        return self
 
 
 class EmbedParams(Section):

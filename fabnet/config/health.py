@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from fabnet.config.section import Count, Fraction, Section, Seed
+from fabnet.config.section import Count, Fraction, Name, Section, Seed
 
 
 class Range(Section):
@@ -38,6 +38,15 @@ class SampleParams(Section):
     seed: Seed = 0
     near_bits: Annotated[int, Field(ge=0, le=16)] = 6
     near_grey: Annotated[float, Field(ge=0, le=255)] = 5.0
+
+
+class AuditParams(Section):
+    """The frames that are compared across splits once there is an embedding."""
+
+    frames: Annotated[int, Field(gt=0, le=50_000)] = 2000
+    pairs: Annotated[int, Field(gt=0, le=50)] = 8
+    seed: Seed = 0
+    variant: Name | None = None
 
 
 class SplitLimits(Section):
@@ -89,6 +98,19 @@ class DuplicateLimits(Section):
     near_pct: Limits = Limits()
 
 
+class SharedLimits(Section):
+    """Of each pair of splits."""
+
+    tracks: Limits = Limits()
+
+
+class ClosestLimits(Section):
+    """Of each pair of splits, by pixels and by embedding."""
+
+    distance: Limits = Limits()
+    suspects_pct: Limits = Limits()
+
+
 class SetLimits(Section):
     """Of each split of a labelled set."""
 
@@ -111,9 +133,10 @@ class DriftLimits(Section):
 
 
 class HealthParams(Section):
-    """What `validate` judges, by table and measure; docs/data-quality.md says what each one is."""
+    """What validate, validate_set and audit judge, by table and measure; docs/data-quality.md says what each is."""
 
     sample: SampleParams = SampleParams()
+    audit: AuditParams = AuditParams()
     profile: Path | None = None
     splits: SplitLimits = SplitLimits()
     identities: IdentityLimits = IdentityLimits()
@@ -121,6 +144,8 @@ class HealthParams(Section):
     rejects: RejectLimits = RejectLimits()
     sampled: SampledLimits = SampledLimits()
     duplicates: DuplicateLimits = DuplicateLimits()
+    shared: SharedLimits = SharedLimits()
+    closest: ClosestLimits = ClosestLimits()
     sets: SetLimits = SetLimits()
     labels: LabelLimits = LabelLimits()
     drift: DriftLimits = DriftLimits()

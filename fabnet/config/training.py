@@ -71,39 +71,66 @@ class VariantParams(Section):
 
 
 class TrainParams(Section):
+    """The variants: `variants` begin with drawn weights, `finetuned` with those of the variant in `start_from`.
+
+    They stand apart since a stage of the latter depends on another model.
+    """
+
     common: dict[str, Any]
     variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    finetuned: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _every_variant_is_valid(self) -> "TrainParams":
-        for name, overrides in self.variants.items():
+        for name in self.names:
+            group, overrides = self._written(name)
             try:
-                VariantParams.model_validate(self.common | overrides)
+                params = VariantParams.model_validate(self.common | overrides)
             except ValidationError as error:
                 # Name the place where the user wrote the key, not where the overlay put it.
                 key, problem = first_error(error)
-                where = f"variants.{name}" if not key or key.partition(".")[0] in overrides else "common"
-                context = {"key": f"{where}.{key}".rstrip("."), "problem": problem}
-                raise PydanticCustomError("variant", "{problem}", context) from error
+                where = f"{group}.{name}" if not key or key.partition(".")[0] in overrides else "common"
+                raise _invalid(f"{where}.{key}".rstrip("."), problem) from error
+            if (params.start_from is None) == (group == "finetuned"):
+                problem = (
+                    "a variant that starts from another one belongs in train.finetuned"
+                    if group == "variants"
+                    else "must name the variant to begin with; without one, a variant belongs in train.variants"
+                )
+                raise _invalid(f"{group}.{name}.start_from", problem)
+        if both := self.variants.keys() & self.finetuned.keys():
+            raise _invalid(f"finetuned.{min(both)}", "is the name of another one in train.variants, too")
         self._check_starts()
         return self
 
     def _check_starts(self) -> None:
         """Every `start_from` names another variant, and following them ends."""
-        for name in self.variants:
+        for name in self.finetuned:
             seen = [name]
             while (start := self.variant(seen[-1]).start_from) is not None:
                 problem = ""
-                if start not in self.variants:
-                    problem = f"no such variant as {start}; there are {', '.join(self.variants)}"
+                if start not in self.names:
+                    problem = f"no such variant as {start}; there are {', '.join(self.names)}"
                 elif start in seen:
                     problem = f"variants start from each other in a circle: {' <- '.join([*seen, start])}"
                 if problem:
-                    context = {"key": f"variants.{seen[-1]}.start_from", "problem": problem}
-                    raise PydanticCustomError("variant", "{problem}", context)
+                    raise _invalid(f"finetuned.{seen[-1]}.start_from", problem)
                 seen.append(start)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all variants, in the order of params.yaml."""
+        return [*self.variants, *self.finetuned]
+
     def variant(self, name: str) -> VariantParams:
-        if name not in self.variants:
-            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self.variants)}")
-        return VariantParams.model_validate(self.common | self.variants[name])
+        if name not in self.names:
+            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self.names)}")
+        return VariantParams.model_validate(self.common | self._written(name)[1])
+
+    def _written(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The section that a variant is written in, and what it says there."""
+        return ("variants", self.variants[name]) if name in self.variants else ("finetuned", self.finetuned[name])
+
+
+def _invalid(key: str, problem: str) -> PydanticCustomError:
+    return PydanticCustomError("variant", "{problem}", {"key": key, "problem": problem})

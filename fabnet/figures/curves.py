@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,3 +28,24 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axis.set(title=variant, xlabel="thousand samples", ylabel="L1 loss")
         axis.legend(frameon=False, fontsize=8)
     return figure
+
+
+def loss_table(history: pd.DataFrame) -> pd.DataFrame:
+    """The curves of a variant for `dvc plots`, which takes an empty field for 0: a full row per validation.
+
+    Args:
+        history: of the contract `History`.
+
+    Returns:
+        samples; train, the mean loss over the samples since the validation before; validation, the loss there;
+        learning_rate. Validations before the first point of the training curve are left out.
+    """
+    train, validation = (history[history["split"] == split].sort_values("samples") for split in ("train", "validation"))
+    weights = train["samples"].diff().fillna(train["samples"]).to_numpy(float)  # a point is a mean over these
+    nearest = np.searchsorted(validation["samples"], train["samples"])  # the validation that a point comes before
+    count = len(validation)
+    sums, shares = (np.bincount(nearest, values, count + 1)[:count] for values in (train["loss"] * weights, weights))
+    known = shares > 0
+    table = validation.loc[known, ["samples", "loss", "learning_rate"]].rename(columns={"loss": "validation"})
+    table.insert(1, "train", sums[known] / shares[known])
+    return table.reset_index(drop=True)

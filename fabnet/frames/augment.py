@@ -21,7 +21,7 @@ def to_float(images_NHWC: Tensor) -> Tensor:
 
 def flip(views_VBCHW: Tensor, seed: int, index: NDArray[np.int64]) -> Tensor:
     """Mirror all views of a sample, half of the samples."""
-    chosen = torch.from_numpy(uniform(seed, index, FLIP) < 0.5).to(views_VBCHW.device)
+    chosen = torch.from_numpy(uniform(seed, index, FLIP) < 0.5).to(views_VBCHW.device, non_blocking=True)
     return torch.where(chosen[None, :, None, None, None], views_VBCHW.flip(-1), views_VBCHW)
 
 
@@ -39,6 +39,8 @@ def jitter(views_VBCHW: Tensor, amount: float, seed: int, index: NDArray[np.int6
         theta[view, :, 1, 2] = (1 - scale) * (2 * uniform(seed, index, SHIFT_Y + _VIEW * (view + 1)) - 1)
     flat = views_VBCHW.flatten(0, 1)
     grid = functional.affine_grid(
-        torch.from_numpy(theta).flatten(0, 1).to(flat.device), [len(flat), 3, size, size], align_corners=True
+        torch.from_numpy(theta).flatten(0, 1).to(flat.device, non_blocking=True),
+        [len(flat), 3, size, size],
+        align_corners=True,
     )
     return functional.grid_sample(flat, grid, mode="bilinear", align_corners=True).unflatten(0, (views, batch))

@@ -2,12 +2,13 @@
 
 A directory of shards holds `tracks-00000.tar` ... with members `<track_id>/<frame_no>.jpg`, the frames of a track
 contiguous, and `index.parquet` with a row per frame, ordered by (track_id, frame_no). A track's shard is decided by a
-hash of its name, so that an added clip changes few shards. Equal frames give equal bytes.
+hash of its name, so that an added clip changes few shards. Equal frames give equal bytes; `shards.parquet` says which
+bytes those are.
 """
 
 import hashlib
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 INDEX = "index.parquet"
+SHARDS = "shards.parquet"
 RECIPE = "crop.json"
 
 #: `fabnet.tables.Index` as Arrow writes it.
@@ -28,6 +30,11 @@ INDEX_SCHEMA = pa.schema(
     + [("frame_no", pa.int64()), ("time_s", pa.float64()), ("shard", pa.string())]
     + [(name, pa.int64()) for name in ("offset", "size")]
     + [(name, pa.float64()) for name in ("left", "top", "right", "bottom", "sharpness", "brightness")]
+)
+
+#: `fabnet.tables.Shards` as Arrow writes it.
+SHARDS_SCHEMA = pa.schema(
+    [("shard", pa.string()), ("frames", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
 )
 
 _PLACES = pa.schema([INDEX_SCHEMA.field(name) for name in ("track_id", "offset", "size")])
@@ -105,19 +112,22 @@ def merge(
         parts: their indices list the frames in the order of their tar, without gaps.
         advance: called with the number of frames of every track copied.
     """
+    from fabnet import contract, tables  # pandera, which a machine that only reads frames need not have
+
     tracks = _Tracks.of(parts)
-    ends = np.zeros(shard_count(int((tracks.end - tracks.begin).sum()), shard_mb), dtype=np.int64)
+    count = shard_count(int((tracks.end - tracks.begin).sum()), shard_mb)
+    shards = [_Shard(out / shard_name(number)) for number in range(count)]
     index_of = lru_cache(maxsize=4)(lambda part: _read_index(parts[part], INDEX_SCHEMA))
     group: list[pa.Table] = []
     grouped = 0
-    with pq.ParquetWriter(out / INDEX, INDEX_SCHEMA) as index:
+    with pq.ParquetWriter(out / INDEX, contract.mark(INDEX_SCHEMA, tables.Index)) as index:
         for track in tracks.order:
             part, begin, rows = int(tracks.part[track]), int(tracks.begin[track]), int(tracks.rows[track])
             table = index_of(part).slice(int(tracks.first[track]), rows)
-            shard = shard_of(table["track_id"][0].as_py(), len(ends))
-            _append(parts[part] / shard_name(0), begin, int(tracks.end[track]), out / shard_name(shard))
-            group.append(_moved(table, shard, int(ends[shard]) - begin))
-            ends[shard] += tracks.end[track] - begin
+            number = shard_of(table["track_id"][0].as_py(), count)
+            group.append(_moved(table, number, shards[number].bytes - begin))
+            shards[number].append(_blocks(parts[part] / shard_name(0), begin, int(tracks.end[track])))
+            shards[number].frames += rows
             grouped += rows
             if grouped >= _ROWS_PER_GROUP:
                 index.write_table(pa.concat_tables(group).combine_chunks())
@@ -125,9 +135,33 @@ def merge(
             advance(rows)
         if group:
             index.write_table(pa.concat_tables(group).combine_chunks())
-    for shard in range(len(ends)):
-        with open(out / shard_name(shard), "ab") as file:
-            file.write(_END_OF_TAR)
+    for shard in shards:
+        shard.append([_END_OF_TAR])
+    written = pa.Table.from_pylist([shard.row() for shard in shards], contract.mark(SHARDS_SCHEMA, tables.Shards))
+    tables.check(written.to_pandas(), tables.Shards, str(out / SHARDS))
+    pq.write_table(written, out / SHARDS)
+
+
+class _Shard:
+    """A shard that grows at its end, and what is known of it by then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._digest = hashlib.sha256()
+        self.frames = self.bytes = 0
+
+    def append(self, blocks: Iterable[bytes]) -> None:
+        # Opened anew every time, since there may be more shards than a process may hold open.
+        with open(self._path, "ab") as file:
+            for block in blocks:
+                file.write(block)
+                self._digest.update(block)
+                self.bytes += len(block)
+
+    def row(self) -> dict[str, str | int]:
+        """Its row of shards.parquet."""
+        name, digest = self._path.name, self._digest.hexdigest()
+        return {"shard": name, "frames": self.frames, "bytes": self.bytes, "sha256": digest}
 
 
 @dataclass(frozen=True)
@@ -183,15 +217,16 @@ def _moved(table: pa.Table, shard: int, shift: int) -> pa.Table:
     return table.set_column(table.schema.get_field_index("offset"), "offset", offsets)
 
 
-def _append(source: Path, begin: int, end: int, target: Path) -> None:
-    # Opened anew for every track, since there may be more shards than a process may hold open.
-    with open(source, "rb") as reader, open(target, "ab") as writer:
+def _blocks(source: Path, begin: int, end: int) -> Iterator[bytes]:
+    """Bytes `begin` to `end` of a file."""
+    with open(source, "rb") as reader:
         reader.seek(begin)
         while begin < end:
             block = reader.read(min(_COPY_BYTES, end - begin))
             if not block:
                 raise OSError(f"{source}: ends before byte {end}")
-            begin += writer.write(block)
+            begin += len(block)
+            yield block
 
 
 def _padded(position: Position) -> Position:

@@ -10,13 +10,14 @@ What is wrong with a request is one line and costs the request alone. Sizes are 
 
 import base64
 import binascii
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from fabnet.inference import readings
 from fabnet.inference.job import seen
 from fabnet.inference.looking import params_of
 from fabnet.inference.model import encoder, open_model
+from fabnet.inference.request import MAX_IMAGES
 from fabnet.networks.embed import embed_images
 from fabnet.probing.saved import SavedHeads, read_heads
 from fabnet.video.clips import Clip
@@ -36,19 +38,25 @@ from fabnet.video.images import decode_image
 from fabnet.video.limits import MAX_PIXELS
 from fabnet.video.reject import Rejected
 
-MAX_IMAGES = 1024
 MAX_IMAGE_BYTES = 16 * 2**20
 MAX_REQUEST_PIXELS = 8 * MAX_PIXELS
 COLUMNS = ("image", "pixels")
 _BATCH = 64
+# A progressive JPEG has about ten. Every scan goes through the whole image, and may take no more than a few bytes.
+_MAX_SCANS, _SCAN = 100, b"\xff\xda"
 
 
-class BadRequest(MlflowException, ValueError):
-    """What is wrong with a request, in one line. MLflow's server answers 400 with it."""
+logger = logging.getLogger(__name__)
+
+
+class _OneLine(MlflowException):
+    """What went wrong, in one line. MLflow's server answers with it, and with the status that belongs to its code."""
+
+    code = INTERNAL_ERROR
 
     def __init__(self, problem: str) -> None:
         self._problem = problem
-        super().__init__(problem, error_code=INVALID_PARAMETER_VALUE)  # type: ignore[call-arg]
+        super().__init__(problem, error_code=self.code)
 
     @property
     def message(self) -> str:
@@ -57,6 +65,16 @@ class BadRequest(MlflowException, ValueError):
     @message.setter
     def message(self, _: str) -> None:
         """Not taken: the server would put the whole request, images included, in front."""
+
+
+class BadRequest(_OneLine, ValueError):
+    """What is wrong with a request: status 400."""
+
+    code = INVALID_PARAMETER_VALUE
+
+
+class Failed(_OneLine):
+    """The request was good, and yet it failed: status 500. The log of the server says why."""
 
 
 class Served(PythonModel):
@@ -89,7 +107,17 @@ class Served(PythonModel):
 
         Raises:
             BadRequest: says which image and what is wrong with it.
+            Failed: it is not the request's fault.
         """
+        try:
+            return self._answer(model_input)
+        except BadRequest:
+            raise
+        except Exception as error:
+            logger.exception("a request failed")
+            raise Failed(f"the model failed: {type(error).__name__}; the server's log says more") from error
+
+    def _answer(self, model_input: pd.DataFrame) -> pd.DataFrame:
         column = _column(model_input)
         crops, regions, pixels = [], [], 0
         for number, value in enumerate(model_input[column]):
@@ -129,9 +157,10 @@ def _column(table: Any) -> str:
     if not isinstance(table, pd.DataFrame):
         raise BadRequest(f"a request is a table with a column {' or '.join(COLUMNS)}, not {type(table).__name__}")
     given = [name for name in COLUMNS if name in table and table[name].notna().any()]
-    if len(given) != 1:
-        there = f"; it has {', '.join(map(str, table.columns))}"[:200] if len(table.columns) else ""
-        raise BadRequest(f"a request has one column, image (JPEG or PNG in base64) or pixels (uint8 arrays){there}")
+    if not given:
+        raise BadRequest("no image: a request has a column image (JPEG or PNG in base64) or pixels (uint8 arrays)")
+    if len(given) > 1:
+        raise BadRequest("a request has one of the columns image and pixels, not both")
     if len(table) > MAX_IMAGES:
         raise BadRequest(f"{len(table):,} images in one request; at most {MAX_IMAGES:,} are taken")
     return given[0]
@@ -146,6 +175,8 @@ def _decoded(value: Any) -> NDArray[np.uint8]:
         data = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest("not base64") from None
+    if data.count(_SCAN) > _MAX_SCANS and data.startswith(b"\xff\xd8"):
+        raise BadRequest(f"a JPEG of more than {_MAX_SCANS} scans")
     return decode_image(data)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from fabnet.errors import UserError
 from fabnet.files import read_json
 from fabnet.networks.autoencoder import Autoencoder
+from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
 
@@ -17,11 +18,22 @@ OBJECTIVES: dict[str, type[FabNet] | type[Autoencoder]] = {"fabnet": FabNet, "au
 
 
 def build(
-    objective: str, image_size: int, base_filters: int, embedding_dim: int, sources: int = 1
+    objective: str,
+    image_size: int,
+    base_filters: int,
+    embedding_dim: int,
+    sources: int = 1,
+    conventions: Conventions = OURS,
 ) -> FabNet | Autoencoder:
-    """The network of an objective; `sources` is for fabnet, which alone has any."""
+    """The network of an objective; `sources` and `conventions` are for fabnet, which alone has any.
+
+    Raises:
+        UserError: another objective with other conventions than ours.
+    """
     if objective == "fabnet":
-        return FabNet(image_size, base_filters, embedding_dim, sources)
+        return FabNet(image_size, base_filters, embedding_dim, sources, conventions)
+    if conventions != OURS:
+        raise UserError(f"objective {objective}: only fabnet can have other conventions than ours, not {conventions}")
     return OBJECTIVES[objective](image_size, base_filters, embedding_dim)
 
 
@@ -38,13 +50,33 @@ def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[FabNet 
     card = read_json(directory / "model.json")
     # Cards written before there were several sources do not say that there is one.
     sources = card.get("sources", 1)
-    model = build(card["objective"], card["image_size"], card["base_filters"], card["embedding_dim"], sources)
+    sizes = card["image_size"], card["base_filters"], card["embedding_dim"]
+    model = build(card["objective"], *sizes, sources, _conventions(directory, card))
     try:
         model.load_state_dict(torch.load(directory / weights, map_location="cpu", weights_only=True))
     except (RuntimeError, KeyError, UnpicklingError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{directory / weights}: does not fit the network of model.json: {first}") from None
     return model.eval(), card
+
+
+def conventions_of(directory: Path | str) -> Conventions:
+    """The conventions of a trained variant, which a network that starts from it must have.
+
+    Raises:
+        UserError: there is no such variant, or its conventions are unknown here.
+    """
+    path = Path(directory) / "model.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; train the variant first (dvc repro train)")
+    return _conventions(Path(directory), read_json(path))
+
+
+def _conventions(directory: Path, card: dict[str, Any]) -> Conventions:
+    try:
+        return Conventions.of_card(card)
+    except ValueError as error:
+        raise UserError(f"{directory / 'model.json'}: {error}") from None
 
 
 def start_from(model: FabNet | Autoencoder, directory: Path | str) -> None:
@@ -67,6 +99,11 @@ def start_from(model: FabNet | Autoencoder, directory: Path | str) -> None:
             f"{directory}: cannot be started from: {differing[0]} differs; it is {card['objective']} of "
             f"{card['image_size']} px, {card['base_filters']} filters, {card['embedding_dim']} dimensions, "
             f"{sources} source(s)"
+        )
+    # The same weights are another function under other conventions.
+    if isinstance(model, FabNet) and isinstance(other, FabNet) and model.conventions != other.conventions:
+        raise UserError(
+            f"{directory}: cannot be started from: its network has {other.conventions}, this one {model.conventions}"
         )
     model.load_state_dict({**own, **weights})
 

@@ -11,12 +11,22 @@ class Decoder(nn.Module):
 
     Channels ..., 8b, 8b, 4b, 2b, b, `out_channels` for b = `base_filters`; batch norm after all but the last.
 
+    Args:
+        align_corners: of the upsampling, see Conventions.
+
     Attributes:
         factored: do upsampling and convolution as one, by matrix products, where these are faster. The same function of
             the same weights up to rounding.
     """
 
-    def __init__(self, image_size: int, embedding_dim: int, base_filters: int, out_channels: int) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        embedding_dim: int,
+        base_filters: int,
+        out_channels: int,
+        align_corners: bool = True,
+    ) -> None:
         super().__init__()
         depth = depth_of(image_size)
         hidden = [base_filters * min(2**level, 8) for level in reversed(range(depth - 1))]
@@ -26,12 +36,13 @@ class Decoder(nn.Module):
             last = level == depth - 1
             layers += [
                 nn.ReLU(),
-                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=align_corners),
                 nn.Conv2d(channels[level], channels[level + 1], 3, padding=1),
             ]
             if pays(2**level, channels[level], channels[level + 1]):
                 name = f"axis_{len(layers) - 2}"  # the place of the upsampling among the layers
-                self.register_buffer(name, axis_matrix(2**level), persistent=False)
+                axis = axis_matrix(2**level, align_corners=align_corners)
+                self.register_buffer(name, axis, persistent=False)
             if not last:
                 layers.append(nn.BatchNorm2d(channels[level + 1]))
         self.layers = nn.Sequential(*layers, nn.Tanh())

@@ -16,9 +16,12 @@ class Encoder(nn.Module):
         image_size: side of the square input, a power of two (the paper: 256).
         base_filters: b (the paper: 32).
         embedding_dim: D (the paper: 256).
+        unit_input: the first layer sees pixels in [0, 1], see Conventions.
     """
 
-    def __init__(self, image_size: int, base_filters: int = 32, embedding_dim: int = 256) -> None:
+    def __init__(
+        self, image_size: int, base_filters: int = 32, embedding_dim: int = 256, unit_input: bool = False
+    ) -> None:
         super().__init__()
         depth = depth_of(image_size)
         channels = [3, *(base_filters * min(2**level, 8) for level in range(depth - 1)), embedding_dim]
@@ -31,10 +34,12 @@ class Encoder(nn.Module):
             if inner:
                 layers.append(nn.BatchNorm2d(channels[level + 1]))
         self.layers = nn.Sequential(*layers)
-        self.image_size, self.embedding_dim = image_size, embedding_dim
+        self.image_size, self.embedding_dim, self.unit_input = image_size, embedding_dim, unit_input
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Frames in [-1, 1], (B, 3, H, W), to embeddings, (B, D)."""
+        if self.unit_input:
+            image_BCHW = (image_BCHW + 1) / 2
         embedding_BD: Tensor = self.layers(image_BCHW).flatten(1)
         return embedding_BD
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.decoder import Decoder
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.warp import warp
@@ -39,15 +40,24 @@ class FabNet(nn.Module):
     Args:
         sources: source frames per target; one needs no confidences and has no decoder for them. A network for several
             takes any number.
+        conventions: others than ours are for weights from elsewhere.
     """
 
-    def __init__(self, image_size: int, base_filters: int = 32, embedding_dim: int = 256, sources: int = 1) -> None:
+    def __init__(
+        self,
+        image_size: int,
+        base_filters: int = 32,
+        embedding_dim: int = 256,
+        sources: int = 1,
+        conventions: Conventions = OURS,
+    ) -> None:
         super().__init__()
-        self.encoder = Encoder(image_size, base_filters, embedding_dim)
-        self.flow_decoder = Decoder(image_size, 2 * embedding_dim, base_filters, out_channels=2)
+        pair, align_corners = 2 * embedding_dim, conventions.align_corners
+        self.encoder = Encoder(image_size, base_filters, embedding_dim, conventions.unit_input)
+        self.flow_decoder = Decoder(image_size, pair, base_filters, 2, align_corners)
         if sources > 1:
-            self.confidence_decoder = Decoder(image_size, 2 * embedding_dim, base_filters, out_channels=1)
-        self.sources = sources
+            self.confidence_decoder = Decoder(image_size, pair, base_filters, 1, align_corners)
+        self.sources, self.conventions = sources, conventions
 
     @property
     def views(self) -> int:

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def axis_matrix(size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def axis_matrix(size: int, dtype: torch.dtype = torch.float32, align_corners: bool = True) -> Tensor:
     """Upsampling of an axis from h = `size` to 2 h points, seen from the three taps of a kernel: (2 h, 3, h).
 
     Entry (Y, k, y) is the weight of point y in the upsampled point Y + k - 1, and 0 where that lies outside.
     """
     each = torch.eye(size, dtype=torch.float64)[:, None, :, None]
-    upsampled = functional.interpolate(each, size=(2 * size, 1), mode="bilinear", align_corners=True)
+    upsampled = functional.interpolate(each, size=(2 * size, 1), mode="bilinear", align_corners=align_corners)
     padded = functional.pad(upsampled[:, 0, :, 0].T, (0, 0, 1, 1))
     return torch.stack([padded[tap : tap + 2 * size] for tap in range(3)], dim=1).to(dtype)
 

@@ -11,6 +11,8 @@ from fabnet import tables
 from fabnet.errors import UserError
 from fabnet.files import atomic_directory, read_json, write_json
 
+_ROWS = 1 << 14
+
 
 def write_embeddings(
     directory: Path | str,
@@ -47,23 +49,46 @@ def write_embeddings(
 
 
 def read_embeddings(directory: Path | str) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Face ids, the memory-mapped array float32 (N, D), and meta.
+    """Face ids, the memory-mapped array float32 (N, D), and meta. Every value is looked at, some rows at a time.
 
     Raises:
-        UserError: a file is absent, or the ids do not belong to the array.
+        UserError: a file is absent or cut short, the ids do not belong to the array, or a value is not finite; names
+            the file, and the first such row with its face.
     """
     directory = Path(directory)
-    path = directory / "embeddings.npy"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run `dvc repro` to make the embeddings")
+    path, origin = directory / "embeddings.npy", directory / "meta.json"
+    for needed in (path, origin):
+        if not needed.is_file():
+            raise UserError(f"{needed}: no such file; run `dvc repro` to make the embeddings")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise UserError(f"{path}: not an array: {error}; delete the folder and run `dvc repro`") from None
+        meta = read_json(origin)
+    except (ValueError, EOFError, OSError) as error:
+        what = f"{directory}: embeddings.npy or meta.json is damaged: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"{what}; delete the folder and run `dvc repro`") from None
     ids = tables.read(directory / "ids.parquet", tables.EmbeddingIds)["face_id"].tolist()
     if array.ndim != 2 or len(array) != len(ids):
         raise UserError(f"{path}: has shape {array.shape}, but ids.parquet beside it names {len(ids)} faces")
-    return ids, array, read_json(directory / "meta.json")
+    if array.dtype != np.float32 or array.shape[1] != meta.get("dimension"):
+        raise UserError(
+            f"{path}: is {array.dtype} with {array.shape[1]} columns, but meta.json beside it tells of float32 with "
+            f"{meta.get('dimension')}; delete the folder and run `dvc repro`"
+        )
+    _require_finite(array, ids, path)
+    return ids, array, meta
+
+
+def _require_finite(array: np.ndarray, ids: Sequence[str], path: Path) -> None:
+    bad = [
+        first + np.flatnonzero(~np.isfinite(array[first : first + _ROWS]).all(axis=1))
+        for first in range(0, len(array), _ROWS)
+    ]
+    rows = np.concatenate(bad) if bad else np.zeros(0, dtype=np.int64)
+    if len(rows):
+        raise UserError(
+            f"{path}: {len(rows)} of {len(array)} rows hold a value that is not finite (first: row {rows[0]}, face "
+            f"{ids[rows[0]]}); delete the folder and run `dvc repro`"
+        )
 
 
 def rows_of(face_ids: Sequence[str], available: Sequence[str], where: Path | str) -> np.ndarray:

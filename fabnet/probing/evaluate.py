@@ -1,6 +1,9 @@
 """All probes of one encoder on one labelled set."""
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,29 @@ from fabnet.errors import UserError
 from fabnet.probing import linear
 from fabnet.probing.constant import constant_prediction
 from fabnet.probing.crosscheck import crosscheck
+from fabnet.probing.embeddings import read_embeddings, rows_of
 from fabnet.probing.predictions import frame
 from fabnet.probing.problem import Problem
+from fabnet.progress import Progress
 from fabnet.tables import SPLITS
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What came of the probes of one encoder.
+
+    Attributes:
+        meta: of its embeddings.
+        predictions: of the torch probe and of scikit-learn, rows of tables.Predictions.
+        choices: what was chosen on validation, by probe and task.
+        probes: the torch probes, in the order of the problems.
+    """
+
+    encoder: str
+    meta: dict[str, Any]
+    predictions: list[pd.DataFrame]
+    choices: dict[str, Any]
+    probes: list[linear.Probe]
 
 
 def rows_by_split(table: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
@@ -65,6 +88,28 @@ def probe_encoder(
     }
     tables = [_table(encoder, name, problems, table, test, each, size) for name, each in outputs.items()]
     return tables, choices, probes
+
+
+def probe_embeddings(
+    directory: Path,
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    rows: dict[str, np.ndarray],
+    params: ProbeParams,
+    size: int,
+) -> Probed:
+    """`probe_encoder` of the embeddings in `directory`, which bears the encoder's name; for a process of its own.
+
+    Raises:
+        UserError: the embeddings are damaged, or lack a face of `table`.
+    """
+    ids, array, meta = read_embeddings(directory)
+    at = rows_of(table["face_id"].tolist(), ids, directory)
+    features = array if (at == range(len(array))).all() else array[at]
+    # Bars of several processes would overwrite each other on a terminal.
+    with Progress(f"probe {directory.name}", params.epochs, "epoch", silent=sys.stderr.isatty()) as progress:
+        told = probe_encoder(directory.name, features, problems, table, rows, params, size, progress.advance)
+    return Probed(directory.name, meta, *told)
 
 
 def probe_constant(

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fabnet import tables
+from fabnet.contract import mark, open_parquet
 from fabnet.errors import TableError
 from fabnet.files import atomic_file
 
@@ -81,7 +82,8 @@ class Writer:
 @contextmanager
 def open_writer(path: Path | str) -> Iterator[Writer]:
     """A writer of predictions.parquet, which appears, whole, when the block succeeds."""
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as file:
+    schema = mark(_SCHEMA, tables.Predictions)
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
         yield Writer(temporary, str(path), file)
 
 
@@ -89,17 +91,18 @@ def read_predictions(path: Path | str, encoder: str | None = None, probe: str | 
     """The rows of one encoder and one probe, or of all, checked.
 
     Raises:
-        TableError: the file is absent or not a legal table.
+        TableError: the file is absent, not a legal table, or from a newer version of fabnet.
     """
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path}: no such table; run `dvc repro probe`")
     wanted = [(column, "==", value) for column, value in (("encoder", encoder), ("probe", probe)) if value is not None]
+    open_parquet(path, tables.Predictions)
     part = pq.read_table(path, filters=wanted or None).to_pandas()
     return tables.check(part, tables.Predictions, str(path))
 
 
 def encoders_and_probes(path: Path | str) -> list[tuple[str, str]]:
     """The pairs of encoder and probe that a file of predictions holds, in its order."""
-    keys = pq.read_table(path, columns=["encoder", "probe"]).to_pandas().drop_duplicates()
+    keys = open_parquet(path, tables.Predictions).read(["encoder", "probe"]).to_pandas().drop_duplicates()
     return list(keys.itertuples(index=False, name=None))

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from fabnet import contract, tables
 from fabnet.errors import TableError, UserError
 from fabnet.files import read_json
-from fabnet.frames.shards import INDEX, RECIPE
+from fabnet.frames.shards import INDEX, RECIPE, SHARDS
 from fabnet.probing.embeddings import read_embeddings
 from fabnet.quality.drift import read_profile
 from fabnet.quality.health import check_recipe, legal_frames
@@ -20,7 +19,6 @@ from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import Checked, check_file
 from fabnet.video.part import LEDGER, REJECTS
 
-_ROWS = 1 << 16
 _KNOWN = (
     "a directory of frames, labels, embeddings, predictions or a model; one of their tables (.parquet); clips or boxes "
     "(.csv); metrics.json; crop.json; profile.json"
@@ -103,6 +101,7 @@ _TABLES = {
     INDEX: tables.Index,
     REJECTS: tables.Rejects,
     LEDGER: tables.Ledger,
+    SHARDS: tables.Shards,
 }
 
 
@@ -167,7 +166,7 @@ def _attempt_table(path: Path, form: type[tables.Table], report: Report) -> bool
 def _check_frames(frames: Path, splits: Path, report: Report) -> None:
     """Its tables each, and if they are legal, each against the others and the shards."""
     legal = report.attempt(f"{frames / RECIPE}: the crop recipe and its hash", lambda: check_recipe(frames / RECIPE))
-    forms = [(frames / INDEX, tables.Index), (frames / REJECTS, tables.Rejects), (frames / LEDGER, tables.Ledger)]
+    forms = [(frames / name, _TABLES[name]) for name in (INDEX, REJECTS, LEDGER, SHARDS)]
     if splits.is_file():
         forms.append((splits, tables.Splits))
     for path, form in forms:
@@ -182,20 +181,8 @@ def _check_frames(frames: Path, splits: Path, report: Report) -> None:
 
 
 def _check_embeddings(directory: Path, report: Report) -> None:
-    def finite() -> None:
-        _, array, meta = read_embeddings(directory)
-        for row in range(0, len(array), _ROWS):
-            bad = np.flatnonzero(~np.isfinite(array[row : row + _ROWS]).all(axis=1))
-            if len(bad):
-                raise TableError(f"{directory}: row {row + bad[0]} of embeddings.npy holds a value that is not finite")
-        if array.dtype != np.float32 or array.shape[1] != meta.get("dimension"):
-            raise TableError(
-                f"{directory}: embeddings.npy is {array.dtype} with {array.shape[1]} columns, but meta.json says "
-                f"float32 with {meta.get('dimension')}"
-            )
-
     if _attempt_table(directory / "ids.parquet", tables.EmbeddingIds, report):
-        report.attempt(f"{directory}: embeddings are finite, and named one by one", finite)
+        report.attempt(f"{directory}: embeddings are finite, and named one by one", lambda: read_embeddings(directory))
 
 
 def _json(path: Path) -> Any:

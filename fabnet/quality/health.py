@@ -8,10 +8,9 @@ import pandas as pd
 
 from fabnet import tables
 from fabnet.config import HealthParams, SplitParams
-from fabnet.contract import open_parquet
 from fabnet.errors import UserError
 from fabnet.files import atomic_file, hash_json, read_json, write_json
-from fabnet.frames.shards import INDEX, RECIPE
+from fabnet.frames.shards import RECIPE
 from fabnet.quality.drift import drift, profile, read_profile
 from fabnet.quality.duplicates import LikePair, duplicates
 from fabnet.quality.labels import balance
@@ -110,6 +109,9 @@ def judge_frames(frames: Path, splits: Path, wanted: SplitParams, params: Health
     subject = str(frames)
     try:
         counts = legal_frames(frames, splits)
+    except tables.IllegalTable as error:
+        more = f"`fabnet check {frames}` shows more cases; make the table again with the stage that writes it"
+        return Verdict(subject, broken=f"{error}; {more}")
     except UserError as error:
         return Verdict(subject, broken=str(error))
     split_table = tables.read(splits, tables.Splits)
@@ -142,7 +144,6 @@ def legal_frames(frames: Path, splits: Path) -> dict[str, Any]:
         UserError: the first rule that is broken.
     """
     check_recipe(frames / RECIPE)
-    open_parquet(frames / INDEX, tables.Index)
     try:
         return audit_frames(frames, splits)
     except OSError as error:  # damage in the midst of a table
@@ -192,7 +193,10 @@ def _pictures(frames: Path, sample: Sample, alike: list[LikePair]) -> list[Pictu
             file.seek(at["offset"])
             return f"{at['track_id']} {at['frame_no']}", file.read(int(at["size"]))
 
-    return [Picture(pair.splits, pair.distance, *read(pair.first), *read(pair.second)) for pair in alike]
+    return [
+        Picture(pair.splits, f"{pair.distance:.1f} grey levels", *read(pair.first), *read(pair.second))
+        for pair in alike
+    ]
 
 
 def _measures(table: pd.DataFrame) -> dict[str, Any]:

@@ -41,10 +41,10 @@ svg rect { fill: var(--bar); } figure { margin: 0; } figcaption { font-size: .85
 
 @dataclass(frozen=True)
 class Picture:
-    """Two frames that look alike: the splits they lie in, grey levels between them, and the name and JPEG of each."""
+    """Two frames that look alike: the splits they lie in, how far apart they are, and the name and JPEG of each."""
 
     splits: str
-    distance: float
+    apart: str
     first: str
     first_jpeg: bytes
     second: str
@@ -92,7 +92,7 @@ def _verdict(broken: str | None, judgements: Sequence[Judgement]) -> str:
     elif failed["critical"]:
         colour, words = (
             "bad",
-            f"<b>Not healthy.</b> {failed['critical']} critical limit(s) broken; nothing is trained on this.",
+            f"<b>Not healthy.</b> {failed['critical']} critical limit(s) broken; the pipeline stops here.",
         )
     elif failed["warning"]:
         colour, words = "warn", f"<b>Healthy, with {failed['warning']} warning(s).</b>"
@@ -185,6 +185,6 @@ def _pair(picture: Picture) -> str:
         for name, jpeg in ((picture.first, picture.first_jpeg), (picture.second, picture.second_jpeg))
     )
     return (
-        f"<figure>{images}<figcaption>{escape(picture.splits)}: {picture.distance:.1f} grey levels apart<br>"
+        f"<figure>{images}<figcaption>{escape(picture.splits)}: {escape(picture.apart)} apart<br>"
         f"{escape(picture.first)}<br>{escape(picture.second)}</figcaption></figure>"
     )

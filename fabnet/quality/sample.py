@@ -41,18 +41,23 @@ class Sample:
 
 
 def choose(summary: Summary, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the index, increasing: all if there are at most `count`, else about `count`, spread over the tracks.
+    """Rows of the index, increasing; see `of_tracks`."""
+    return of_tracks(summary.tracks["first"].to_numpy(), summary.tracks["frames"].to_numpy(), count, seed)
+
+
+def of_tracks(first: NDArray[np.int64], frames: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of some tracks, increasing: all if there are at most `count`, else about `count`, spread over the tracks.
 
     As many frames of every track, evenly spaced, so that two copies of a clip give the same frames; where there are
     more tracks than `count`, the middle frame of `count` tracks drawn by `seed`.
+
+    Args:
+        first, frames: the first row of each track and the number of its rows, (T,) each, by increasing row.
     """
-    if summary.rows <= count:
-        return np.arange(summary.rows)
-    first, frames = (summary.tracks[name].to_numpy() for name in ("first", "frames"))
     if len(first) > count:
         chosen = np.sort(np.random.default_rng(seed).choice(len(first), count, replace=False))
         return first[chosen] + frames[chosen] // 2
-    each = np.minimum(frames, count // len(first))
+    each = frames if frames.sum() <= count else np.minimum(frames, count // len(first))
     track = np.repeat(np.arange(len(first)), each)
     number = np.arange(len(track)) - np.repeat(np.cumsum(each) - each, each)
     return first[track] + (2 * number + 1) * frames[track] // (2 * each[track])

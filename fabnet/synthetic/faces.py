@@ -12,11 +12,11 @@ import simplejpeg
 from fabnet import tables
 from fabnet.config import SynthesizeParams
 from fabnet.files import atomic_directory
+from fabnet.parallel import ordered_map
 from fabnet.progress import Progress
 from fabnet.synthetic import portraits
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.landmarks import landmarks5, landmarks68
-from fabnet.synthetic.parallel import ordered_map
 from fabnet.synthetic.people import sample_identity
 from fabnet.synthetic.portraits import Portrait, sample_portrait
 from fabnet.synthetic.render import render

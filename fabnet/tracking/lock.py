@@ -11,6 +11,9 @@ from fabnet.errors import UserError
 from fabnet.files import hash_json
 from fabnet.tracking.lineage import git
 
+# Stages that make a model: from drawn weights, or from those of another model.
+TRAINING = ("train", "finetune")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -36,6 +39,16 @@ class Entry:
     @property
     def key(self) -> str:
         return self.name.partition("@")[2]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it made models/<key>."""
+        return self.kind in TRAINING
+
+
+def training_entry(entries: Mapping[str, Entry], variant: str) -> Entry | None:
+    """The entry of the stage that made models/<variant>."""
+    return next((entry for entry in entries.values() if entry.trains and entry.key == variant), None)
 
 
 def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:

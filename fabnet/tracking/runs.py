@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fabnet import __version__
 from fabnet.files import hash_file
+from fabnet.tracking.address import one_line
 from fabnet.tracking.lineage import git_state, output_hash, pipeline_id
 from fabnet.tracking.processes import PROCESS, reap, this_process
 from fabnet.tracking.record import Record
-from fabnet.tracking.store import open_store, project_root, quiet
+from fabnet.tracking.store import open_store, project_root, quiet, tracking_uri
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -175,7 +176,7 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         self._broken = True
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error, tracking_uri(), 200)
         print(f"warning: MLflow tracking failed, the stage goes on without it: {reason}", file=sys.stderr, flush=True)
 
     def _close(self, status: str) -> None:

@@ -8,23 +8,29 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError
+from fabnet.files import atomic_file
+from fabnet.tracking.address import check_reachable, one_line, shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "fabnet"
 _SQLITE = "sqlite:///"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # what MLflow opens itself, without a server
+_BUSY_S = 5.0  # for which a database may be locked by another process before we give it up
 _NOISY = ("mlflow", "alembic", "urllib3")  # they report retries and migrations; failures reach us as exceptions
 
-# Defaults of the environment, set before MLflow is imported. The limits bound what a dead server costs: a connection
-# is tried twice, for 3 s each time, and once more to close the run.
+# Defaults of the environment, set before MLflow is imported. A server that is not there is found out before MLflow is
+# asked, whose own defaults are 120 s and 7 retries. The limits are for one that takes connections and does not answer:
+# 20 s are long enough for a busy server, and twice that is what a dead one costs.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -52,27 +58,45 @@ def tracking_uri() -> str:
 def open_store() -> tuple["MlflowClient", str]:
     """A client of the store and the id of the experiment, made if need be.
 
-    A sqlite store keeps artifacts in mlartifacts/ beside its database; a server decides for itself.
+    A sqlite store keeps artifacts in mlartifacts/ beside its database, another database in the root of the project; a
+    server decides for itself.
     """
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    uri = tracking_uri()
+    check_reachable(uri)
     from mlflow import MlflowClient
 
-    uri = tracking_uri()
-    if not uri.startswith(_SQLITE):
+    if not uri.startswith(_DATABASES):
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment(client, None)
-    database = Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
-    folder = database.parent
+    database = Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute() if uri.startswith(_SQLITE) else None
+    folder = database.parent if database else project_root()
     folder.mkdir(parents=True, exist_ok=True)
-    # MLflow tries for 100 s to open a database that cannot be opened; this fails at once.
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("SELECT name FROM sqlite_master")
     # Two processes that create the schema of one database at once crash each other.
     # MLflow has set up its logging by now, so only now can it be silenced.
     with _locked(folder), quiet():
+        if database:
+            _create_or_check(database)
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment(client, (folder / "mlartifacts").as_uri())
+
+
+def _create_or_check(database: Path) -> None:
+    """Make a database with MLflow's schema if there is none, or see that it can be read."""
+    from mlflow import MlflowClient
+
+    if not database.exists():
+        # Whole or not at all: MLflow cannot go on from half a schema, which a kill or a full disk would leave.
+        # We hold the lock, so what lies here under a temporary name is of a process that was killed.
+        for left in database.parent.glob(f".{escape(database.stem)}-*{escape(database.suffix)}*"):
+            left.unlink()
+        with atomic_file(database) as temporary:
+            MlflowClient(tracking_uri=f"{_SQLITE}{temporary}").search_experiments()
+        return
+    # MLflow tries for 100 s to open a database that cannot be opened; this fails at once.
+    with closing(sqlite3.connect(database, timeout=_BUSY_S)) as connection:
+        connection.execute("SELECT name FROM sqlite_master")
 
 
 @contextmanager
@@ -90,25 +114,20 @@ def required_store() -> Iterator[tuple["MlflowClient", str]]:
         except Exception as error:
             if not _of_the_store(error):
                 raise
-            reason = " ".join(str(error).split())[:300]
+            uri = tracking_uri()
             raise UserError(
-                f"{shown(tracking_uri())}: the tracking store failed: {reason}; is it running, free of other writers, "
-                "and its disk not full?"
+                f"{shown(uri)}: the tracking store failed: {one_line(error, uri, 300)}; is it running, free of other "
+                "writers, and its disk not full?"
             ) from error
 
 
 def _of_the_store(error: Exception) -> bool:
+    if isinstance(error, OSError | sqlite3.Error):
+        return True
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return isinstance(error, MlflowException | SQLAlchemyError | sqlite3.Error | OSError)
-
-
-def shown(uri: str) -> str:
-    """A URI without the password that it may hold."""
-    scheme, separator, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    return isinstance(error, MlflowException | SQLAlchemyError)
 
 
 @contextmanager
@@ -126,9 +145,21 @@ def quiet() -> Iterator[None]:
 
 
 def _experiment(client: "MlflowClient", artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
-    return str(found.experiment_id) if found else str(client.create_experiment(name, artifact_location=artifacts))
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
+            # Another client of the same server may have been faster.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+            if found is None:  # it exists, but was deleted
+                raise
+    return str(found.experiment_id)
 
 
 @contextmanager

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 LOCK = "dvc.lock"
 REBUILT = "fabnet.rebuilt"
 INCOMPLETE = "fabnet.incomplete"
-KINDS = ("train", "probe")
 
 
 @dataclass
@@ -69,7 +68,7 @@ def sync(root: Path | None = None) -> Synced:
     with locked(root / ".work/track/lock", busy), required_store() as (client, experiment):
         done.closed = reap(client, experiment)
         for entry in read_lock(root).values():
-            if entry.kind in KINDS:
+            if entry.trains or entry.kind == "probe":
                 _sync(entry, root, client, experiment, done)
     return done
 
@@ -148,7 +147,7 @@ def _rebuild(entry: Entry, root: Path, client: "MlflowClient", experiment: str) 
 
 def _record(entry: Entry, root: Path) -> Record:
     directory = root / next(iter(entry.outs))
-    if entry.kind == "train":
+    if entry.trains:
         from fabnet.tracking.training_record import training_record
 
         return training_record(directory)

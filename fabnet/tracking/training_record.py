@@ -34,13 +34,16 @@ def training_record(directory: Path | str) -> Record:
             points += zip(repeat(f"curriculum_{column}"), values, curriculum["step"], strict=False)
     # The stage hashed crop.json, which holds the recipe as files.write_json writes it.
     recipe = (json.dumps(card["recipe"], indent=2, sort_keys=True) + "\n").encode()
+    inputs = {
+        f"{_FRAMES}/index.parquet": card["inputs"]["index"],
+        f"{_FRAMES}/crop.json": hashlib.sha256(recipe).hexdigest(),
+        _SPLITS: card["inputs"]["splits"],
+    }
+    if (start := card["params"].get("start_from")) is not None:
+        inputs[f"models/{start}/best.pt"] = card["inputs"]["start_from"]
     return Record(
         params=card["params"],
-        inputs={
-            f"{_FRAMES}/index.parquet": card["inputs"]["index"],
-            f"{_FRAMES}/crop.json": hashlib.sha256(recipe).hexdigest(),
-            _SPLITS: card["inputs"]["splits"],
-        },
+        inputs=inputs,
         tags={"weights.sha256": card["weights_sha256"], "recipe.hash": card["recipe"]["hash"]},
         metrics={"best_validation_loss": card["best_validation_loss"], "best_step": card["best_step"]},
         history=tuple((key, float(value), int(step)) for key, value, step in points),

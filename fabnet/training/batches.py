@@ -23,6 +23,8 @@ from fabnet.training.world import World
 # How far along the endless stream of samples a replacement is drawn: no run gets there.
 _ELSEWHERE = 1 << 40
 _TRIES = 1000
+# Batches that are read ahead, for each thread.
+_AHEAD = 2
 
 
 class Batch(NamedTuple):
@@ -35,11 +37,13 @@ class Batch(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A batch as it was read: `pictures` are uint8 (V, B, H, W, 3) on the host."""
+    """A batch as it was read: `pictures` are uint8 (V, B, H, W, 3) on the host, pinned if there is a GPU, or on their
+    way to it, where they are once `sent` has come to pass."""
 
     pictures: Tensor
     mask: Tensor | None
     numbers: NDArray[np.int64]
+    sent: torch.cuda.Event | None = None
 
 
 class Batches:
@@ -72,17 +76,19 @@ class Batches:
         views, pictures = self._read(index)
         tensor = torch.from_numpy(pictures.reshape(*views.rows.T.shape, *pictures.shape[1:]))
         mask = None if views.mask.all() else torch.from_numpy(np.ascontiguousarray(views.mask.T))
-        return Loaded(tensor.pin_memory() if self.world.device.type == "cuda" else tensor, mask, index)
+        if self.world.device.type == "cuda":
+            tensor, mask = tensor.pin_memory(), mask if mask is None else mask.pin_memory()
+        return Loaded(tensor, mask, index)
 
     def _read(self, index: NDArray[np.int64]) -> tuple[Views, NDArray[np.uint8]]:
         while True:
-            views = self._draw(index)
+            views = self.draw(index)
             try:
                 return views, self.frames.decode(views.rows.T.ravel())
             except CorruptFrame as error:
                 self.corrupt.add(error)
 
-    def _draw(self, index: NDArray[np.int64]) -> Views:
+    def draw(self, index: NDArray[np.int64]) -> Views:
         """Samples without a frame known to be corrupt: the drawn ones, or those a fixed way along the stream."""
         views = self.sampler.draw(index)
         place = index.copy()
@@ -95,30 +101,71 @@ class Batches:
         return views
 
     def finish(self, loaded: Loaded) -> Batch:
+        """The batch on the device, as float32 and augmented."""
         device = self.world.device
-        views_VBCHW = to_float(loaded.pictures.to(device, non_blocking=True))
+        if loaded.sent is None:
+            loaded = self._sent(loaded)
+        else:
+            stream = torch.cuda.current_stream(device)
+            stream.wait_event(loaded.sent)
+            for tensor in (loaded.pictures, loaded.mask):
+                if tensor is not None:
+                    tensor.record_stream(stream)  # its memory is of another stream, which must not reuse it too early
+        views_VBCHW = to_float(loaded.pictures)
         if self.mirror:
             views_VBCHW = flip(views_VBCHW, self.sampler.seed, loaded.numbers)
         if self.jitter_amount:
             views_VBCHW = jitter(views_VBCHW, self.jitter_amount, self.sampler.seed, loaded.numbers)
-        mask_VB = None if loaded.mask is None else loaded.mask.to(device, non_blocking=True)
-        return Batch(views_VBCHW, mask_VB, loaded.numbers)
+        return Batch(views_VBCHW, loaded.mask, loaded.numbers)
 
-    def iterate(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches first, first + 1, ..., last - 1."""
-        if self.workers == 0:
-            for number in range(first, last):
-                yield self.finish(self.load(number))
+    def _sent(self, loaded: Loaded) -> Loaded:
+        device = self.world.device
+        mask = None if loaded.mask is None else loaded.mask.to(device, non_blocking=True)
+        return Loaded(loaded.pictures.to(device, non_blocking=True), mask, loaded.numbers)
+
+    def iterate(self, first: int, last: int, samples: int | None = None) -> Iterator[Batch]:
+        """Batches first, first + 1, ..., last - 1; samples from number `samples` on are left out of them."""
+        loaded = self._loaded(first, last, samples)
+        if self.world.device.type != "cuda":
+            yield from map(self.finish, loaded)
             return
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="decode") as pool:
+        # A batch crosses to the device, on a stream of its own, while the network learns from the one before.
+        copies = torch.cuda.Stream(self.world.device)
+        before: Loaded | None = None
+        for batch in loaded:
+            with torch.cuda.stream(copies):
+                on_its_way = self._sent(batch)._replace(sent=copies.record_event())
+            if before is not None:
+                yield self.finish(before)
+            before = on_its_way
+        if before is not None:
+            yield self.finish(before)
+
+    def _loaded(self, first: int, last: int, samples: int | None) -> Iterator[Loaded]:
+        """Batches as they are read, by threads that are ahead of the network."""
+
+        def load(number: int) -> Loaded:
+            left = self.batch_size if samples is None else samples - number * self.batch_size
+            return self.load(number, min(self.batch_size, left))
+
+        if self.workers == 0:
+            yield from map(load, range(first, last))
+            return
+        with ThreadPoolExecutor(self.workers, "decode", _use, (self.world.device,)) as pool:
             ahead: deque[Future[Loaded]] = deque()
             number = first
             try:
                 while number < last or ahead:
-                    while number < last and len(ahead) < 4 * self.workers:
-                        ahead.append(pool.submit(self.load, number))
+                    while number < last and len(ahead) < _AHEAD * self.workers:
+                        ahead.append(pool.submit(load, number))
                         number += 1
-                    yield self.finish(ahead.popleft().result())
+                    yield ahead.popleft().result()
             finally:
                 for future in ahead:
                     future.cancel()
+
+
+def _use(device: torch.device) -> None:
+    """Make `device` the one whose context this thread pins memory in."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)

@@ -34,7 +34,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
                 path.replace(previous(path))
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise UserError(
-            f"{path}: the checkpoint could not be written ({_first_line(error)}); "
+            f"{path}: the checkpoint could not be written ({first_line(error)}); "
             "the one before is kept: make room and run again"
         ) from None
 
@@ -52,7 +52,7 @@ def load(path: Path) -> dict[str, Any] | None:
         try:
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, ValueError, OSError, UnpicklingError) as error:
-            problems.append(f"{candidate}: cannot be read as a checkpoint ({_first_line(error)})")
+            problems.append(f"{candidate}: cannot be read as a checkpoint ({first_line(error)})")
             continue
         if candidate != path:
             why = problems[0] if problems else f"{path}: is absent"
@@ -80,5 +80,6 @@ def load_at(path: Path, step: int) -> dict[str, Any]:
     raise UserError(f"{path}: the checkpoint of step {step} is not here; all processes need one file system")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What went wrong, for a message of one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -56,6 +56,15 @@ class Corrupt:
             return sorted(self._rows)
 
     def remember(self, rows: Iterable[int]) -> None:
-        """Take frames over from a checkpoint: they count, and are not named again."""
+        """Take over frames of a checkpoint or of another process: they count, and are not named again.
+
+        Raises:
+            UserError: there are too many together.
+        """
         with self._lock:
             self._rows.update(rows)
+            if len(self._rows) > self.limit:
+                raise UserError(
+                    f"{len(self._rows)} frames cannot be decoded, more than the {self.limit} of corrupt_limit. "
+                    "Run the stage `extract` again, or raise corrupt_limit"
+                )

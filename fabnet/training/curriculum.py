@@ -84,6 +84,6 @@ def select(losses_B: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """
     first, end = window.ranks(len(losses_B))
     order = torch.argsort(losses_B.detach(), stable=True)
-    keep_B = torch.zeros_like(losses_B, dtype=torch.bool)
-    keep_B[order[first:end]] = True
-    return keep_B, losses_B.detach()[order[end - 1]]
+    keep_B = torch.zeros_like(losses_B, dtype=torch.bool).index_fill_(0, order[first:end], True)
+    # An index that is a tensor of no dimensions would be fetched from the device.
+    return keep_B, losses_B.detach()[order[end - 1 : end]].squeeze(0)

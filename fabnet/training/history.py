@@ -44,12 +44,15 @@ class CurriculumPoint:
 
 _WHOLE, _REAL, _TEXT = pa.int64(), pa.float64(), pa.string()
 
+# The marks are those of fabnet.contract, which needs more packages than a machine that only trains need have.
 HISTORY = pa.schema(
-    [("step", _WHOLE), ("samples", _WHOLE), ("split", _TEXT), ("loss", _REAL), ("learning_rate", _REAL)]
+    [("step", _WHOLE), ("samples", _WHOLE), ("split", _TEXT), ("loss", _REAL), ("learning_rate", _REAL)],
+    metadata={"fabnet.contract": "History 1"},
 )
 CURRICULUM = pa.schema(
     [(name, _WHOLE) for name in ("step", "samples", "window", "low", "high")]
-    + [("threshold", _REAL), ("kept", _WHOLE), ("loss", _REAL)]
+    + [("threshold", _REAL), ("kept", _WHOLE), ("loss", _REAL)],
+    metadata={"fabnet.contract": "Curriculum 1"},
 )
 
 

@@ -22,7 +22,7 @@ from fabnet.training import checkpoint
 from fabnet.training.batch_norm import synchronised
 from fabnet.training.batches import Batch, Batches
 from fabnet.training.curriculum import Curriculum, select
-from fabnet.training.guard import Guard, dump
+from fabnet.training.guard import Guard, give_up
 from fabnet.training.history import CurriculumPoint, Point
 from fabnet.training.objective import reconstruction_loss
 from fabnet.training.resume import restore, state_of
@@ -193,16 +193,12 @@ class Trainer:
         """Mean loss over all validation samples, whatever the curriculum."""
         self.world.average_buffers(self.model)
         self.model.eval()
-        total = 0.0
-        left = self.params.validation_samples
-        for number in range(math.ceil(left / self.validation.batch_size)):
-            size = min(left, self.validation.batch_size)
-            batch = self.validation.finish(self.validation.load(number, size))
+        total = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        samples = self.params.validation_samples
+        for batch in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
             if len(batch.numbers):
-                total += float(self._losses(self.model, batch).sum())
-            left -= size
-        total = float(self.world.sum(torch.tensor(total, dtype=torch.float64, device=self.world.device)))
-        return self._finite(total / self.params.validation_samples, "validation")
+                total += self._losses(self.model, batch).sum()
+        return self._finite(float(self.world.sum(total)) / samples, "validation")
 
     def _validated(self, loss: float) -> None:
         self._point("validation", loss)
@@ -225,9 +221,9 @@ class Trainer:
     def _logged(self) -> float:
         """Close the stretch since the point before; its mean loss."""
         if (broken := self.guard.broken_step) is not None:
-            self._stop_before(broken)
+            give_up(self, broken)
         steps = self.step - self.since
-        loss, kept, threshold = (float(value) / steps for value in self.sums)
+        loss, kept, threshold = (value / steps for value in self.sums.tolist())
         self._point("train", loss)
         if self.curriculum is not None:
             window, (first, end) = self.curriculum.window, self.curriculum.window.ranks(self.params.batch_size)
@@ -251,24 +247,6 @@ class Trainer:
             )
         return loss
 
-    def _stop_before(self, step: int) -> None:
-        """Leave what is needed to see the loss of a step that was not taken again, and give up."""
-        where = ""
-        if self.checkpoint_path is not None:
-            path = self.checkpoint_path.with_name("not_finite.pt")
-            where = f"; {path} holds the weights and the numbers of its samples"
-            if self.world.first:
-                first = (step - 1) * self.params.batch_size
-                index = np.arange(first, first + self.params.batch_size)
-                drawn = self.train.sampler.draw(index)
-                facts = {"step": step, "batch": step - 1, "params": self.params.model_dump()}
-                facts |= {"seed": self.train.sampler.seed, "samples": index.tolist(), "rows": drawn.rows.tolist()}
-                dump(path, self.model, **facts)
-        raise UserError(
-            f"{self.title}: the training loss was not finite in step {step}, which was not taken{where}; lower "
-            "learning_rate or use precision: fp32"
-        )
-
     def _weights(self) -> dict[str, Tensor]:
         return {
             name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
@@ -287,6 +265,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.world.average_buffers(self.model)
+        self.train.corrupt.remember(self.world.union(self.train.corrupt.rows))
         if self.checkpoint_path is not None and self.world.first:
             checkpoint.save(self.checkpoint_path, state_of(self))
 

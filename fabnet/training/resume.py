@@ -27,6 +27,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "schedule": trainer.schedule.state(),
         "curriculum": None if trainer.curriculum is None else trainer.curriculum.state(),
         "random": torch.get_rng_state(),
+        "random_of_device": torch.cuda.get_rng_state(trainer.world.device) if _on_gpu(trainer) else None,
         "sums": trainer.sums,
         "since": trainer.since,
         "corrupt": sorted({*trainer.train.corrupt.rows, *trainer.validation.corrupt.rows}),
@@ -47,6 +48,8 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     if trainer.curriculum is not None:
         trainer.curriculum.restore(state["curriculum"])
     torch.set_rng_state(state["random"])
+    if _on_gpu(trainer) and state.get("random_of_device") is not None:
+        torch.cuda.set_rng_state(state["random_of_device"], trainer.world.device)
     trainer.sums.copy_(state["sums"])
     for batches in (trainer.train, trainer.validation):
         batches.corrupt.remember(state["corrupt"])
@@ -55,8 +58,14 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.best_loss, trainer.best_step, trainer.best = state["best_loss"], state["best_step"], state["best"]
 
 
+def _on_gpu(trainer: Trainer) -> bool:
+    return trainer.world.device.type == "cuda"
+
+
 def claim(directory: Path, params: dict[str, Any], inputs: dict[str, Any]) -> None:
     """Say in `directory` what its run depends on, or check that the run begun there depends on the same.
+
+    The caller holds the lock of `directory`.
 
     Args:
         params: the variant's, as JSON holds them.
@@ -65,6 +74,8 @@ def claim(directory: Path, params: dict[str, Any], inputs: dict[str, Any]) -> No
     Raises:
         UserError: something has changed, which is named.
     """
+    for left in directory.glob(".checkpoint-*"):
+        left.unlink()  # half a checkpoint, of a process that was killed while it wrote
     path = directory / "run.json"
     now = {"params": params, "inputs": inputs, "version": _VERSION}
     if not any(directory.glob("checkpoint*.pt")):

@@ -16,9 +16,11 @@ from fabnet.errors import UserError
 from fabnet.files import atomic_directory, hash_file, locked, write_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
-from fabnet.networks.build import build, start_from
+from fabnet.networks.build import build, conventions_of, start_from
+from fabnet.networks.conventions import OURS, Conventions
 from fabnet.training.batches import Batches
 from fabnet.training.cache import FrameCache
+from fabnet.training.checkpoint import first_line
 from fabnet.training.corrupt import Corrupt
 from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
 from fabnet.training.loop import Result, Trainer
@@ -58,12 +60,14 @@ def train_variant(
     identities = _identities(splits)
     inputs = {"index": hash_file(frames / "index.parquet"), "splits": hash_file(splits), "recipe": store.recipe["hash"]}
     start = None if params.start_from is None else out.parent / params.start_from
+    conventions = OURS
     if start is not None:
         if not (start / "best.pt").is_file():
             raise UserError(
                 f"{start / 'best.pt'}: no such file; train {params.start_from} first: {name} starts from it"
             )
         inputs["start_from"] = hash_file(start / "best.pt")
+        conventions = conventions_of(start)
     directory = work / name
     with joined() as world:
         if world.size != params.processes:
@@ -72,7 +76,7 @@ def train_variant(
                 "stages/train.py starts as many as that"
             )
         with _claimed(directory, params, inputs) if world.first else nullcontext():
-            trainer = _trainer(name, params, store, identities, start, world)
+            trainer = _trainer(name, params, store, identities, start, conventions, world)
             trainer.checkpoint_path, trainer.on_point = directory / "checkpoint.pt", on_point
             result = trainer.run()
             if not world.first:
@@ -84,6 +88,7 @@ def train_variant(
                 "base_filters": params.base_filters,
                 "embedding_dim": params.embedding_dim,
                 "sources": params.sources,
+                **conventions.card(),
                 "params": params.model_dump(mode="json"),
                 "recipe": store.recipe,
                 "inputs": inputs,
@@ -92,7 +97,7 @@ def train_variant(
                 "best_validation_loss": result.best_loss,
             }
             _write(out, card, result)
-            shutil.rmtree(directory)
+            _clear(directory)
     return card
 
 
@@ -106,14 +111,28 @@ def _claimed(directory: Path, params: VariantParams, inputs: dict[str, Any]) -> 
 
 def _write(out: Path, card: dict[str, Any], result: Result) -> None:
     """Add the hash of the weights to `card` and write everything, or nothing."""
-    with atomic_directory(out) as temporary:
-        torch.save(result.best, temporary / "best.pt")
-        torch.save(result.last, temporary / "last.pt")
-        write_points(result.history, temporary / "history.parquet", HISTORY)
-        if result.curriculum:
-            write_points(result.curriculum, temporary / "curriculum.parquet", CURRICULUM)
-        card["weights_sha256"] = hash_file(temporary / "best.pt")
-        write_json(temporary / "model.json", card)
+    try:
+        with atomic_directory(out) as temporary:
+            torch.save(result.best, temporary / "best.pt")
+            torch.save(result.last, temporary / "last.pt")
+            write_points(result.history, temporary / "history.parquet", HISTORY)
+            if result.curriculum:
+                write_points(result.curriculum, temporary / "curriculum.parquet", CURRICULUM)
+            card["weights_sha256"] = hash_file(temporary / "best.pt")
+            write_json(temporary / "model.json", card)
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        raise UserError(
+            f"{out}: the model could not be written ({first_line(error)}); the checkpoint is kept: make room and run "
+            "again"
+        ) from None
+
+
+def _clear(directory: Path) -> None:
+    """Remove the state of a finished run: first its name, so that half of it is never taken for a run begun."""
+    done = directory.with_name(f".{directory.name}.done")
+    shutil.rmtree(done, ignore_errors=True)
+    directory.replace(done)
+    shutil.rmtree(done)
 
 
 def _identities(splits: Path) -> dict[str, list[str]]:
@@ -132,11 +151,13 @@ def _trainer(
     store: FrameStore,
     identities: dict[str, list[str]],
     start: Path | None,
+    conventions: Conventions,
     world: World,
 ) -> Trainer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        model = build(params.objective, store.size, params.base_filters, params.embedding_dim, params.sources)
+        sizes = store.size, params.base_filters, params.embedding_dim
+        model = build(params.objective, *sizes, params.sources, conventions)
     if start is not None:
         start_from(model, start)
     corrupt = Corrupt(params.corrupt_limit)
@@ -160,5 +181,5 @@ def _trainer(
         jitter_amount=params.jitter,
         workers=params.workers,
     )
-    validation = batches("validation", 2 * params.seed + 1, limit // 8)
+    validation = batches("validation", 2 * params.seed + 1, limit // 8, workers=params.workers)
     return Trainer(model, train, validation, params, world, title=f"train@{name}")

@@ -60,6 +60,14 @@ class World:
         dist.broadcast(message, 0)
         return int(message)
 
+    def union(self, here: list[int]) -> list[int]:
+        """What any process has, sorted, on all of them."""
+        if self.size == 1:
+            return here
+        lists: list[list[int]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(lists, here)
+        return sorted({value for one in lists for value in one})
+
     def average_buffers(self, model: nn.Module) -> None:
         """Make the running statistics of batch norm, which each process took of its own share, the same on all."""
         if self.size == 1:
@@ -80,6 +88,7 @@ def joined() -> Iterator[World]:
     """The world that torchrun has described in the environment, or a process alone where there is none."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield World(device=device)
         return

@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from fabnet import tables
+from fabnet.contract import open_parquet
 from fabnet.errors import TableError
 from fabnet.frames.shards import INDEX
 from fabnet.video.part import LEDGER, REJECTS
+from fabnet.video.shard_audit import audit_shards
 
 _ROWS = 1 << 17
 _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
 
 
 def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
-    """Check frames/ and the splits of its identities, and count what they hold.
+    """Check frames/ and the splits of its identities, and count what they hold. Every byte of the shards is read.
 
     Returns:
         {table: counts}, a function of the tables alone.
@@ -30,18 +31,20 @@ def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
     split_table = tables.read(splits, tables.Splits)
     split_of = dict(zip(split_table["identity"], split_table["split"], strict=True))
     rejects = tables.read(frames / REJECTS, tables.Rejects)
-    index = _audit_index(frames, split_of, splits)
+    index, frames_of_shard = _audit_index(frames, split_of, splits)
     return {
         "index": index,
+        "shards": audit_shards(frames, frames_of_shard),
         "rejects": {"rows": len(rejects), "reasons": _counts(rejects["reason"])},
         "ledger": _audit_ledger(frames, index, rejects),
         "splits": {"rows": len(split_of), "identities": _counts(split_table["split"])},
     }
 
 
-def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dict[str, Any]:
+def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> tuple[dict[str, Any], Counter[str]]:
+    """What the index holds, and how many frames of each shard it names."""
     shards: dict[str, np.memmap] = {}
-    track_counts, frame_counts = Counter[str](), Counter[str]()
+    track_counts, frame_counts, frames_of_shard = Counter[str](), Counter[str](), Counter[str]()
     identities, clips, size = set[str](), [], 0
     path = frames / INDEX
     for rows, first in _index_pieces(path):
@@ -52,6 +55,7 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dic
         identities.update(new["identity"])
         for shard, part in new.groupby("shard"):
             _check_jpegs(frames / str(shard), shards, part, path)
+            frames_of_shard[str(shard)] += len(part)
         size += int(new["size"].sum())
         starts = (rows["track_id"] != rows["track_id"].shift()).iloc[first:]
         # A clip of several people is met again and again; a number of 8 bytes for each is enough to count them.
@@ -62,7 +66,7 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dic
     unused = sorted(set(split_of) - identities)
     if unused:
         raise TableError(f"{splits}: identity {unused[0]} is not in {path}; run the stage `split` again")
-    return {
+    counts = {
         "rows": frame_counts.total(),
         "tracks": track_counts.total(),
         "clips": len(np.unique(np.concatenate(clips))),
@@ -72,6 +76,7 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> dic
         "frames_by_split": dict(sorted(frame_counts.items())),
         "tracks_by_split": dict(sorted(track_counts.items())),
     }
+    return counts, frames_of_shard
 
 
 def _audit_ledger(frames: Path, index: Mapping[str, Any], rejects: pd.DataFrame) -> dict[str, int]:
@@ -102,10 +107,8 @@ def _index_pieces(path: Path) -> Iterator[tuple[pd.DataFrame, int]]:
     The second value is 1 where a piece has such a row, else 0. With it, the contract of a piece and the order of the
     tracks within it make the contract of the whole.
     """
-    if not path.is_file():
-        raise TableError(f"{path}: no such table")
     before, row = None, 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS):
+    for batch in open_parquet(path, tables.Index).iter_batches(batch_size=_ROWS):
         piece = batch.to_pandas()
         piece.index = pd.RangeIndex(row, row + len(piece))
         row += len(piece)
@@ -126,8 +129,8 @@ def _index_pieces(path: Path) -> Iterator[tuple[pd.DataFrame, int]]:
 def _check_jpegs(path: Path, shards: dict[str, np.memmap], rows: pd.DataFrame, index: Path) -> None:
     """Every row's bytes lie within the shard, and begin and end as a JPEG does."""
     if path.name not in shards:
-        if not path.is_file():
-            raise TableError(f"{index}: row {rows.index[0]}: its shard {path} does not exist")
+        if not path.is_file() or path.stat().st_size == 0:
+            raise TableError(f"{index}: row {rows.index[0]}: its shard {path} does not exist, or is empty")
         shards[path.name] = np.memmap(path, np.uint8, "r")
     shard = shards[path.name]
     begin = rows["offset"].to_numpy()

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fabnet import tables
+from fabnet import contract, tables
 from fabnet.files import hash_file
 from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, run_starts, shard_name
 from fabnet.video.crop import Box
@@ -145,7 +145,7 @@ class PartWriter:
         strings["clip"] = pa.array([clip for _, clip in self._tracks], pa.string())
         total = 0
         self._rows.seek(0)
-        with pq.ParquetWriter(self._out / INDEX, INDEX_SCHEMA) as index:
+        with pq.ParquetWriter(self._out / INDEX, contract.mark(INDEX_SCHEMA, tables.Index)) as index:
             while group := self._rows.read(_ROWS_PER_GROUP * _ROW.itemsize):
                 rows = np.frombuffer(group, _ROW)
                 track = pa.array(rows["track"])
@@ -159,10 +159,14 @@ class PartWriter:
         return total
 
 
-def write_table(rows: pd.DataFrame, path: Path, contract: type[tables.Table], schema: pa.Schema) -> None:
+def write_table(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
     """Check a table and write it in one form, with rows or without, in a directory that is not yet in place."""
-    tables.check(rows, contract, str(path))
-    pq.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata(), path)
+    tables.check(rows, form, str(path))
+    # Without what pandas adds, which differs between its versions.
+    marked = contract.mark(schema.remove_metadata(), form)
+    pq.write_table(
+        pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata(marked.metadata), path
+    )
 
 
 def _tracks(part: Path) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ import torch
 
 from fabnet.config import VariantParams
 from fabnet.frames.pairs import PairSampler
+from fabnet.frames.store import CorruptFrame
 from fabnet.networks.build import build
 from fabnet.training.batches import Batches
 from fabnet.training.loop import Trainer
@@ -29,6 +30,20 @@ class Blobs:
     def decode(self, rows):
         self.decoded += len(rows)
         return self.frames[rows]
+
+
+class Damaged(Blobs):
+    """Some of whose frames cannot be decoded."""
+
+    def __init__(self, corrupt: set[int]) -> None:
+        super().__init__()
+        self.corrupt = corrupt
+
+    def decode(self, rows):
+        for row in rows:
+            if int(row) in self.corrupt:
+                raise CorruptFrame(f"frame {row} cannot be decoded", int(row))
+        return super().decode(rows)
 
 
 def params(**changes) -> VariantParams:

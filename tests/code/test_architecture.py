@@ -15,7 +15,7 @@ from fabnet.config import Params
 
 ROOT = Path(__file__).parents[2]
 
-BASE = {"config", "contract", "tables", "files", "errors", "progress", "profiles"}
+BASE = {"config", "contract", "tables", "files", "errors", "parallel", "progress", "profiles"}
 # A room imports only rooms of lines above its own.
 ORDER = [
     BASE,
@@ -36,7 +36,8 @@ BARE_ROOMS = {"frames", "networks", "training"}
 BARE_PACKAGES = {"torch", "numpy", "pyarrow", "yaml", "fabnet"}
 
 # Parts of params.yaml that a stage may depend on. A trailing dot asks for something below it. Stages after training
-# may depend on train.variants: it names the encoders.
+# may depend on the names of the encoders.
+TRAINED = {"train.variants", "train.finetuned"}
 ALLOWED_PARAMS = {
     "synthesize": {"synthesize"},
     "extract": {"extract"},
@@ -44,11 +45,13 @@ ALLOWED_PARAMS = {
     "validate": {"health", "split"},
     "validate_set": {"health", "sets"},
     "train": {"train.common", "train.variants."},
-    "embed": {"embed", "sets", "train.variants"},
+    "finetune": {"train.common", "train.finetuned."},
+    "audit": {"health", "train.variants", "train.finetuned"},
+    "embed": {"embed", "sets", *TRAINED},
     "baseline": {"embed", "sets", "train.common", "extract"},
-    "probe": {"probe", "sets", "train.variants", "extract"},
-    "illustrate": {"sets", "train.variants", "extract"},
-    "report": {"report", "sets", "train.variants"},
+    "probe": {"probe", "sets", "extract"},
+    "illustrate": {"sets", *TRAINED, "extract"},
+    "report": {"report", "sets", *TRAINED},
 }
 
 

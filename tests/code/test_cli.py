@@ -105,16 +105,16 @@ def test_set_reaches_variants_sets_and_null(project: Path):
 
 
 def test_set_of_a_mapping_replaces_it(project: Path):
-    profiles.set_values(["train.variants={only: {base_filters: 8}}"])
+    profiles.set_values(["train.finetuned={}", "train.variants={only: {base_filters: 8}}"])
     assert yaml.safe_load(Path("params.yaml").read_text())["train"]["variants"] == {"only": {"base_filters": 8}}
 
 
 def test_replace_is_inherited_and_merging_is_not(tmp_path: Path, project: Path):
     """`!replace` drops keys at every depth below it; a plain mapping keeps them."""
     Path("profiles/merge.yaml").write_text("train: {variants: {wide: {base_filters: 32}}}")
-    Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}}")
+    Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}, finetuned: !replace {}}")
     profiles.use_profile("merge")
-    assert set(load_params().train.variants) == {"fabnet", "autoencoder", "wide"}
+    assert set(load_params().train.variants) == {"fabnet", "fabnet_curriculum", "autoencoder", "wide"}
     profiles.use_profile("swap")
     assert load_params().train.variants == {"wide": {"batch_size": 8}}
     assert "!replace" not in Path("params.yaml").read_text()
@@ -156,7 +156,7 @@ def test_unknown_profile_lists_those_there_are(
 ):
     assert fabnet("params", "use", "../tiny", monkeypatch=monkeypatch) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "default, paper, tiny" in line
+    assert "default, gpu, paper, tiny" in line
 
 
 def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fabnet.figures.curves import learning_curves
+from fabnet.figures.curves import learning_curves, loss_table
 from fabnet.figures.flow import flow_colours, reconstruction_panels
 from fabnet.figures.landmarks import landmark_overlays
 from fabnet.figures.pose import pose_scatter
@@ -39,6 +39,19 @@ def test_curves_hold_the_history_and_mark_the_drop():
     np.testing.assert_allclose(train.get_ydata(), 2 / np.arange(1, 11))
     np.testing.assert_allclose(validation.get_xdata(), np.arange(1, 11) * 0.032)
     assert drop.get_xdata()[0] == pytest.approx(8 * 0.032)
+
+
+def test_a_table_of_losses_has_a_full_row_per_validation():
+    """Training is logged at 10, 20 ... samples, validation at 5, 25, 40 and 45."""
+    rows = [(step, 10 * step, "train", float(step), 0.1) for step in range(1, 5)]
+    rows += [(9, 5, "validation", 9.0, 0.1), (2, 25, "validation", 8.0, 0.05), (4, 40, "validation", 7.0, 0.01)]
+    rows += [(8, 45, "validation", 6.0, 0.01)]
+    columns = ["step", "samples", "split", "loss", "learning_rate"]
+    table = loss_table(pd.DataFrame(rows[::-1], columns=columns))
+    assert table.columns.tolist() == ["samples", "train", "validation", "learning_rate"]
+    assert table.to_numpy().tolist() == [[25, 1.5, 8, 0.05], [40, 3.5, 7, 0.01]]
+    uneven = [(1, 10, "train", 1.0, 0.1), (2, 40, "train", 5.0, 0.1), (2, 40, "validation", 3.0, 0.1)]
+    assert loss_table(pd.DataFrame(uneven, columns=columns))["train"].tolist() == [(10 * 1 + 30 * 5) / 40]
 
 
 def test_overlays_draw_both_sets_of_points():

@@ -106,6 +106,9 @@ def test_commits_by_predictions_from_the_cache_of_dvc(tmp_path: Path):
     made.git("add", ".dvc", "probes.dvc", ".gitignore")
     made.commit()
     made.probe(predictions(1.06, seed=1))
+    clone = tmp_path / "clone"  # where DVC has never been, as in CI
+    made.git("clone", "-q", ".", str(clone))
+    assert "predictions of main and of the working tree are not at hand" in judge_commits("main", RULES, clone).rule
     found = judge_commits("main", RULES, tmp_path)
     assert found.rule.startswith("paired bootstrap over 40 or more identities")
     assert found.exit_code == 2

@@ -1,5 +1,6 @@
 """gates.yaml: what its rules mean, and what is said of wrong ones."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,16 @@ def test_the_committed_rules_are_valid_and_ask_for_sets_that_params_name():
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert set(rules.sets) <= set(params["sets"])
     assert rules.encoder in params["train"]["variants"]
+
+
+def test_every_committed_floor_is_met_by_the_committed_model_and_not_by_guessing():
+    rules = read_gates(ROOT / "gates.yaml")
+    scores = json.loads((ROOT / "metrics.json").read_text())
+    for gate in rules.gates:
+        assert gate.floor is not None
+        reached = {name: scores[gate.set][name][gate.metric]["value"] for name in (rules.encoder, "constant")}
+        assert gate.sign * (reached[rules.encoder] - gate.floor) <= 0, gate
+        assert gate.sign * (reached["constant"] - gate.floor) > 0, gate
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ from fabnet import tables
 from fabnet.files import read_json
 
 ROOT = Path(__file__).parents[2]
+# Trained encoders and the stages that train them.
+VARIANTS = {
+    "fabnet": "train@fabnet",
+    "fabnet_curriculum": "train@fabnet_curriculum",
+    "autoencoder": "train@autoencoder",
+    "fabnet_curriculum_3src": "finetune@fabnet_curriculum_3src",
+}
 METRICS = {
     *("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),
     *("landmarks68_nme_pct", "landmarks5_nme_pct", "units_auc", "expression_auc"),
@@ -74,7 +81,7 @@ def test_a_second_repro_has_nothing_to_do(project):
 def test_metrics_cover_every_encoder_and_name(project):
     metrics = read_json(project.folder / "metrics.json")
     assert set(metrics) == {"synthetic"}
-    assert set(metrics["synthetic"]) == {"fabnet", "autoencoder", "constant", "random", "hog", "pca"}
+    assert set(metrics["synthetic"]) == {*VARIANTS, "constant", "random", "hog", "pca"}
     for encoder, scores in metrics["synthetic"].items():
         assert set(scores) == METRICS, encoder
         for score in scores.values():
@@ -112,7 +119,7 @@ def test_mlflow_holds_a_finished_run_per_train_and_probe_stage(project):
         runs = pd.read_sql("select run_uuid, name, status from runs", database).set_index("name")
         measured = pd.read_sql("select run_uuid, key, value, step from metrics", database)
         tags = pd.read_sql("select run_uuid, key, value from tags", database)
-    assert set(runs.index) == {"train@fabnet", "train@autoencoder", "probe@synthetic"}
+    assert set(runs.index) == {*VARIANTS.values(), "probe@synthetic"}
     assert set(runs["status"]) == {"FINISHED"}
     of_training = runs.loc["train@fabnet", "run_uuid"]
     history = tables.read(project.folder / "models/fabnet/history.parquet", tables.History)

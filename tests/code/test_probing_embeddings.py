@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
 from fabnet.errors import TableError, UserError
+from fabnet.probing import embeddings
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
 from fabnet.probing.features import HOG_DIMENSION, PixelPca, common_scale, hog
 from fabnet.probing.predictions import encoders_and_probes, frame, open_writer, read_predictions
@@ -53,6 +55,39 @@ def test_embeddings_that_lost_a_file_or_their_ids(tmp_path):
         read_embeddings(tmp_path / "e")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_embeddings_that_are_not_numbers_are_refused(tmp_path, monkeypatch, value):
+    monkeypatch.setattr(embeddings, "_ROWS", 2)
+    write_embeddings(tmp_path / "e", list("abcde"), [np.zeros((5, 3))], 3, 5, {})
+    array = np.load(tmp_path / "e" / "embeddings.npy")
+    array[[2, 4], 1] = value
+    np.save(tmp_path / "e" / "embeddings.npy", array)
+    with pytest.raises(UserError, match=r"embeddings\.npy: 2 of 5 rows .* not finite \(first: row 2, face c\); delete"):
+        read_embeddings(tmp_path / "e")
+
+
+@pytest.mark.parametrize("name", ["embeddings.npy", "meta.json", "ids.parquet"])
+@pytest.mark.parametrize("kept", [0, 10, -8])
+def test_partial_embeddings_are_one_line(tmp_path, name, kept):
+    write_embeddings(tmp_path / "e", list("abcde"), [np.zeros((5, 3))], 3, 5, {})
+    path = tmp_path / "e" / name
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"damaged|cannot be read as a table") as caught:
+        read_embeddings(tmp_path / "e")
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{name}: no such (file|table)"):
+        read_embeddings(tmp_path / "e")
+
+
+def test_embeddings_of_another_type_or_dimension_are_refused(tmp_path):
+    write_embeddings(tmp_path / "e", list("ab"), [np.zeros((2, 3))], 3, 2, {})
+    for array in (np.zeros((2, 3)), np.zeros((2, 4), np.float32)):
+        np.save(tmp_path / "e" / "embeddings.npy", array)
+        with pytest.raises(UserError, match=r"but meta\.json beside it tells of float32 with 3"):
+            read_embeddings(tmp_path / "e")
+
+
 def test_rows_are_found_by_id():
     assert rows_of(["c", "a"], ["a", "b", "c"], "here").tolist() == [2, 0]
     with pytest.raises(UserError, match=r"here: 1 labelled faces have no embedding \(first: d\)"):
@@ -72,6 +107,23 @@ def test_predictions_come_back_in_pixels(tmp_path):
     assert read["prediction"].iloc[0].tolist() == [0, 64] * 5
     assert read["target"].iloc[3].tolist() == [32, 48] * 5
     assert len(read_predictions(tmp_path / "p.parquet")) == 8
+
+
+def test_predictions_cut_short_or_of_a_later_version_are_one_line(tmp_path):
+    faces = pd.DataFrame({"face_id": ["a"], "identity": ["p"]})
+    path = tmp_path / "p.parquet"
+    with open_writer(path) as writer:
+        writer.add(frame("fabnet", "torch", "pose", faces, np.zeros((1, 1, 3)), np.zeros((1, 3)), 64))
+    assert pq.read_schema(path).metadata == {b"fabnet.contract": b"Predictions 1"}
+    whole = pq.read_table(path)
+    pq.write_table(whole.replace_schema_metadata({"fabnet.contract": "Predictions 9"}), path)
+    for read in (read_predictions, encoders_and_probes):
+        with pytest.raises(TableError, match="was written under version 9 of Predictions"):
+            read(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    for read in (read_predictions, encoders_and_probes):
+        with pytest.raises(TableError, match="cannot be read as a table"):
+            read(path)
 
 
 def test_illegal_predictions_leave_no_file(tmp_path):

@@ -164,7 +164,7 @@ def test_like_frames_are_shown_as_pictures(base, tmp_path, split_of):
     assert [one.name for one in verdict.failed("critical")] == ["duplicates.exact", "duplicates.near_pct"]
     (picture,) = verdict.pictures
     assert picture.splits == "train, test"
-    assert picture.distance == 0
+    assert picture.apart == "0.0 grey levels"
     assert picture.first_jpeg == picture.second_jpeg
     verdict.write(tmp_path / "out", "frames")
     assert (tmp_path / "out/frames.html").read_text().count("data:image/jpeg;base64,") == 2

@@ -41,7 +41,7 @@ def place(base, tmp_path):
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("frames", 6),
+        ("frames", 7),
         ("frames/index.parquet", 1),
         ("frames/crop.json", 1),
         ("splits.parquet", 1),
@@ -58,7 +58,12 @@ def test_good_data_are_recognised_and_legal(base, name, lines):
 
 
 def test_tables_of_other_tools_are_known_by_their_columns(base, tmp_path):
-    for name, form in (("splits", tables.Splits), ("predictions", tables.Predictions), ("ledger", tables.Ledger)):
+    for name, form in (
+        ("splits", tables.Splits),
+        ("predictions", tables.Predictions),
+        ("ledger", tables.Ledger),
+        ("shards", tables.Shards),
+    ):
         path = tmp_path / "renamed.parquet"
         bare = pq.read_table(base.path(name)).replace_schema_metadata(None)
         pq.write_table(bare, path)
@@ -98,9 +103,11 @@ def test_tables_that_disagree_are_reported(place):
 def test_embeddings_that_are_not_numbers(place):
     path = place.root / "embeddings/embeddings.npy"
     vectors = np.load(path)
-    vectors[3, 1] = np.nan
+    vectors[[3, 8], 1] = np.nan, np.inf
     np.save(path, vectors)
-    assert "row 3 of embeddings.npy holds a value that is not finite" in check(place.root / "embeddings").text
+    face = pd.read_parquet(place.root / "embeddings/ids.parquet")["face_id"][3]
+    says = f"2 of {len(vectors)} rows hold a value that is not finite (first: row 3, face {face})"
+    assert says in check(place.root / "embeddings").text
     np.save(path, np.zeros_like(vectors, dtype=np.float64))
     assert "float64" in check(place.root / "embeddings").text
 

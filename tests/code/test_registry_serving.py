@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+import shutil
 import threading
 import time
 from http.client import HTTPConnection
 from pathlib import Path
 
+import cv2
 import mlflow
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import simplejpeg
 import tracked_project
 from registered_project import forget_store, make_registered, use
 
+from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.inference.served import MAX_IMAGES, BadRequest
 from fabnet.networks.build import load_model
@@ -73,8 +76,6 @@ def test_answers_are_those_of_the_encoder_and_the_probes(registered: Path, monke
 
 
 def test_jpeg_png_and_pixels_are_taken(registered: Path, monkeypatch: pytest.MonkeyPatch):
-    import cv2
-
     served = load(registered, "models:/fabnet@challenger", monkeypatch)
     png = base64.b64encode(cv2.imencode(".png", image()[..., ::-1])[1].tobytes()).decode()
     by_png = served.predict(pd.DataFrame({"image": [png]}))
@@ -95,9 +96,9 @@ def _bomb() -> str:
 
 
 BAD = {
-    "no image": ({"image": [None]}, "a request has one column"),
-    "another column": ({"picture": ["x"]}, "a request has one column"),
-    "both columns": ({"image": [jpeg()], "pixels": [image()]}, "a request has one column"),
+    "no image": ({"image": [None]}, "no image: a request has a column image"),
+    "another column": ({"picture": ["x"]}, "no image: a request has a column image"),
+    "both columns": ({"image": [jpeg()], "pixels": [image()]}, "a request has one of the columns"),
     "one of them missing": ({"image": [jpeg(), None]}, "image 1: must be base64 text, not"),
     "no base64": ({"image": ["%%%"]}, "image 0: not base64"),
     "a text file": ({"image": [base64.b64encode(b"hello").decode()]}, "image 0: neither JPEG nor PNG"),
@@ -107,6 +108,10 @@ BAD = {
         "image 0: damaged JPEG",
     ),
     "a bomb": ({"image": [_bomb()]}, "image 0: frames of 10000 x 10000, more than"),
+    "a JPEG that never ends": (
+        {"image": [base64.b64encode(base64.b64decode(jpeg())[:-2] + b"\xff\xda" * 100 + b"\xff\xd9").decode()]},
+        "image 0: a JPEG of more than 100 scans",
+    ),
     "10,000 images": ({"image": ["x"] * 10_000}, f"10,000 images in one request; at most {MAX_IMAGES:,}"),
     "too many bytes": ({"image": ["A" * 24_000_000]}, "image 0: more than 16,777,216 bytes"),
     "a number": ({"pixels": [3]}, "image 0: pixels must have the shape (H, W, 3)"),
@@ -165,6 +170,85 @@ def test_another_version_of_the_package_is_refused(registered: Path, monkeypatch
     monkeypatch.setattr("fabnet.inference.served.__version__", "9.9")
     with pytest.raises(UserError, match=r"registered by fabnet .*, but 9.9 is installed here"):
         load(registered, "models:/fabnet@challenger", monkeypatch)
+
+
+REFUSED = {
+    "another model": ("models:/other@champion", "models:/other@champion: must be models:/fabnet@ALIAS or"),
+    "a path": ("models/none", "models/none: must be models:/fabnet@ALIAS or"),
+    "no such alias": ("models:/fabnet@nobody", "models:/fabnet@nobody: no version bears this alias"),
+    "no such version": ("models:/fabnet/99", "models:/fabnet/99: no such version"),
+}
+
+
+@pytest.mark.parametrize(("uri", "message"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(
+    "command", [["serve"], ["embed", "x.mp4", "--out", "x.parquet", "--model"]], ids=lambda c: c[0]
+)
+def test_a_wrong_name_of_a_model_is_one_line(
+    registered: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    uri: str,
+    message: str,
+):
+    if command[0] == "embed" and not uri.startswith("models:"):
+        message = f"{uri}/model.json: no such file"
+    use(registered, monkeypatch)
+    assert message in failing(monkeypatch, capsys, *command, uri)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which a command gives up."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which serving sets where it is not set
+    monkeypatch.setattr("sys.argv", ["fabnet", *arguments, *(["--port", "0"] if arguments[0] == "serve" else [])])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_what_cannot_be_served_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    root = make_registered(tmp_path)
+    use(root, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("fabnet.inference.served.__version__", "9.9")
+        assert "registered by fabnet" in failing(patch, capsys, "serve", "models:/fabnet/1")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        assert "http://127.0.0.1:9" in failing(patch, capsys, "serve", "models:/fabnet/1")
+    shutil.rmtree(root / ".work/registry")
+    (weights,) = (root / "mlartifacts").rglob("artifacts/model/best.pt")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "artifacts/model/best.pt is damaged" in failing(monkeypatch, capsys, "serve", "models:/fabnet/1")
+    weights.unlink()
+    assert "artifacts/model/best.pt is missing" in failing(monkeypatch, capsys, "serve", "models:/fabnet/1")
+
+
+def test_embed_takes_a_registered_model_and_its_probes(
+    registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    served = load(registered, "models:/fabnet@challenger", monkeypatch)
+    expected = served.predict(pd.DataFrame({"pixels": [image()]}))
+    cv2.imwrite(str(tmp_path / "face.png"), image()[..., ::-1])
+    out = tmp_path / "face.parquet"
+    command = ["embed", str(tmp_path / "face.png"), "--model", "models:/fabnet@challenger", "--out", str(out)]
+    # The recipe of this project's model is made up.
+    monkeypatch.setattr("sys.argv", ["fabnet", *command, "--faces", "cropped", "--force", "--workers", "1"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code in (0, None)
+    given = pd.read_parquet(out)
+    assert set(expected.columns) <= set(given.columns)
+    for name in ("embedding", "landmarks5"):
+        np.testing.assert_allclose(given[name][0], expected[name][0], atol=1e-5)
+    assert given["expression"][0] == expected["expression"][0]
 
 
 def test_embedding_with_a_registered_model_gets_its_files(registered: Path, monkeypatch: pytest.MonkeyPatch):

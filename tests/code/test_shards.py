@@ -1,5 +1,6 @@
 """The tar format, the join of parts, and the reader, against Python's own tarfile."""
 
+import hashlib
 import io
 import tarfile
 from typing import Any
@@ -11,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
-from fabnet import tables
+from fabnet import contract, tables
 from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.frames.shards import (
     INDEX_SCHEMA,
+    SHARDS_SCHEMA,
     TarWriter,
     member_name,
     merge,
@@ -26,6 +28,7 @@ from fabnet.frames.shards import (
     shard_of,
 )
 from fabnet.frames.store import FrameStore
+from fabnet.video.part import LEDGER_SCHEMA, REJECTS_SCHEMA
 from tests.code.travelling import sent
 
 SIZE = 16
@@ -166,11 +169,35 @@ def test_run_starts():
     assert run_starts(values.slice(0, 0)).tolist() == []
 
 
-def test_schema_is_the_contract():
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        (INDEX_SCHEMA, tables.Index),
+        (SHARDS_SCHEMA, tables.Shards),
+        (REJECTS_SCHEMA, tables.Rejects),
+        (LEDGER_SCHEMA, tables.Ledger),
+    ],
+)
+def test_schema_is_the_contract(schema, form):
     kinds = {"int64": "int64", "float64": "double"}
-    columns = tables.Index.to_schema().columns
+    columns = form.to_schema().columns
     expected = [(name, kinds.get(str(column.dtype), "string")) for name, column in columns.items()]
-    assert [(field.name, str(field.type)) for field in INDEX_SCHEMA] == expected
+    assert [(field.name, str(field.type)) for field in schema] == expected
+
+
+@pytest.mark.parametrize("shards", [1, 4, 16])
+def test_shards_are_told_of_as_they_are(tmp_path, parts, monkeypatch, shards):
+    out = joined(parts, tmp_path / "out", monkeypatch, shards)
+    table = tables.read(out / "shards.parquet", tables.Shards)
+    index = tables.read(out / "index.parquet", tables.Index)
+    files = sorted(out.glob("*.tar"))
+    assert table["shard"].tolist() == [path.name for path in files] == [shard_name(number) for number in range(shards)]
+    assert table["bytes"].tolist() == [path.stat().st_size for path in files]
+    assert table["sha256"].tolist() == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    assert table["frames"].tolist() == [(index["shard"] == path.name).sum() for path in files]
+    for name, form in (("index", tables.Index), ("shards", tables.Shards)):
+        marks = pq.read_schema(out / f"{name}.parquet").metadata
+        assert marks == {contract.WRITTEN_UNDER: f"{form.__name__} {contract.version(form)}".encode()}
 
 
 @pytest.fixture

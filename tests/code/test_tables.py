@@ -78,6 +78,11 @@ def ledger() -> pd.DataFrame:
     return pd.DataFrame(counts | {"sha256": ["0" * 64, "f" * 64]})
 
 
+def shards() -> pd.DataFrame:
+    rows = {"shard": ["tracks-00000.tar", "tracks-00001.tar"], "frames": [9, 0], "bytes": [20480, 1024]}
+    return pd.DataFrame(rows | {"sha256": ["0" * 64, "f" * 64]})
+
+
 def curriculum() -> pd.DataFrame:
     row = {"samples": 1600, "window": 1, "low": 10, "high": 60, "threshold": 0.4, "kept": 800, "loss": 0.3}
     return pd.DataFrame([{"step": step} | row for step in (50, 100)])
@@ -88,6 +93,7 @@ LEGAL = {
     tables.Index: index,
     tables.Ledger: ledger,
     tables.Labels: labels,
+    tables.Shards: shards,
     tables.Splits: splits,
     tables.Predictions: predictions,
     tables.History: history,

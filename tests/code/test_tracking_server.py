@@ -1,85 +1,94 @@
-"""Runs and registry over HTTP, on a real server that keeps the artifacts."""
+"""Runs and registry over HTTP, on a real server that keeps the artifacts: `make mlflow-server`."""
 
 import os
-import socket
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import tracked_project
 from mlflow import MlflowClient
+from servers import Server, postgresql, running
 
+from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.registry.chain import lineage
 from fabnet.tracking.registry.promote import promote
 from fabnet.tracking.registry.register import register
-from fabnet.tracking.registry.versions import fetch
+from fabnet.tracking.registry.versions import CHALLENGER, CHAMPION, NAME, fetch
 from fabnet.tracking.sync import sync
 from fabnet.tracking.training_record import training_record
 
-START_S = 180.0  # 7 s on an idle machine
+RULES = Gates(
+    encoder="fabnet",
+    gates=(Gate(set="synthetic", metric="yaw_mae_deg", direction="lower", allowed_loss="1 %", floor=6),),
+)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a server with an empty database; its artifacts lie where clients cannot see them."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    tracked_project.add_store(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "-w", "1"),
-        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")),
-        *("--allowed-hosts", f"127.0.0.1:{port}"),
-    ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                break
-            except (URLError, OSError):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline, "the server does not start"
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
-
-
-def test_from_a_run_to_a_champion_over_http(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project, in use."""
     root = tracked_project.make(tmp_path / "project")
-    for variable in store_module._ENVIRONMENT:
+    for variable in ("MLFLOW_EXPERIMENT_NAME", *store_module._ENVIRONMENT):
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.chdir(root)
+    return root
 
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, root: Path, tmp_path: Path, monkeypatch) -> Iterator[Server]:
+    """A server with an empty database, which the project uses."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    if request.param == "sqlite":
+        tracked_project.add_store(folder)
+    kept = postgresql() if request.param == "postgresql" else nullcontext(f"sqlite:///{folder}/mlflow.db")
+    with kept as database, running(database, folder) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
+        yield server
+
+
+def status(address: str, host: str) -> int:
+    """What the server answers to one who calls it `host`."""
+    query = Request(f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0", headers={"Host": host})
+    try:
+        with urlopen(query, timeout=30) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+def test_from_a_run_to_a_champion_over_http(server: Server, root: Path, capfd: pytest.CaptureFixture[str]):
     record = training_record("models/fabnet")
     inputs = ["data/frames/index.parquet", "data/frames/crop.json", "data/splits.parquet"]
     with run("train", "train@fabnet", record.params, dependencies=inputs, outs=["models/fabnet"]) as recorder:
         recorder.log(record)
-    found = MlflowClient(tracking_uri=server).get_run(str(recorder.run_id))
+    client = MlflowClient(tracking_uri=server.address)
+    found = client.get_run(str(recorder.run_id))
     assert found.info.status == "FINISHED"
-    assert found.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert found.data.params["samples"] == "48"
     assert found.data.metrics["best_step"] == 3
+    losses = client.get_metric_history(found.info.run_id, "train_loss")
+    assert sorted((point.step, point.value) for point in losses) == [(1, 1), (2, 0.5), (3, 1 / 3)]
+    # Artifacts went through the server to where it keeps them, and come back the same way.
+    assert found.info.artifact_uri.startswith("mlflow-artifacts:/")
+    (kept,) = server.artifacts.rglob(f"{found.info.run_id}/artifacts/model.json")
+    assert kept.read_bytes() == (root / "models/fabnet/model.json").read_bytes()
+    names = {entry.path for entry in client.list_artifacts(found.info.run_id)}
+    assert names == {"learning_curve.png", "model.json"}
+    assert Path(client.download_artifacts(found.info.run_id, "model.json")).read_bytes() == kept.read_bytes()
+    assert not (root / "mlartifacts").exists()
 
     done = sync()
     assert (done.tied, done.rebuilt) == (["train@fabnet"], ["probe@synthetic"])
@@ -87,11 +96,54 @@ def test_from_a_run_to_a_champion_over_http(
 
     assert register("fabnet").line() == "models:/fabnet/1: registered, challenger"
     assert register("fabnet").line() == "models:/fabnet/1: was registered already, challenger"
-    gate = Gate(set="synthetic", metric="yaw_mae_deg", direction="lower", allowed_loss="1 %", floor=6)
-    assert promote(Gates(encoder="fabnet", gates=(gate,))).champion == "models:/fabnet/1"
+    assert client.get_registered_model(NAME).aliases == {CHALLENGER: "1"}
+    assert promote(RULES).champion == "models:/fabnet/1"
+    assert client.get_registered_model(NAME).aliases == {CHAMPION: "1"}
     assert [link.line() for link in lineage("models:/fabnet@champion") if link.broken] == []
     for _ in range(2):  # the second time from the copy that the first left
         model = fetch("models:/fabnet@champion")
         assert model.directory.is_relative_to(root / ".work")
         assert (model.directory / "best.pt").read_bytes() == (root / "models/fabnet/best.pt").read_bytes()
+
+    (weights,) = server.artifacts.rglob("registered/*/artifacts/model/best.pt")
+    weights.unlink()
+    shutil.rmtree(root / ".work/registry")
+    with pytest.raises(UserError, match=r"models:/fabnet/1: incomplete: artifacts/model/best.pt is missing"):
+        fetch("models:/fabnet@champion")
     assert capfd.readouterr().err == ""
+
+    # Only names that it was told of, whatever address they lead to.
+    assert status(server.address, f"localhost:{server.port}") == 200
+    assert status(server.address, f"attacker.example:{server.port}") == 403
+    assert status(server.address, "192.168.0.1") == 403
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_runs_that_start_together_and_a_server_that_is_killed(
+    server: Server, root: Path, capfd: pytest.CaptureFixture[str]
+):
+    code = "from fabnet.tracking import run\nwith run('train', 'train@x', {'a': 1}) as r: r.log_metrics({'loss': 1.0})"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=240)[1] for process in started] == ["", ""]
+    assert [process.returncode for process in started] == [0, 0]
+    client = MlflowClient(tracking_uri=server.address)
+    experiment = client.get_experiment_by_name("fabnet").experiment_id
+    assert [each.info.status for each in client.search_runs([experiment])] == ["FINISHED"] * 2
+
+    record = training_record("models/fabnet")
+    with run("train", "train@fabnet", record.params, outs=["models/fabnet"]) as recorder:
+        server.stop(signal.SIGKILL)
+        began = time.monotonic()
+        recorder.log(record)
+    assert time.monotonic() - began < 30
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: MLflow tracking failed, the stage goes on without it: ")
+    with pytest.raises(UserError, match=r"no connection to 127\.0\.0\.1"):
+        sync()
+
+    server.start()
+    assert sorted(sync().rebuilt) == ["probe@synthetic", "train@fabnet"]
+    assert client.get_run(str(recorder.run_id)).info.status == "RUNNING"  # of this process, which lives

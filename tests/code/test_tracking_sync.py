@@ -151,6 +151,16 @@ def test_outputs_that_are_not_those_of_the_lock_are_not_told_of(root: Path):
     assert any("models/fabnet is absent or not as in dvc.lock; run `dvc checkout`" in line for line in done.lines())
 
 
+def test_a_variant_that_goes_on_from_another_is_known_by_its_weights_too(root: Path):
+    """As stages/train.py tells it, so that a run and its rebuilding have one pipeline.id."""
+    path = root / "models/fabnet/model.json"
+    card = json.loads(path.read_text())
+    before = training_record("models/fabnet").inputs
+    card["params"]["start_from"], card["inputs"]["start_from"] = "plain", "abc"
+    path.write_text(json.dumps(card))
+    assert training_record("models/fabnet").inputs == {**before, "models/plain/best.pt": "abc"}
+
+
 def test_sync_that_is_killed_is_closed_and_done_again(root: Path):
     code = (
         "import os, signal, fabnet.tracking.runs as r, fabnet.tracking.sync as s\n"

@@ -1,5 +1,7 @@
 """Training: golden curve, variants, schedule, cache, and a loss that is not finite."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,22 @@ def test_a_loss_that_is_not_finite_takes_no_step_and_can_be_seen_again(tmp_path,
     assert replay.train.sampler.draw(batch.numbers).rows.tolist() == kept["rows"]
     replay.model.train()
     assert not torch.isfinite(replay._losses(replay.model, batch).mean())
+
+
+def test_a_loss_that_is_not_finite_is_told_of_on_a_full_disk_too(tmp_path, monkeypatch):
+    run = trainer(params(), tmp_path / "checkpoint.pt")
+    run.guard.found.fill_(1)
+    run.guard.first.fill_(3)
+    run.step = 5
+
+    def full(state, temporary):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    message = r"not finite in step 3, which was not taken; \S+not_finite.pt, which .* not be written \(.*No space left"
+    with pytest.raises(UserError, match=message):
+        run._logged()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_run():

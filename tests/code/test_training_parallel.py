@@ -9,26 +9,34 @@ import numpy as np
 import pytest
 import torch
 from small_runs import params, trainer
-from two_processes import CASES, summary
+from two_processes import CASES, over_damaged_frames, summary
 
 from fabnet.files import read_json
+from fabnet.training import checkpoint
 from fabnet.training.world import World
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def torchrun(folder, *arguments):
+    """Two processes; what the second one says goes to a file."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["--log-dir", folder / "logs", "--redirects", "1:3", HERE / "two_processes.py", folder, *arguments]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
         "OMP_NUM_THREADS": "1",
     }
-    command = [*torchrun, HERE / "two_processes.py", folder]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    done = torchrun(folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count("train: 300/300 samples") == 4  # the first process speaks for both
+    assert "train: 300/300 samples" in done.stderr  # the first process speaks for both
+    (other,) = (folder / "logs").rglob("1/stderr.log")
+    assert "train: 300/300" not in other.read_text()
     return folder
 
 
@@ -54,17 +62,27 @@ def test_two_processes_equal_one(folder, case):
 
 
 def test_only_the_first_process_writes(folder):
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
-        "apart",
-        "curriculum",
-        "plain",
-        "stopped",
-    ]
+    folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"logs", "killed"}
+    assert folders == {"apart", "curriculum", "plain", "stopped"}
 
 
 def test_sigterm_of_one_process_stops_both_and_they_resume(folder):
     resumed, whole = read_json(folder / "resumed.json"), read_json(folder / "apart.json")
     assert resumed["stopped_at"] == 10
+    assert_alike(folder, "resumed", resumed, whole)
+
+
+def test_a_run_whose_one_process_was_killed_goes_on_from_its_checkpoint(folder):
+    broken = torchrun(folder, "kill")
+    assert broken.returncode != 0
+    assert checkpoint.load(folder / "killed/checkpoint.pt")["step"] == 6
+    assert not (folder / "killed.json").exists()
+    resumed = torchrun(folder, "resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert_alike(folder, "killed", read_json(folder / "killed.json"), read_json(folder / "apart.json"))
+
+
+def assert_alike(folder, name, resumed, whole):
     assert len(resumed["curriculum"]) == len(whole["curriculum"])
     for row, other in zip(resumed["curriculum"], whole["curriculum"], strict=True):
         assert row == pytest.approx(other, rel=1e-6)
@@ -72,9 +90,18 @@ def test_sigterm_of_one_process_stops_both_and_they_resume(folder):
     assert [row["loss"] for row in resumed["history"]] == pytest.approx(
         [row["loss"] for row in whole["history"]], rel=1e-6
     )
-    weights, others = (torch.load(folder / f"{name}.pt", weights_only=True) for name in ("resumed", "apart"))
-    for name, value in others.items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-7, msg=name)
+    weights, others = (torch.load(folder / f"{run}.pt", weights_only=True) for run in (name, "apart"))
+    for key, value in others.items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-7, msg=key)
+
+
+def test_corrupt_frames_count_together_and_are_replaced_as_in_one_process(folder):
+    alone = over_damaged_frames(World())
+    expected = summary(alone.run())["history"]
+    for rank in range(2):
+        here = read_json(folder / f"damaged-{rank}.json")
+        assert here["rows"] == alone.train.corrupt.rows == [3, 14]
+        assert [row["loss"] for row in here["history"]] == pytest.approx([row["loss"] for row in expected], rel=1e-5)
 
 
 def test_shares_of_seven_are_four_and_three_in_order(folder):

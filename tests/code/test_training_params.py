@@ -7,19 +7,24 @@ from fabnet.config import load_params, parse_params
 from fabnet.errors import ConfigError
 
 
-def parse(common=None, **variants):
+def parse(common=None, finetuned=None, **variants):
     values = load_params().model_dump(mode="json")
     values["train"]["common"] |= common or {}
     values["train"]["variants"] = {"one": {}} | variants
+    values["train"]["finetuned"] = finetuned or {}
     return parse_params(values).train
 
 
 def test_the_variants_of_the_paper():
     train = parse(
         curriculum={"curriculum": {}},
-        tuned={"curriculum": {}, "sources": 3, "start_from": "curriculum", "freeze": ["flow_decoder"]},
         joint={"sources": 3},
+        finetuned={
+            "tuned": {"curriculum": {}, "sources": 3, "start_from": "curriculum", "freeze": ["flow_decoder"]},
+            "further": {"start_from": "tuned", "sources": 3},
+        },
     )
+    assert train.names == ["one", "curriculum", "joint", "tuned", "further"]
     tuned = train.variant("tuned")
     assert (tuned.curriculum.width, tuned.curriculum.shift, tuned.curriculum.shifts) == (50, 10, 4)
     assert train.variant("one").curriculum is None
@@ -29,8 +34,10 @@ def test_the_variants_of_the_paper():
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        ({"start_from": "absent"}, r"variants\.bad\.start_from: no such variant as absent; there are one, bad"),
-        ({"start_from": "bad"}, r"variants\.bad\.start_from: .*in a circle: bad <- bad"),
+        (
+            {"start_from": "one"},
+            r"train\.variants\.bad\.start_from: a variant that starts .* belongs in train\.finetuned",
+        ),
         ({"freeze": ["flow_decoder"]}, r"train\.variants\.bad: `freeze` keeps weights of the variant in `start_from`"),
         ({"freeze": ["mouth"], "start_from": "one"}, r"train\.variants\.bad\.freeze\.0: "),
         ({"objective": "autoencoder", "sources": 3}, "`sources` and `freeze` are for objective fabnet, not auto"),
@@ -43,6 +50,24 @@ def test_the_variants_of_the_paper():
 def test_impossible_variants(variant, message):
     with pytest.raises(ConfigError, match=message):
         parse({"batch_size": 32}, bad=variant)
+
+
+@pytest.mark.parametrize(
+    ("finetuned", "message"),
+    [
+        (
+            {"bad": {"start_from": "absent"}},
+            r"finetuned\.bad\.start_from: no such variant as absent; there are one, bad",
+        ),
+        ({"bad": {"start_from": "bad"}}, r"finetuned\.bad\.start_from: .*in a circle: bad <- bad"),
+        ({"bad": {}}, r"train\.finetuned\.bad\.start_from: must name the variant to begin with"),
+        ({"one": {"start_from": "one"}}, r"finetuned\.one.*: "),
+        ({"bad": {"start_from": "one", "samples": -1}}, r"train\.finetuned\.bad\.samples: "),
+    ],
+)
+def test_impossible_finetuned_variants(finetuned, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(finetuned=finetuned)
 
 
 def test_the_released_code_stops_at_85():

@@ -1,5 +1,6 @@
 """Runs that are killed, stopped, or find their checkpoint damaged or of another run."""
 
+import errno
 import os
 import resource
 import signal
@@ -20,6 +21,7 @@ VARIANTS = {
     "sgd": {"optimiser": "sgd", "schedule": "plateau", "patience": 1, "workers": 2},
     "curriculum": {"curriculum": {"patience": 1}, "schedule": "plateau", "patience": 1},
     "sources": {"sources": 3, "jitter": 0.1, "curriculum": {"patience": 1, "longest": 96}},
+    "frozen": {"sources": 3, "start_from": "one", "freeze": ["flow_decoder"], "curriculum": {"patience": 1}},
 }
 
 
@@ -171,6 +173,29 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     checkpoint.save(path, {"step": 3, "weights": torch.zeros(10)})
     assert hash_file(checkpoint.previous(path)) == before
     assert checkpoint.load(path)["step"] == 3
+
+
+def test_a_disk_that_fills_up_during_a_run_costs_what_was_done_since_the_last_checkpoint(tmp_path, monkeypatch):
+    """The run ends with a line that says so; once there is room it ends as if there had always been."""
+    values = params(curriculum={"patience": 1})
+    whole = trainer(values).run()
+    path = tmp_path / "checkpoint.pt"
+    run, save = trainer(values, path), torch.save
+
+    def full(state, temporary):
+        if state["step"] == 15:
+            with open(temporary, "wb") as file:
+                file.write(bytes(1000))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(state, temporary)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"could not be written \(.*No space left on device\); the one before is kept"):
+        run.run()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.previous.pt", "checkpoint.pt"]
+    assert checkpoint.load(path)["step"] == 10
+    monkeypatch.undo()
+    assert_same(trainer(values, path).run(), whole)
 
 
 def test_another_process_finds_the_step_that_the_first_one_chose(tmp_path):

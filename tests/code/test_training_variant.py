@@ -1,21 +1,22 @@
 """A variant trained from track shards to weights on disk, and the profile of the paper taking its first steps."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import simplejpeg
 import torch
+from small_shards import RECIPE, write_small_shards
 
 from fabnet import tables
 from fabnet.config import VariantParams, load_params
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.frames.pairs import PairSampler
-from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, load_model
 from fabnet.profiles import use_profile
@@ -25,41 +26,11 @@ from fabnet.training.loop import Trainer
 from fabnet.training.variant import train_variant
 
 ROOT = Path(__file__).parents[2]
-SIZE = 16
-RECIPE = {"size": SIZE, "hash": "0123456789abcdef"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Six identities with two tracks of four frames."""
-    folder = tmp_path_factory.mktemp("data")
-    part, frames = folder / "part", folder / "frames"
-    part.mkdir()
-    frames.mkdir()
-    rng = np.random.default_rng(0)
-    rows = []
-    with open(part / shard_name(0), "wb") as file:
-        tar = TarWriter(file)
-        for person in range(6):
-            for video in range(2):
-                track = f"p{person}/v{video}/c/0"
-                for frame in range(4):
-                    picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-                    jpeg = simplejpeg.encode_jpeg(picture)
-                    offset = tar.add(member_name(track, frame), jpeg)
-                    place = (shard_name(0), offset, len(jpeg), 0.0, 0.0, 16.0, 16.0, 1.0, 1.0)
-                    clip = f"p{person}/v{video}/c.mp4"
-                    rows.append((track, f"p{person}", f"v{video}", clip, frame, float(frame), *place))
-        tar.close()
-    tables.write(
-        pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns)), part / "index.parquet", tables.Index
-    )
-    merge([part], frames, 1)
-    (frames / "crop.json").write_text(json.dumps(RECIPE))
-    people = [f"p{person}" for person in range(6)]
-    split = ["train"] * 4 + ["validation", "test"]
-    tables.write(pd.DataFrame({"identity": people, "split": split}), folder / "splits.parquet", tables.Splits)
-    return folder
+    return write_small_shards(tmp_path_factory.mktemp("data"))
 
 
 def params(**changes) -> VariantParams:
@@ -95,6 +66,46 @@ def test_training_depends_on_the_seed_alone(data, tmp_path):
         torch.manual_seed(number)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_disk_that_is_full_when_the_model_is_written_keeps_the_run(data, tmp_path, monkeypatch):
+    """Nothing half is left in the place of the model, and the next run only has to write it."""
+    where, work = (data / "frames", data / "splits.parquet"), tmp_path / "work"
+    whole = train_variant("v", params(), *where, tmp_path / "whole", work)
+    save = torch.save
+
+    def full(value, path):
+        if Path(path).name == "last.pt":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(value, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"m: the model could not be written \(.*No space left.*the checkpoint is kept"):
+        train_variant("v", params(), *where, tmp_path / "m", work)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole", "work"]
+    monkeypatch.undo()
+    points = []
+    card = train_variant("v", params(), *where, tmp_path / "m", work, points.append)
+    assert points == []  # no step was taken again
+    assert card["best_validation_loss"] == whole["best_validation_loss"]
+    assert list(work.iterdir()) == []
+
+
+def test_what_killed_processes_left_half_written_is_removed(data, tmp_path):
+    """Half a checkpoint, and half a finished run that was being removed."""
+    work = tmp_path / "work"
+    (work / "v").mkdir(parents=True)
+    (work / "v/.checkpoint-abc.pt").write_bytes(b"half")
+    (work / ".v.done").mkdir()
+    (work / ".v.done/checkpoint.pt").write_bytes(b"of no use")
+    seen = []
+
+    def look(point):
+        seen.append([path.name for path in (work / "v").glob(".checkpoint-*")])
+
+    train_variant("v", params(), data / "frames", data / "splits.parquet", tmp_path / "m", work, look)
+    assert seen[0] == []
+    assert list(work.iterdir()) == []
 
 
 class Killed(Exception):
@@ -219,6 +230,15 @@ def test_too_many_corrupt_frames_are_an_error(data, tmp_path):
     every = damaged(data, tmp_path / "more", range(48))
     with pytest.raises(UserError, match="no sample without a corrupt frame"):
         train_variant("w", params(corrupt_limit=99), every, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+
+
+def test_frames_of_several_processes_count_together():
+    corrupt = Corrupt(2)
+    corrupt.remember([3, 9])
+    corrupt.remember([9])
+    assert corrupt.rows == [3, 9]
+    with pytest.raises(UserError, match="3 frames cannot be decoded, more than the 2 of corrupt_limit"):
+        corrupt.remember([14])
 
 
 def test_a_shard_shorter_than_its_index_is_named(data, tmp_path):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
-from fabnet import tables
+from fabnet import contract, tables
 from fabnet.config import ExtractParams, TrackingParams
 from fabnet.files import hash_file
 from fabnet.frames.shards import INDEX, shard_name
@@ -100,6 +100,9 @@ def test_interleaved_tracks_are_stored_one_after_another(tmp_path, monkeypatch):
         }
     ]
     assert {path.name for path in work.out.iterdir()} == {INDEX, REJECTS, LEDGER, shard_name(0)}
+    for name, form in ((INDEX, tables.Index), (REJECTS, tables.Rejects), (LEDGER, tables.Ledger)):
+        mark = f"{form.__name__} {contract.version(form)}".encode()
+        assert pq.read_schema(work.out / name).metadata == {contract.WRITTEN_UNDER: mark}
 
 
 def test_tracks_are_rejected_alone_and_clips_as_a_whole(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""What each of the processes that test_training_parallel.py starts with torchrun does; arguments: a folder."""
+"""What each of the processes that test_training_parallel.py starts with torchrun does; arguments: a folder, and
+`kill` or `resume` for a run that one process leaves by SIGKILL."""
 
 import os
 import signal
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import params, trainer
+from small_runs import Damaged, params, trainer
 
 from fabnet.files import write_json
+from fabnet.training.corrupt import Corrupt
 from fabnet.training.world import World, joined
 
 COMMON = {"batch_size": 15, "samples": 300, "validation_samples": 33, "sync_batch_norm": True, "optimiser": "sgd"}
@@ -47,6 +49,31 @@ def stopped_and_resumed(world: World, path: Path):
     return stopped_at, trainer(params(**CASES["apart"]), path, world=world).run()
 
 
+def over_damaged_frames(world: World):
+    """A run that passes over frames 3 and 14."""
+    run = trainer(params(**CASES["plain"]), frames=Damaged({3, 14}), world=world)
+    run.train.corrupt = run.validation.corrupt = Corrupt(2)
+    return run
+
+
+def killed(folder: Path, kill: bool) -> None:
+    """A run whose last process dies in step 8, after the checkpoint of step 6; or the one that goes on from there."""
+    with joined() as world:
+        run = trainer(params(**CASES["apart"]), folder / "killed" / "checkpoint.pt", world=world)
+        take = run._train_step
+
+        def mortal(batch):
+            if kill and run.step == 7 and not world.first:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return take(batch)
+
+        run._train_step = mortal
+        result = run.run()
+        if world.first:
+            write_json(folder / "killed.json", summary(result))
+            torch.save(result.last, folder / "killed.pt")
+
+
 def main(folder: Path) -> None:
     with joined() as world:
         assert world.size == 2
@@ -58,6 +85,9 @@ def main(folder: Path) -> None:
                 write_json(folder / f"{name}.json", summary(result))
                 torch.save(result.last, folder / f"{name}.pt")
         stopped_at, resumed = stopped_and_resumed(world, folder / "stopped" / "checkpoint.pt")
+        damaged = over_damaged_frames(world)
+        losses = summary(damaged.run())["history"]
+        write_json(folder / f"damaged-{world.rank}.json", {"rows": damaged.train.corrupt.rows, "history": losses})
         numbers = torch.arange(float(len(world.share(torch.arange(7).numpy())))) + 10 * world.rank
         gathered = world.gather(numbers, 7).tolist()
         if world.first:
@@ -66,4 +96,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        killed(Path(sys.argv[1]), sys.argv[2] == "kill")
+    else:
+        main(Path(sys.argv[1]))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import simplejpeg
 
 from fabnet import contract, tables
 from tests.data.good_data import SIZE, TRACK, Place
@@ -88,19 +89,43 @@ def _(place: Place) -> None:
 
 @fault("shards", "zeros in the middle of a shard")
 def _(place: Place) -> None:
-    data = bytearray(_shard(place).read_bytes())
-    data[30_000:40_000] = bytes(10_000)
-    _shard(place).write_bytes(data)
+    place.damage(30_000, bytes(10_000))
+
+
+def _middle(place: Place) -> int:
+    """Where the scan of a JPEG is under way: after its headers, before its end."""
+    row = pd.read_parquet(place.path("index")).iloc[9]
+    return int(row["offset"] + row["size"] - 60)
 
 
 @fault("shards", "a JPEG whose inside is damaged")
 def _(place: Place) -> None:
+    place.damage(_middle(place), b"\xff\xc4" * 20)  # a marker that no decoder knows
+
+
+@fault("shards", "a bit of a JPEG flipped, which decodes all the same")
+def _(place: Place) -> None:
+    shard, middle = _shard(place), _middle(place)
+    flipped = bytes([shard.read_bytes()[middle] ^ 1])
+    place.damage(middle, flipped, told=False)
     row = pd.read_parquet(place.path("index")).iloc[9]
-    data = bytearray(_shard(place).read_bytes())
-    # A marker that no decoder knows, after the headers.
-    middle = row["offset"] + row["size"] - 60
-    data[middle : middle + 40] = b"\xff\xc4" * 20
-    _shard(place).write_bytes(data)
+    simplejpeg.decode_jpeg(shard.read_bytes()[row["offset"] : row["offset"] + row["size"]])
+
+
+@fault("shards", "bytes between two JPEGs changed")
+def _(place: Place) -> None:
+    place.damage(int(pd.read_parquet(place.path("index"))["offset"].iloc[9]) - 300, b"x", told=False)
+
+
+@fault("shards", "a shard is empty")
+def _(place: Place) -> None:
+    _shard(place).write_bytes(b"")
+
+
+@fault("shards", "bytes after the end of a shard")
+def _(place: Place) -> None:
+    with open(_shard(place), "ab") as file:
+        file.write(bytes(512))
 
 
 @fault("shards", "half of the tracks black")

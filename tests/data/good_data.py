@@ -11,7 +11,7 @@ import yaml
 
 from fabnet import tables
 from fabnet.config import ExtractParams, HealthParams, SynthesizeParams
-from fabnet.files import write_json
+from fabnet.files import hash_file, write_json
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.split import split_identities
 from fabnet.probing.embeddings import write_embeddings
@@ -32,7 +32,7 @@ class Place:
     root: Path
 
     def path(self, table: str) -> Path:
-        frames = {"index", "rejects", "ledger"}
+        frames = {"index", "rejects", "ledger", "shards"}
         return self.root / ("frames" if table in frames else "") / f"{table}.parquet"
 
     def edit(self, table: str, change) -> None:
@@ -43,6 +43,15 @@ class Place:
 
     def images(self) -> np.ndarray:
         return np.load(self.root / "images.npy")
+
+    def damage(self, begin: int, content: bytes, told: bool = True) -> None:
+        """Overwrite bytes of the first shard; shards.parquet does not know unless `told`."""
+        shard = self.root / "frames" / shard_name(0)
+        with open(shard, "r+b") as file:
+            file.seek(begin)
+            file.write(content)
+        if told:
+            self.edit("shards", lambda frame: frame.assign(sha256=hash_file(shard)))
 
     def rewrite(self, images: np.ndarray, told: bool = True, size: int = SIZE, jpeg_quality: int = 95) -> None:
         """Make the shards, and what depends on them, of other images; the index does not know unless `told`."""
@@ -119,7 +128,7 @@ def _write_frames(root: Path, index: pd.DataFrame, images: np.ndarray, size: int
             index.loc[row, "sharpness"], index.loc[row, "brightness"] = sharpness, brightness
         tar.close()
     tables.write(index.assign(shard=shard_name(0)), part / "index.parquet", tables.Index)
-    for old in [*frames.glob("*.tar"), *frames.glob("index.parquet")]:
+    for old in [*frames.glob("*.tar"), *frames.glob("index.parquet"), *frames.glob("shards.parquet")]:
         old.unlink()
     merge([part], frames, 1)
     shutil.rmtree(part)

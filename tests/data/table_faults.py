@@ -13,7 +13,7 @@ from tests.data.planting import Fault, Faults
 FAULTS = Faults()
 fault, cell, whole = FAULTS.fault, FAULTS.cell, FAULTS.whole
 
-# -- splits, rejects, ledger, recipe ----------------------------------------------------------------------------------
+# -- splits, rejects, ledger, shards.parquet, recipe ------------------------------------------------------------------
 
 whole("splits", "an identity in two splits", lambda f: pd.concat([f, f.iloc[:1].assign(split="test")]))
 whole("splits", "an identity has none", lambda f: f.iloc[1:])
@@ -26,6 +26,12 @@ whole("rejects", "more rejects than the ledger knows", lambda f: pd.concat([f, f
 cell("ledger", "fewer frames than in the index", "frames", 1, 0)
 cell("ledger", "other bytes than in the shards", "bytes", 1, 0)
 cell("ledger", "a hash that is none", "sha256", "abc", 0)
+whole("shards", "a shard that shards.parquet forgets", lambda f: f.iloc[:0])
+cell("shards", "a hash of other bytes", "sha256", "0" * 64, 0)
+cell("shards", "a hash of too few digits", "sha256", "0" * 40, 0)
+cell("shards", "a size that is not the file's", "bytes", 1024, 0)
+cell("shards", "fewer frames than the index names", "frames", 1, 0)
+whole("shards", "a shard twice in shards.parquet", lambda f: pd.concat([f, f]))
 whole("ledger", "a unit twice", lambda f: pd.concat([f, f]))
 whole("ledger", "the first unit is missing", lambda f: f.assign(unit=16))
 
@@ -40,6 +46,11 @@ def _(place: Place) -> None:
 @fault("rejects", "the table is missing")
 def _(place: Place) -> None:
     place.path("rejects").unlink()
+
+
+@fault("shards", "shards.parquet is missing")
+def _(place: Place) -> None:
+    place.path("shards").unlink()
 
 
 @fault("crop.json", "a stale recipe")

@@ -1,11 +1,14 @@
 """Every rule between the tables of the data stages is one that can be broken, and is then named."""
 
+import re
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 
-from fabnet import tables
+from fabnet import contract, tables
 from fabnet.attributes.audit import audit_set
 from fabnet.errors import TableError
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
@@ -76,6 +79,7 @@ def test_counts(frames, splits, monkeypatch, rows):
         },
         "rejects": {"rows": 2, "reasons": {"too_small": 1, "truncated": 1}},
         "ledger": {"units": 2, "clips": 5, "rejected_clips": 1, "rejected_tracks": 1, "boxes_clamped": 7},
+        "shards": {"rows": 1, "bytes": (frames / shard_name(0)).stat().st_size},
         "splits": {"rows": 3, "identities": {"test": 1, "train": 1, "validation": 1}},
     }
 
@@ -173,6 +177,69 @@ def test_cut_shard(frames, splits):
     path = frames / shard_name(0)
     path.write_bytes(path.read_bytes()[:5000])
     assert "no JPEG at bytes" in broken(frames, splits)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (
+            "sha256",
+            "0" * 64,
+            "column sha256: 1 of 1 shards: tracks-00000.tar holds other bytes than were written; bring",
+        ),
+        ("bytes", 5, "column bytes: 1 of 1 shards: tracks-00000.tar has [0-9]+, not 5"),
+        ("frames", 5, "column frames: 1 of 1 shards: tracks-00000.tar holds 5, index.parquet names 12"),
+        (
+            "shard",
+            "tracks-00001.tar",
+            "column shard: 1 of 1 shards: tracks-00000.tar is not there, but in index.parquet",
+        ),
+    ],
+)
+def test_shards_that_are_not_as_written(frames, splits, column, value, message):
+    shards = pd.read_parquet(frames / "shards.parquet")
+    shards.loc[0, column] = value
+    shards.to_parquet(frames / "shards.parquet", index=False)
+    assert re.search(message, broken(frames, splits))
+
+
+def test_every_bit_of_a_shard_counts(frames, splits):
+    """Those of headers and of padding, too, which no other rule looks at."""
+    path = frames / shard_name(0)
+    good = path.read_bytes()
+    for place in range(0, len(good), 1171):
+        bad = bytearray(good)
+        bad[place] ^= 1
+        path.write_bytes(bad)
+        assert "no JPEG" in (message := broken(frames, splits)) or "column sha256" in message
+    path.write_bytes(good)
+    audit_frames(frames, splits)
+
+
+def test_cases_of_shards_are_few(frames, splits):
+    shards = pd.read_parquet(frames / "shards.parquet")
+    more = [shards.assign(shard=shard_name(number), frames=0) for number in range(1, 40)]
+    tables.write(pd.concat([shards, *more], ignore_index=True), frames / "shards.parquet", tables.Shards)
+    assert "column shard: 39 of 40 shards: tracks-00001.tar does not exist" in (message := broken(frames, splits))
+    assert message.count("does not exist") == 5
+
+
+@pytest.mark.parametrize("name", ["index", "rejects", "ledger", "shards"])
+def test_tables_of_a_later_version(frames, splits, name):
+    path = frames / f"{name}.parquet"
+    table = pq.read_table(path)
+    later = f"{name.title()} 99".encode()
+    pq.write_table(table.replace_schema_metadata({contract.WRITTEN_UNDER: later}), path)
+    assert re.search(f"{name}.parquet: was written under version 99 of {name.title()}", broken(frames, splits))
+
+
+@pytest.mark.parametrize("name", ["index", "rejects", "ledger", "shards"])
+@pytest.mark.parametrize("kept", [0, 7, 0.5, -9])
+def test_partial_tables(frames, splits, name, kept):
+    path = frames / f"{name}.parquet"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept) if isinstance(kept, float) else kept])
+    assert f"{name}.parquet: cannot be read as a table" in broken(frames, splits)
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,20 @@ def model():
     return load_model(ROOT / "models/fabnet")[0]
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    """Targets and sources (2, N, 3, H, W) of identities that were not trained on."""
+def scenes(views):
+    """Targets and their sources (views, N, 3, H, W) of identities that were not trained on."""
     store = FrameStore(ROOT / "data/frames")
     splits = tables.read(ROOT / "data/splits.parquet", tables.Splits)
     tracks = store.select(splits["identity"][splits["split"] == "test"])
-    sampler = PairSampler(store.tracks.start[tracks], store.tracks.length[tracks], store.tracks.identity[tracks], 2, 0)
+    start, length = store.tracks.start[tracks], store.tracks.length[tracks]
+    sampler = PairSampler(start, length, store.tracks.identity[tracks], views, 0)
     rows = sampler.draw(np.arange(SAMPLES)).rows.T
-    return to_float(torch.from_numpy(store.decode(rows.ravel()))).unflatten(0, (2, SAMPLES))
+    return to_float(torch.from_numpy(store.decode(rows.ravel()))).unflatten(0, rows.shape)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return scenes(2)
 
 
 @torch.inference_mode()
@@ -61,3 +66,16 @@ def test_the_embedding_says_more_of_the_frame_than_of_brightness(model, pairs):
     dimmed = (embed(0.9 * (target + 1) - 1) - embed(target)).norm(dim=1)
     other = (embed(source) - embed(target)).norm(dim=1)
     assert dimmed.median() < other.median()
+
+
+@torch.inference_mode()
+@pytest.mark.skipif(not (ROOT / "models/fabnet_curriculum_3src/best.pt").is_file(), reason="needs the variant")
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_source_of_noise_is_trusted_less_than_faces(place):
+    model = load_model(ROOT / "models/fabnet_curriculum_3src")[0]
+    views = scenes(4)
+    views[place] = 2 * torch.rand(views[place].shape, generator=torch.Generator().manual_seed(place)) - 1
+    share = model.reconstruct(views).confidence.mean(dim=(2, 3, 4))  # (3, N)
+    faces = [source for source in range(3) if source != place - 1]
+    assert share[place - 1].mean() < share[faces].mean(dim=1).min()
+    assert (share[place - 1] < share[faces].min(dim=0).values).float().mean() > 0.9

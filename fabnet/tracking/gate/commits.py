@@ -130,6 +130,7 @@ def _fetch(root: Path, base: str, files: Mapping[str, Path], folder: Path) -> di
         return {}
     import dvc.api  # type: ignore[import-untyped]
     from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    from dvc_data.index import DataIndexDirError
 
     found = {}
     for name, file in files.items():
@@ -141,7 +142,7 @@ def _fetch(root: Path, base: str, files: Mapping[str, Path], folder: Path) -> di
             ):
                 while block := source.read(1 << 20):
                     target.write(block)
-        except (DvcException, OSError):
+        except (DvcException, DataIndexDirError, OSError):  # the second: not even the list of a folder's files is there
             continue
         found[name] = copy
     return found

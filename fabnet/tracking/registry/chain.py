@@ -12,7 +12,7 @@ from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.probing.saved import read_heads
 from fabnet.tracking.lineage import git
-from fabnet.tracking.lock import Entry, commit_of, parse_lock, read_lock
+from fabnet.tracking.lock import Entry, commit_of, parse_lock, read_lock, training_entry
 from fabnet.tracking.registry.versions import downloaded, find, label, open_registry
 from fabnet.tracking.runs import flatten
 from fabnet.tracking.store import project_root
@@ -78,8 +78,7 @@ def _links_from(
     yield _run_link(run, version)
     entry, where, commit = _entry(root, version)
     yield _commit_link(root, commit, where)
-    stage = f"train@{tags.get('variant')}"
-    found = f"{stage} in dvc.lock of {where}, entry {tags.get('dvc.lock')}"
+    found = f"the training of {tags.get('variant')} in dvc.lock of {where}, entry {tags.get('dvc.lock')}"
     yield Link("lock", found, "" if entry else "no dvc.lock of this repository has this entry")
     yield from _data_links(root, entry, commit, tags)
     yield _recipe_link(card, directory, tags)
@@ -109,19 +108,19 @@ def _run_link(run: "Run | None", version: "ModelVersion") -> Link:
 
 def _entry(root: Path, version: "ModelVersion") -> tuple[Entry | None, str, str | None]:
     """The entry of dvc.lock that a version names; where it was found; and the commit that holds it."""
-    wanted, stage = version.tags.get("dvc.lock"), f"train@{version.tags.get('variant')}"
+    wanted, variant = version.tags.get("dvc.lock"), version.tags.get("variant", "")
     outs = json.loads(version.tags.get("dvc.outs", "{}"))
-    commit = commit_of(root, Entry(stage, "", {}, outs, {}))
+    commit = commit_of(root, Entry(variant, "", {}, outs, {}))
     # An entry may change and its outputs stay the same, so later commits are looked at too.
     listed = (git(root, "log", "--format=%H", "--", "dvc.lock") or "").split()
     candidates = ([commit] if commit else []) + listed
     for each in dict.fromkeys(candidates):
         text = git(root, "show", f"{each}:./dvc.lock")
-        entry = parse_lock(text, f"{each}:dvc.lock").get(stage) if text else None
+        entry = training_entry(parse_lock(text, f"{each}:dvc.lock"), variant) if text else None
         if entry is not None and entry.id == wanted:
             return entry, each[:12], each
     if (root / "dvc.lock").is_file():
-        entry = read_lock(root).get(stage)
+        entry = training_entry(read_lock(root), variant)
         if entry is not None and entry.id == wanted:
             return entry, "the working tree", None
     return None, "no commit", None

@@ -5,6 +5,7 @@ artifacts/model/                model.json and best.pt, as `train` wrote them
 artifacts/VARIANT.npz           the probes, where there are any
 artifacts/description.json      versions and hashes
 evaluation/SET.parquet          predictions of this encoder, for the gate
+frames.profile.json             quantiles of the frames that it learnt from, where `validate` wrote them
 README.md                       the model card
 manifest.json                   SHA-256 of every file: what makes a version complete
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 MANIFEST = "manifest.json"
+PROFILE = "frames.profile.json"
 
 #: What fabnet.inference.served imports, directly or not.
 REQUIREMENTS = (
@@ -80,6 +82,8 @@ def write_package(contents: Contents, out: Path, licence: str) -> None:
         scores[name] = score(part, _RESAMPLES, _SEED)
         with open_writer(out / "evaluation" / f"{name}.parquet") as writer:
             writer.add(part)
+    if contents.profile is not None:
+        shutil.copyfile(contents.profile, out / PROFILE)
     (out / "README.md").write_text(model_card(contents, scores, licence))
     files = sorted(path for path in out.rglob("*") if path.is_file())
     write_json(out / MANIFEST, {path.relative_to(out).as_posix(): hash_file(path) for path in files})

@@ -1,0 +1,88 @@
+"""Our training step as the benchmark runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks._jpegs import Jpegs
+from fabnet.frames.pairs import PairSampler
+from fabnet.networks.fabnet import FabNet
+from fabnet.training.batches import Batch, Batches
+from fabnet.training.loop import Trainer
+from fabnet.training.world import World
+
+TRACKS, LENGTH = 64, 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured, and how often; `repeats` steps make one time of a round."""
+
+    device: torch.device
+    size: int
+    filters: int
+    dimension: int
+    batch: int
+    rounds: int
+    repeats: int
+    clock: str
+    workers: int
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
+    values: dict[str, Any] = {
+        "samples": 10**9,
+        "batch_size": setting.batch,
+        "validation_every": 10**9,
+        "validation_samples": setting.batch,
+        "checkpoint_every": 10**9,
+        "optimiser": "sgd",
+        "learning_rate": 0.001,
+        "momentum": 0.9,
+        "schedule": "step",
+        "drop_at": 1.0,
+        "patience": 1,
+        "freeze": [],
+        "curriculum": None,
+        "precision": "bf16",
+        "processes": 1,
+        "sync_batch_norm": False,
+        "compile": False,
+        "decoder": "factored",
+    }
+    start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
+    sampler = PairSampler(start, length, np.arange(TRACKS), 1 + sources, 0)
+    world = World(device=setting.device)
+    batches = Batches(Jpegs(setting.size), sampler, setting.batch, world, workers=setting.workers)
+    # What the loop reads of a variant's params; their class needs pydantic, which a bare image has not.
+    params: Any = SimpleNamespace(**(values | changes))
+    model = FabNet(setting.size, setting.filters, setting.dimension, sources)
+    return Trainer(model, batches, batches, params, world)
+
+
+def graphed(trainer: Trainer, batch: Batch) -> Callable[[], Any]:
+    """A replay of the whole step on `batch` as one CUDA graph: forward, backward, optimiser and sums of the loss.
+
+    The learning rate and the number of the step are frozen into it: enough to know what graphs would be worth.
+    """
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            trainer._train_step(batch)
+    torch.cuda.current_stream().wait_stream(aside)
+    trainer.optimiser.zero_grad(set_to_none=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        trainer._train_step(batch)
+    return graph.replay

@@ -1,0 +1,219 @@
+"""A labelled set that is a folder of image files: from what its annotation says to a legal table of faces."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from fabnet import tables
+from fabnet.attributes.crops import crop_box, decode_image
+from fabnet.attributes.images import ABSENT, UNREADABLE, sizes_of
+from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.splits import carve_validation
+from fabnet.attributes.tasks import Task, tasks_of
+from fabnet.config import SetParams
+from fabnet.errors import UserError
+
+BOX = ["left", "top", "right", "bottom"]
+_KEYS = ["face_id", "identity", "split", "image", *BOX]
+LABEL_COLUMNS = [column for column in tables.Labels.to_schema().columns if column not in _KEYS]
+
+
+@dataclass
+class Annotation:
+    """What the files of a set say about its faces.
+
+    Attributes:
+        faces: columns of tables.Labels; split holds train and test, and validation where the set says so; without the
+            columns of the box, a crop is the image as `whole` says. The index says where a face stands in `source`.
+        source: the file that errors about rows begin with.
+        root: folder that the column `image` starts from.
+        left_out: faces that are not in `faces`.
+        published: faces of the published set, by "train" (with validation) and "test", or "all", where known.
+        counted: what `published` counts.
+        share: of the side of the centred square.
+        size: width and height that every image has to have, if the set has one.
+    """
+
+    faces: pd.DataFrame
+    source: str
+    root: Path
+    left_out: LeftOut = field(default_factory=LeftOut)
+    published: dict[str, int] = field(default_factory=dict)
+    counted: Literal["faces", "images"] = "faces"
+    whole: Literal["resized", "centred square"] = "resized"
+    share: float = 1.0
+    size: tuple[int, int] | None = None
+
+
+class ImageFolder:
+    """Reader of a folder of images by the function that reads its annotation, which it calls when first asked."""
+
+    def __init__(self, name: str, params: SetParams, read: Callable[[str, SetParams], Annotation]) -> None:
+        self.name = name
+        self.params = params
+        self._read = read
+        if not params.path.is_dir():
+            raise UserError(f"{params.path}: no such folder; put the set there or correct sets.{name}.path")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tasks_of(self.table())
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        return self._loaded[1].left_out.table()
+
+    def table(self) -> pd.DataFrame:
+        return self._loaded[0]
+
+    def crop(self, row: Any, size: int) -> np.ndarray:
+        try:
+            return crop_box(self.image(row.image), row, size)
+        except UserError as error:
+            raise UserError(f"labelled set {self.name}, face {row.face_id}: {error}") from None
+
+    def image(self, name: str) -> np.ndarray:
+        """An image that the table names: uint8 RGB (H, W, 3)."""
+        path = self._loaded[1].root / name
+        try:
+            return decode_image(path.read_bytes(), path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def sizes(self, root: Path, names: list[str]) -> np.ndarray:
+        """Width and height of images, as images.sizes_of gives them."""
+        return sizes_of(root, names, len(names), self.name)
+
+    @cached_property
+    def _loaded(self) -> tuple[pd.DataFrame, Annotation]:
+        said = self._read(self.name, self.params)
+        faces = self._usable(said)
+        if faces.empty:
+            raise UserError(f"{said.source}: no face can be used; {said.left_out.line() or 'it names none'}")
+        faces = faces.assign(split=carve_validation(faces, self.params.seed))
+        faces = faces[[column for column in (*_KEYS, *LABEL_COLUMNS) if column in faces]]
+        faces = tables.check(faces, tables.Labels, said.source).reset_index(drop=True)
+        print(_told(self.name, faces, said), file=sys.stderr)
+        return faces, said
+
+    def _usable(self, said: Annotation) -> pd.DataFrame:
+        """The faces whose labels and images can be used, each once."""
+        faces, left_out, source = said.faces, said.left_out, said.source
+        if self.params.exclude is not None:
+            listed = names_in(self.params.path / self.params.exclude)
+            clip = faces["image"].str.replace("@[^@]*$", "", regex=True)  # of a frame of a clip
+            bad = faces["image"].isin(listed) | clip.isin(listed)
+            faces = left_out.without(faces, bad, "listed in `exclude`", source)
+        for column in [column for column in LABEL_COLUMNS if column in faces]:
+            faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", source)
+        faces = _each_once(faces, said)
+        names = faces["image"].unique()
+        sizes = self.sizes(said.root, names.tolist())[pd.Index(names).get_indexer(pd.Index(faces["image"]))]
+        width, height = pd.Series(sizes[:, 0], faces.index), pd.Series(sizes[:, 1], faces.index)
+        for reason, mark in (("the image is missing", ABSENT), ("the image cannot be read", UNREADABLE)):
+            faces = left_out.without(faces, (width == mark[0]).loc[faces.index], reason, source)
+        width, height = width.loc[faces.index], height.loc[faces.index]
+        if said.size is not None:
+            other = (width != said.size[0]) | (height != said.size[1])
+            reason = f"the image is not {said.size[0]} x {said.size[1]}"
+            faces = left_out.without(faces, other, reason, source)
+            width, height = width.loc[faces.index], height.loc[faces.index]
+        if not set(BOX) <= set(faces.columns):
+            return faces.assign(**_whole(width, height, said))
+        box = faces[BOX].round()
+        outside = (box["left"] >= width) | (box["top"] >= height) | (box["right"] <= 0) | (box["bottom"] <= 0)
+        return left_out.without(faces, outside, "the box lies outside the image", source)
+
+
+def names_in(path: Path) -> list[str]:
+    """The lines of a list of names, without empty ones.
+
+    Raises:
+        UserError: there is no such file, or it is no text.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a list of names: {error}") from None
+
+
+def first_folder(path: Path, names: tuple[str, ...], what: str) -> Path:
+    """The first of some folders below `path` that exists.
+
+    Raises:
+        UserError: none does.
+    """
+    for name in names:
+        if (path / name).is_dir():
+            return path / name
+    raise UserError(f"{path}: has no folder {' or '.join(names)} of {what}")
+
+
+def base_name(names: pd.Series) -> pd.Series:
+    """What follows the last slash."""
+    return names.str.replace("^.*/", "", regex=True)
+
+
+def without_suffix(names: pd.Series) -> pd.Series:
+    """What comes before the last dot."""
+    return names.str.replace("[.][^./]*$", "", regex=True)
+
+
+def _each_once(faces: pd.DataFrame, said: Annotation) -> pd.DataFrame:
+    """Without rows that say again what an earlier one said.
+
+    Raises:
+        UserError: two rows say different things about the same face.
+    """
+    key = ["image", *(column for column in BOX if column in faces)]
+    again = faces.duplicated(key)
+    if not again.any():
+        return faces
+    repeated = faces[again]
+    earlier = repeated[key].merge(faces[~again].assign(row=faces.index[~again.to_numpy()]), on=key, how="left")
+    for column in ("split", *(column for column in LABEL_COLUMNS if column in faces)):
+        pairs = zip(repeated[column], earlier[column], strict=True)
+        for place, (this, first) in enumerate(pairs):
+            if not np.array_equal(this, first):
+                raise UserError(
+                    f"{said.source}: rows {earlier['row'].iloc[place]} and {repeated.index[place]} are about the same "
+                    f"face of {repeated['image'].iloc[place]}, but differ in {column}; correct one, or list the image "
+                    "in `exclude`"
+                )
+    return said.left_out.without(faces, again, "listed twice", said.source)
+
+
+def _whole(width: pd.Series, height: pd.Series, said: Annotation) -> dict[str, pd.Series]:
+    """The box of images without one, in whole pixels."""
+    if said.whole == "resized":
+        zero = width * 0.0
+        return {"left": zero, "top": zero, "right": width.astype(float), "bottom": height.astype(float)}
+    side = (width.where(width < height, height) * said.share).round().clip(lower=1)
+    left, top = (width - side) // 2, (height - side) // 2
+    return {key: edge.astype(float) for key, edge in zip(BOX, (left, top, left + side, top + side), strict=True)}
+
+
+def _told(name: str, faces: pd.DataFrame, said: Annotation) -> str:
+    """One line: how many faces there are, how many are published, and what was left out."""
+    column = "face_id" if said.counted == "faces" else "image"
+    test = faces["split"] == "test"
+    parts = {"train": ("train and validation", ~test), "test": ("test", test)}
+    if "all" in said.published:
+        parts = {"all": ("all splits", test | ~test)}
+    told = []
+    for key, (words, rows) in parts.items():
+        count, wanted = faces.loc[rows, column].nunique(), said.published.get(key)
+        beside = " (as published)" if wanted == count else ""
+        if wanted is not None and wanted != count:
+            beside = f" (published: {wanted:,}; {abs(wanted - count):,} {'fewer' if count < wanted else 'more'})"
+        told.append(f"{count:,} {said.counted} of {words}{beside}")
+    out = said.left_out.line()
+    return f"labelled set {name}: {', '.join(told)}{'; ' + out if out else ''}"

@@ -1,0 +1,179 @@
+"""Anybody's own set: a CSV or Parquet table with a row per face, and a folder of images.
+
+Columns are called as in tables.Labels, or `columns` says how they are called: {ours: theirs}. Only `image` has to be
+there. Without a box, a crop is the whole image; it is given as left, top, right, bottom or as x, y, width, height.
+Without `split`, splits are a hash of `identity`; with train and test only, validation is carved from train. Without
+`identity`, every image is its own. Labels are those columns of tables.Labels that the table has: landmarks as a list
+of numbers or as text, angles in degrees (or radians) with our signs or those in `negate` turned, expressions by name
+or by AffectNet's number, all eleven units or none.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fabnet import tables
+from fabnet.attributes.delimited import as_numbers, first_line, read_text
+from fabnet.attributes.folder import BOX, LABEL_COLUMNS, Annotation
+from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.splits import splits_of
+from fabnet.config import SetParams
+from fabnet.errors import ConfigError, UserError
+
+#: The other way to write a box.
+SIZED = ["x", "y", "width", "height"]
+_TEXTS = ["image", "face_id", "identity", "split"]
+_POINTS = {"landmarks68": 136, "landmarks5": 10}
+KNOWN = [*_TEXTS, *BOX, *SIZED, *LABEL_COLUMNS]
+
+
+def read(name: str, params: SetParams) -> Annotation:
+    """The faces of a table."""
+    assert params.labels is not None  # SetParams sees to it
+    path = params.path / params.labels
+    unknown = sorted(set(params.columns) - set(KNOWN))
+    if unknown:
+        raise ConfigError(f"sets.{name}.columns.{unknown[0]}: no such column; there are {', '.join(KNOWN)}")
+    table = _columns(path, params.columns)
+    wanted = params.images.as_posix()
+    root = params.path / params.images
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; correct sets.{name}.images (it is {wanted})")
+    where = str(path)
+    faces = pd.DataFrame({column: table[column] for column in _TEXTS if column in table}).astype("str")
+    for column in faces:
+        blank = table[column].isna() | (faces[column] == "")
+        if blank.any():
+            raise UserError(f"{where}, row {table.index[blank.to_numpy()][0]}: {column} is empty")
+    faces = faces.assign(**_box(table, where))
+    if "face_id" not in faces:
+        several = faces["image"].duplicated(keep=False).any()
+        row = pd.Series(faces.index, faces.index).astype("str")
+        faces["face_id"] = faces["image"] + "#" + row if several else faces["image"]
+    if "identity" not in faces:
+        faces["identity"] = faces["image"]
+    faces["split"] = _split(faces, where, params.seed)
+    left_out = LeftOut()
+    for column in (column for column in LABEL_COLUMNS if column in table):
+        faces[column] = _label(table[column], where, params)
+    for what, columns in (("units", tables.UNIT_COLUMNS), ("angles", tables.ANGLE_COLUMNS)):
+        missing = [column for column in columns if column not in faces]
+        if 0 < len(missing) < len(columns):
+            raise UserError(
+                f"{where}: has some {what}, but not {', '.join(missing)}; all {len(columns)} are probed together"
+            )
+    if not any(column in faces for column in LABEL_COLUMNS):
+        raise UserError(f"{where}: has no column of labels; there are {', '.join(LABEL_COLUMNS)}")
+    return Annotation(faces, where, root, left_out)
+
+
+def _columns(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
+    """The columns of the table that mean something here, by our names; the index says where a row stands in the file.
+
+    Rows of text are counted as lines, from 1, those of Parquet from 0.
+    """
+    parquet = path.suffix.lower() == ".parquet"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        has = pq.read_schema(path).names if parquet else first_line(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+    absent = sorted(theirs for theirs in renamed.values() if theirs not in has)
+    if absent:
+        raise UserError(f"{path}: has no column {absent[0]}, which `columns` names; it has {', '.join(has[:20])}")
+    found = {ours: renamed.get(ours, ours) for ours in KNOWN if renamed.get(ours, ours) in has}
+    if "image" not in found:
+        raise UserError(f"{path}: has no column image, and `columns` names none; it has {', '.join(has[:20])}")
+    if parquet:
+        table = pq.read_table(path, columns=list(found.values())).to_pandas(ignore_metadata=True)
+    else:
+        table = read_text(path, list(dict.fromkeys(found.values())))
+    return pd.DataFrame({ours: table[theirs] for ours, theirs in found.items()})
+
+
+def _box(table: pd.DataFrame, where: str) -> dict[str, pd.Series]:
+    """The four edges; empty where a table has no box."""
+    for columns in (BOX, SIZED):
+        has = [column for column in columns if column in table]
+        if has and len(has) < 4:
+            raise UserError(f"{where}: has {', '.join(has)}, but not {', '.join(sorted(set(columns) - set(has)))}")
+    columns = BOX if BOX[0] in table else SIZED
+    if columns[0] not in table:
+        return {}
+    edges = [as_numbers(table[column], where, "row") for column in columns]
+    if columns == SIZED:
+        edges[2:] = [edges[0] + edges[2], edges[1] + edges[3]]
+    for name, edge in zip(columns, edges, strict=True):
+        finite = np.isfinite(edge.to_numpy())
+        if not finite.all():
+            raise UserError(f"{where}, row {edge.index[~finite][0]}: {name} is empty")
+    return dict(zip(BOX, edges, strict=True))
+
+
+def _split(faces: pd.DataFrame, where: str, seed: int) -> pd.Series:
+    if "split" not in faces:
+        return splits_of(faces["identity"], seed)
+    wrong = ~faces["split"].isin(tables.SPLITS)
+    if wrong.any():
+        row = faces.index[wrong.to_numpy()][0]
+        raise UserError(f"{where}, row {row}: split is {faces['split'].loc[row]!r}, not {', '.join(tables.SPLITS)}")
+    crossing = faces.groupby("identity")["split"].transform("nunique") > 1
+    if crossing.any():
+        row = faces.index[crossing.to_numpy()][0]
+        who = faces["identity"].loc[row]
+        theirs = faces[faces["identity"] == who]
+        other = theirs.index[(theirs["split"] != faces["split"].loc[row]).to_numpy()][0]
+        raise UserError(f"{where}, rows {row} and {other}: {who} is in two splits; a person has to be in one")
+    return faces["split"]
+
+
+def _label(column: pd.Series, where: str, params: SetParams) -> pd.Series:
+    """A column of labels as tables.Labels has it; missing ones are NaN or None."""
+    name = str(column.name)
+    if name in _POINTS:
+        return pd.Series([_points(value, column, row, where) for row, value in column.items()], column.index)
+    if name == "expression":
+        return _expressions(column, where)
+    values = as_numbers(column, where, "row")
+    low, high = (-180.0, 180.0) if name in tables.ANGLE_COLUMNS else (0.0, 1.0)
+    if name in tables.ANGLE_COLUMNS:
+        values *= (np.rad2deg(1.0) if params.radians else 1.0) * (-1 if name in params.negate else 1)
+    wrong = (values < low) | (values > high)
+    if wrong.any():
+        row = values.index[wrong.to_numpy()][0]
+        raise UserError(f"{where}, row {row}: {name} is {values.loc[row]:g}, not {low:g} to {high:g}")
+    return values
+
+
+def _expressions(column: pd.Series, where: str) -> pd.Series:
+    numbers = {str(number): name for number, name in enumerate(tables.EXPRESSIONS)}
+    text = column.astype("str").str.strip().str.lower().str.removesuffix(".0")
+    given = column.notna() & ~text.isin(["", "nan"])
+    names = text.replace(numbers)
+    wrong = given & ~names.isin(tables.EXPRESSIONS)
+    if wrong.any():
+        row = column.index[wrong.to_numpy()][0]
+        raise UserError(
+            f"{where}, row {row}: expression is {str(column.loc[row])[:40]!r}, not 0 to 7 or "
+            f"{', '.join(tables.EXPRESSIONS)}"
+        )
+    return names.where(given)
+
+
+def _points(value: object, column: pd.Series, row: object, where: str) -> np.ndarray | None:
+    """The numbers of landmarks, x0, y0, x1, y1 ...; None where there are none, or one of them is NaN."""
+    count = _POINTS[str(column.name)]
+    if value is None or (isinstance(value, (float, str)) and str(value).strip() in ("", "nan")):
+        return None
+    try:
+        parts = value.replace(";", " ").replace(",", " ").split() if isinstance(value, str) else value
+        points = np.asarray(parts, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if len(points) != count:
+        raise UserError(f"{where}, row {row}: {column.name} must be {count} numbers, not {str(value)[:40]!r}")
+    return points if np.isfinite(points).all() else None

@@ -1,0 +1,17 @@
+"""How much of a machine one visitor of the page may take."""
+
+from fabnet.video.limits import MAX_PIXELS
+
+MAX_BYTES = 64 * 2**20
+MAX_SECONDS = 20.0
+MAX_FACES = 300
+#: Frames of a clip in a second, at most.
+FPS = 5.0
+#: For one upload, from its first byte to the last crop.
+LIMIT_S = 60.0
+
+#: In words, for the page.
+LIMITS = (
+    f"JPEG or PNG of at most {MAX_PIXELS / 1e6:.1f} megapixels, or a clip of at most {MAX_SECONDS:g} s; files up to "
+    f"{MAX_BYTES // 2**20} MB, {MAX_FACES} faces"
+)

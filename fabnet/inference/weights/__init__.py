@@ -1,0 +1,1 @@
+"""Weights from and for elsewhere: the authors' released files, safetensors and ONNX."""

@@ -1,0 +1,220 @@
+"""Who is in two splits? No track is; and the closest frames across splits are told, by pixels and by embedding.
+
+Splits are by identity, and an identity is a name: two names for one person, or a video that was uploaded twice, put a
+person into two splits. A yardstick for what is close are the distances of frames of one identity.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fabnet.config import AuditParams, HealthParams
+from fabnet.errors import UserError
+from fabnet.frames.store import FrameStore
+from fabnet.quality.health import Verdict
+from fabnet.quality.neighbours import nearest, spread, unit
+from fabnet.quality.page import Picture
+from fabnet.quality.sample import of_tracks
+from fabnet.quality.shared_tracks import shared_tracks
+from fabnet.quality.suites import judge_tables
+
+#: A way of looking at frames: RGB (N, H, W, 3) to vectors (N, D).
+View = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+
+_SIDE = 32
+_BATCH = 256
+_LEVELS = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_SUSPECT = 0.25
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A frame, its nearest one of another split, and, as a yardstick, its nearest one of its own identity.
+
+    Attributes:
+        view: by what they are close.
+        splits: such as "train, test"; the frame is of the latter.
+        frame, nearest, own: rows of the index; own is None where no other frame of the identity was sampled.
+        distance, own_distance: 1 - cosine.
+    """
+
+    view: str
+    splits: str
+    frame: int
+    nearest: int
+    own: int | None
+    distance: float
+    own_distance: float | None
+
+
+def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey thumbnails less their mean, (N, 1024): neither brightness nor, once of length 1, contrast count."""
+    small = np.empty((len(images), _SIDE, _SIDE), dtype=np.float32)
+    for thumbnail, image in zip(small, images, strict=True):
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        thumbnail[:] = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    flat = small.reshape(len(images), -1)
+    return flat - flat.mean(axis=1, keepdims=True)
+
+
+def audit_identities(
+    store: FrameStore,
+    split_of: Mapping[str, str],
+    splits: tuple[str, ...],
+    views: Mapping[str, View],
+    params: HealthParams,
+) -> tuple[Verdict, list[Pair]]:
+    """Compare sampled frames of each two splits, every one with every other.
+
+    Args:
+        split_of: of every identity.
+        views: by name, such as pixels.
+
+    Returns:
+        a verdict whose counts are told in pairs.json, and for each view the closest pairs, the closest first: one for
+        each two identities.
+
+    Raises:
+        UserError: an identity has no split, or a frame cannot be decoded.
+    """
+    unknown = [name for name in store.tracks.identities if name not in split_of]
+    if unknown:
+        raise UserError(f"{store.directory}: identity {unknown[0]} has no split; run the stage `split` again")
+    shared, names = shared_tracks(store, split_of, splits)
+    rows, split, identity = _sample(store, split_of, splits, params.audit)
+    vectors = _look(store, rows, views)
+    closest, pairs, told = [], [], {}
+    for view, of_view in vectors.items():
+        yardstick = spread(of_view, lambda i, j: identity[i][:, None] == identity[j])
+        own = nearest(of_view, of_view, lambda i, j: (identity[i][:, None] == identity[j]) & (i[:, None] != j))
+        owned = own[1][np.isfinite(own[1])]
+        near = float(np.quantile(owned, _SUSPECT)) if len(owned) else 0.0
+        across: dict[str, list[float | None]] = {}
+        found: list[tuple[float, int, int, str]] = []
+        for first, second in combinations(splits, 2):
+            a, b = (np.flatnonzero(split == name) for name in (first, second))
+            at, distance = nearest(of_view[b], of_view[a])
+            name = f"{first}, {second}"
+            across[name] = _quantiles(distance)
+            if len(a) and len(b):
+                row = {"distance": _rounded(distance.min()), "suspects_pct": _rounded(100 * (distance < near).mean())}
+                closest.append({"by": view, "splits": name, **row})
+                found += zip(distance.tolist(), b.tolist(), a[at].tolist(), [name] * len(b), strict=True)
+        chosen = _of_different_people(sorted(found), identity, params.audit.pairs)
+        pairs += [_pair(view, one, rows, own) for one in chosen]
+        same = [_rounded(value) for value in yardstick.quantiles(_LEVELS)]
+        told[view] = {"one_identity": same, "nearest_of_one_identity": _quantiles(own[1]), "across": across}
+    columns = ["by", "splits", "distance", "suspects_pct"]
+    judged = {"shared": shared, "closest": pd.DataFrame(closest, columns=columns)}
+    counts = {
+        "frames": {name: int((split == name).sum()) for name in splits},
+        "shared_tracks": {name: found[:_NAMED] for name, found in names.items()},
+        "levels": list(_LEVELS),
+        "distances": told,
+        "pairs": [_told(pair, store) for pair in pairs],
+    }
+    pictures = [_picture(pair, store) for pair in pairs]
+    return Verdict(
+        "identities across splits", None, counts, judge_tables(judged, params), judged, None, pictures
+    ), pairs
+
+
+def name_of(store: FrameStore, row: int) -> tuple[str, str, int]:
+    """Identity, track and frame number of a row."""
+    track = int(np.searchsorted(store.tracks.start, row, side="right")) - 1
+    identity = store.tracks.identities[int(store.tracks.identity[track])]
+    return identity, store.tracks.names[track].as_py(), int(store.frame_no[row])
+
+
+def _sample(
+    store: FrameStore, split_of: Mapping[str, str], splits: tuple[str, ...], params: AuditParams
+) -> tuple[NDArray[np.int64], NDArray[np.object_], NDArray[np.int64]]:
+    """Rows of the index, with the split and the number of the identity of each."""
+    rows, names = [], []
+    for name in splits:
+        tracks = store.select(identity for identity in store.tracks.identities if split_of[identity] == name)
+        if len(tracks):
+            drawn = of_tracks(store.tracks.start[tracks], store.tracks.length[tracks], params.frames, params.seed)
+            rows.append(drawn)
+            names += [name] * len(drawn)
+    every = np.concatenate(rows)
+    track = np.searchsorted(store.tracks.start, every, side="right") - 1
+    return every, np.array(names, dtype=object), store.tracks.identity[track]
+
+
+def _look(store: FrameStore, rows: NDArray[np.int64], views: Mapping[str, View]) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors of the frames by every view, decoded a batch at a time."""
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in views}
+    for begin in range(0, len(rows), _BATCH):
+        images = store.decode(rows[begin : begin + _BATCH])
+        for name, view in views.items():
+            parts[name].append(unit(view(images)))
+    return {name: np.concatenate(vectors) for name, vectors in parts.items()}
+
+
+def _of_different_people(
+    found: list[tuple[float, int, int, str]], identity: NDArray[np.int64], count: int
+) -> list[tuple[float, int, int, str]]:
+    """The first `count` of sorted pairs, one for each two identities: their other frames would fill the list."""
+    first: dict[tuple[int, int], tuple[float, int, int, str]] = {}
+    for one in found:
+        first.setdefault((int(identity[one[1]]), int(identity[one[2]])), one)
+        if len(first) == count:
+            break
+    return list(first.values())
+
+
+def _pair(
+    view: str,
+    found: tuple[float, int, int, str],
+    rows: NDArray[np.int64],
+    own: tuple[NDArray[np.int64], NDArray[np.float64]],
+) -> Pair:
+    distance, frame, other, splits = found
+    yardstick, away = int(own[0][frame]), float(own[1][frame])
+    has_own = yardstick >= 0
+    return Pair(
+        view,
+        splits,
+        int(rows[frame]),
+        int(rows[other]),
+        int(rows[yardstick]) if has_own else None,
+        distance,
+        away if has_own else None,
+    )
+
+
+def _told(pair: Pair, store: FrameStore) -> dict[str, Any]:
+    def place(row: int | None) -> dict[str, Any] | None:
+        if row is None:
+            return None
+        return dict(zip(("identity", "track_id", "frame_no"), name_of(store, row), strict=True))
+
+    distances = {"distance": _rounded(pair.distance), "own_distance": _rounded(pair.own_distance)}
+    places = {"frame": place(pair.frame), "nearest": place(pair.nearest), "own": place(pair.own)}
+    return {"by": pair.view, "splits": pair.splits, **distances, **places}
+
+
+def _picture(pair: Pair, store: FrameStore) -> Picture:
+    first, second = (" ".join(map(str, name_of(store, row)[1:])) for row in (pair.nearest, pair.frame))
+    apart = f"{pair.distance:.3g}"
+    return Picture(
+        f"{pair.view}; {pair.splits}", apart, first, store.read(pair.nearest), second, store.read(pair.frame)
+    )
+
+
+def _quantiles(distances: NDArray[np.float64]) -> list[float | None]:
+    finite = distances[np.isfinite(distances)]
+    return [_rounded(float(value)) for value in np.quantile(finite, _LEVELS)] if len(finite) else [None] * len(_LEVELS)
+
+
+def _rounded(value: float | None) -> float | None:
+    """Four digits: those beyond depend on the order of a sum."""
+    return None if value is None or not np.isfinite(value) else float(f"{value:.4g}")

@@ -1,0 +1,229 @@
+"""Do the variants differ? Each one trained with several seeds, probed, and compared on the same test faces.
+
+    python -m studies.variants [--seeds 0 1 2] [--jobs 2] [--set synthetic] [--over profiles/study.yaml]
+
+Needs the outputs of `make repro`, which it leaves alone; models go to .work/studies/variants. What was trained under
+the same params and data is not trained again, and a seed that was stopped goes on. Writes the table to
+docs/results/variants.md and what it is made of to variants.json.
+
+A cell is the mean over training seeds. Its interval is of other people: identities are drawn with replacement, the same
+ones for every variant and seed, so that two variants are compared face by face. How far seeds lie apart is told beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fabnet.config import Params
+
+WORK, OUT = Path(".work/studies/variants"), Path("docs/results")
+FRAMES, SPLITS = Path("data/frames"), Path("data/splits.parquet")
+
+# By metric: its title, and whether more is better.
+METRICS = {
+    "yaw_mae_deg": ("yaw °", False),
+    "pose_mae_deg": ("pose °", False),
+    "landmarks68_nme_pct": ("68 landmarks %", False),
+    "units_auc": ("action units AUC", True),
+    "expression_auc": ("expression AUC", True),
+}
+
+#: By encoder and metric: values (S,) of training seeds, and of their resamples (S, R).
+Draws = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
+
+
+def load(over: Path | None) -> Params:
+    """params.yaml with the file `over` laid over it."""
+    from ruamel.yaml import YAML
+
+    from fabnet.config import parse_params
+    from fabnet.profiles import overlay
+
+    document = YAML().load(Path("params.yaml"))
+    if over is not None:
+        overlay(document, YAML().load(over))
+    return parse_params(document)
+
+
+# -- one seed -------------------------------------------------------------------------------------------------------
+
+
+def train_seed(params: Params, seed: int) -> None:
+    """Train all variants of the objective fabnet with one seed, those that others start from first."""
+    from fabnet.config import VariantParams
+    from fabnet.files import read_json
+    from fabnet.training.variant import train_variant
+
+    for name in compared(params):
+        values = params.train.variant(name).model_copy(update={"seed": seed})
+        out = WORK / f"seed-{seed}" / name
+        if (out / "model.json").is_file():
+            if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
+                sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
+            continue
+        train_variant(name, values, FRAMES, SPLITS, out, WORK / f"seed-{seed}" / ".unfinished")
+
+
+def compared(params: Params) -> list[str]:
+    return [name for name in params.train.names if params.train.variant(name).objective == "fabnet"]
+
+
+def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.DataFrame:
+    """What the torch probes predict for the test faces, from the embeddings of one model."""
+    from fabnet.attributes.sets import iterate_crops, open_set, targets
+    from fabnet.networks.build import load_model
+    from fabnet.networks.embed import embed_images
+    from fabnet.probing.evaluate import probe_encoder, rows_by_split
+    from fabnet.probing.problem import Problem
+
+    labelled = open_set(set_name, params.labelled_set(set_name))
+    table = labelled.table()
+    problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
+    model, card = load_model(WORK / f"seed-{seed}" / variant)
+    crops = (images for _, images in iterate_crops(labelled, card["image_size"], params.embed.batch_size))
+    features = np.concatenate(list(embed_images(model.encoder, crops)))
+    rows = rows_by_split(table, f"sets.{set_name}")
+    tables, _, _ = probe_encoder(variant, features, problems, table, rows, params.probe, params.extract.size)
+    return tables[0]
+
+
+# -- all seeds ------------------------------------------------------------------------------------------------------
+
+
+def summary(draws: Draws, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Means over seeds with intervals over identities, for every variant and for the difference of every pair.
+
+    A pair (a, b) gives b minus a, seed by seed and resample by resample.
+    """
+    from fabnet.probing.intervals import interval
+
+    def told(values: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+        low, high = interval(drawn.mean(axis=0))
+        return {"value": float(values.mean()), "low": low, "high": high, "seeds": values.tolist()}
+
+    return {
+        "variants": {
+            name: {metric: told(*of) for metric, of in metrics.items() if metric in METRICS}
+            for name, metrics in draws.items()
+        },
+        "differences": {
+            f"{b} - {a}": {
+                metric: told(draws[b][metric][0] - draws[a][metric][0], draws[b][metric][1] - draws[a][metric][1])
+                for metric in METRICS
+                if metric in draws[a]
+            }
+            for a, b in pairs
+        },
+    }
+
+
+def markdown(found: Mapping[str, Any], what: str) -> str:
+    metrics = [metric for metric in METRICS if metric in next(iter(found["variants"].values()))]
+    titles = [f"{title} {'↑' if more else '↓'}" for title, more in (METRICS[metric] for metric in metrics)]
+    parts = [
+        "# Variants of FAb-Net over training seeds",
+        what,
+        _table(["variant", *titles], found["variants"], metrics, ""),
+        "## Differences, on the same faces and seeds",
+        "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
+        _table(["difference", *titles], found["differences"], metrics, "+"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: list[str], rows: Mapping[str, Any], metrics: list[str], sign: str) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | " + " | ".join(_cell(row[metric], sign) for metric in metrics) + " |")
+    return "\n".join(lines)
+
+
+def _cell(told: Mapping[str, Any], sign: str) -> str:
+    value = f"{told['value']:{sign}.2f}"
+    if sign and told["low"] * told["high"] > 0 and len({np.sign(each) for each in told["seeds"]}) == 1:
+        value = f"**{value}**"
+    seeds = ", ".join(f"{each:{sign}.2f}" for each in told["seeds"])
+    return f"{value} [{told['low']:{sign}.2f}, {told['high']:{sign}.2f}] ({seeds})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="seeds that are trained at once, each with its share of cores"
+    )
+    parser.add_argument("--set", default="synthetic", help="a labelled set of params.yaml")
+    parser.add_argument("--over", type=Path, help="YAML laid over params.yaml")
+    parser.add_argument("--train-seed", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    params = load(given.over)
+    if given.train_seed is not None:
+        train_seed(params, given.train_seed)
+        return
+    _train(given)
+    _compare(params, given)
+
+
+def _train(given: argparse.Namespace) -> None:
+    """Each seed in a process of its own, `jobs` of them at once."""
+    threads = max(1, (os.cpu_count() or 1) // given.jobs)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    over = [] if given.over is None else ["--over", str(given.over)]
+    commands = [[sys.executable, "-m", "studies.variants", "--train-seed", str(seed), *over] for seed in given.seeds]
+    with ThreadPoolExecutor(given.jobs) as pool:
+        done = list(
+            pool.map(lambda command, env: subprocess.run(command, env=env).returncode, commands, repeat(environment))
+        )
+    if any(done):
+        sys.exit(
+            f"error: training stopped for seeds {[seed for seed, code in zip(given.seeds, done, strict=True) if code]}"
+        )
+
+
+def _compare(params: Params, given: argparse.Namespace) -> None:
+    from fabnet.files import atomic_file, write_json
+    from fabnet.probing.intervals import bootstrap
+    from fabnet.progress import track
+
+    names = compared(params)
+    found: dict[str, list[Any]] = {}
+    for seed in given.seeds:
+        for name in track(names, f"probe seed {seed}", len(names), "variant"):
+            predicted = predictions(params, given.set, seed, name)
+            found.setdefault(name, []).append(bootstrap(predicted, params.report.bootstrap, params.report.seed))
+    draws = {
+        name: {
+            metric: (np.array([each[metric][0] for each in seeds]), np.stack([each[metric][1] for each in seeds]))
+            for metric in seeds[0]
+        }
+        for name, seeds in found.items()
+    }
+    faces = next(iter(found.values()))[0]["yaw_mae_deg"][2]
+    pairs = [(names[a], names[b]) for b in range(len(names)) for a in range(b)]
+    told = summary(draws, pairs)
+    told["params"] = {name: params.train.variant(name).model_dump(mode="json") for name in names}
+    what = (
+        f"`python -m studies.variants`: seeds {', '.join(map(str, given.seeds))}, {faces} test faces of the set "
+        f"`{given.set}`, torch probes. A cell: mean over seeds [95 % bootstrap interval over test identities] (seeds)."
+    )
+    write_json(OUT / "variants.json", told)
+    with atomic_file(OUT / "variants.md") as temporary:
+        temporary.write_text(markdown(told, what))
+    print((OUT / "variants.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,509 @@
+"""Labelled sets that are damaged or contradict themselves: a clear error, or an exclusion that is counted."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import set_layouts as layouts
+from set_layouts import SIZE
+
+from fabnet.attributes import aflw
+from fabnet.attributes.audit import audit_images, audit_set
+from fabnet.attributes.sets import open_set
+from fabnet.config import SetParams
+from fabnet.errors import ConfigError, TableError, UserError
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return layouts.draw(8, 2)
+
+
+def opened(path, kind, **options):
+    return open_set("mine", SetParams(kind=kind, path=path, **options))
+
+
+def refused(path, kind, **options):
+    with pytest.raises(UserError) as error:
+        opened(path, kind, **options).table()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def own(path, faces, change=lambda table: table, **options):
+    """The user's own set with a change of its table."""
+    table = change(layouts.own_table(faces))
+    layouts.write_own(path, faces, table)
+    return opened(path, "table", labels="labels.csv", images="pictures", **options)
+
+
+def own_refused(path, faces, change, **options):
+    with pytest.raises(UserError) as error:
+        own(path, faces, change, **options).table()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def set_cell(row, column, value):
+    def change(table):
+        if table[column].dtype.kind in "iuf" and not isinstance(value, float):
+            table[column] = table[column].astype(object)
+        if isinstance(value, np.ndarray):
+            table.at[row, column] = value
+        else:
+            table.loc[row, column] = value
+        return table
+
+    return change
+
+
+def reasons(labelled):
+    labelled.table()
+    return dict(labelled.left_out[["reason", "faces"]].to_numpy().tolist())
+
+
+# -- what is left out, and counted ----------------------------------------------------------------------------------
+
+
+def test_missing_and_unreadable_images_are_counted_and_shown(tmp_path, capsys, faces):
+    labelled = own(tmp_path, faces)
+    (tmp_path / "pictures/face001.png").unlink()
+    (tmp_path / "pictures/face002.png").write_bytes(b"")
+    (tmp_path / "pictures/face003.png").write_bytes(b"<html>404</html>")
+    assert reasons(labelled) == {"the image is missing": 1, "the image cannot be read": 2}
+    assert len(labelled.table()) == 13
+    first = labelled.left_out.set_index("reason")["first"]
+    assert first["the image is missing"].endswith("labels.csv, row 3: face001.png")
+    told = capsys.readouterr().err
+    assert "1 left out: the image is missing (first: " in told
+    assert audit_images(labelled) == {"left_out": reasons(labelled)}
+
+
+def test_boxes_outside_their_image_are_counted(tmp_path, faces):
+    labelled = own(tmp_path, faces, lambda t: t.assign(left=[SIZE, *[2] * 15], right=[SIZE + 9, *[20] * 15]))
+    assert reasons(labelled) == {"the box lies outside the image": 1}
+
+
+def test_a_box_that_leaves_its_image_partly_is_used(tmp_path, faces):
+    labelled = own(tmp_path, faces, lambda t: t.assign(left=-5))
+    assert reasons(labelled) == {}
+    row = next(labelled.table().itertuples())
+    np.testing.assert_array_equal(labelled.crop(row, SIZE)[:, 0], labelled.crop(row, SIZE)[:, 1])
+
+
+@pytest.mark.parametrize("column", ["yaw_deg", "expression", "au12", "landmarks68"])
+def test_faces_without_a_label_are_counted(tmp_path, faces, column):
+    empty = {"expression": None, "landmarks68": np.full(136, np.nan)}.get(column, np.nan)
+    labelled = own(tmp_path, faces, set_cell(4, column, empty))
+    assert reasons(labelled) == {f"{column} is not given": 1}
+    assert "face004.png" not in labelled.table()["image"].tolist()
+
+
+def test_rows_that_come_twice_count_once(tmp_path, faces):
+    def repeat(table):
+        return pd.concat([table, table.iloc[[3, 3, 5]]], ignore_index=True)
+
+    labelled = own(tmp_path, faces, repeat)
+    assert reasons(labelled) == {"listed twice": 3}
+    assert len(labelled.table()) == 16
+
+
+def test_listed_images_are_left_out(tmp_path, faces):
+    labelled = own(tmp_path, faces, exclude="not_these.txt")
+    (tmp_path / "not_these.txt").write_text("face001.png\n\nface009.png\n")
+    assert reasons(labelled) == {"listed in `exclude`": 2}
+
+
+def test_an_image_of_another_size_than_mafl_has(tmp_path, faces):
+    names = layouts.write_mafl(tmp_path, faces, test=4)
+    layouts.save(tmp_path / "img_align_celeba" / names[0], np.zeros((100, 100, 3), np.uint8))
+    assert reasons(opened(tmp_path, "mafl")) == {"the image is not 178 x 218": 1}
+
+
+def test_a_set_of_which_nothing_is_left_says_why(tmp_path, faces):
+    labelled = own(tmp_path, faces)
+    for path in (tmp_path / "pictures").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"labels\.csv: no face can be used; 16 left out: the image is missing"):
+        labelled.table()
+
+
+def test_extreme_angles_of_aflw2000_are_counted(tmp_path, faces):
+    layouts.write_aflw2000(tmp_path, faces)
+    path = tmp_path / "image00003.mat"
+    pose = {"Pose_Para": np.array([[0, 2.0, 0, 0, 0, 0, 1]]), "pt3d_68": scipy.io.loadmat(path)["pt3d_68"]}
+    scipy.io.savemat(path, pose)
+    assert reasons(opened(tmp_path, "aflw2000")) == {"an angle beyond 99 degrees": 1}
+
+
+# -- damaged images, found before hours of embedding ----------------------------------------------------------------
+
+
+def test_images_that_are_cut_short_are_all_named(tmp_path, faces):
+    names = layouts.write_affectnet(tmp_path, faces, test=4)
+    for name in names[2:4]:
+        path = tmp_path / "Manually_Annotated_Images" / name
+        path.write_bytes(path.read_bytes()[:-400])
+    labelled = opened(tmp_path, "affectnet")
+    with pytest.raises(UserError) as error:
+        audit_images(labelled)
+    message = str(error.value)
+    assert message.startswith("2 of 16 faces cannot be seen: labelled set mine, face ")
+    assert all(f"Manually_Annotated_Images/{name}: cannot be decoded as JPEG" in message for name in names[2:4])
+    assert "sets.mine.exclude" in message
+    (tmp_path / "cut.txt").write_text("\n".join(names[2:4]))
+    assert audit_images(opened(tmp_path, "affectnet", exclude="cut.txt"))["left_out"]["listed in `exclude`"] == 2
+
+
+def test_a_crop_of_a_file_that_has_gone_names_it(tmp_path, faces):
+    labelled = own(tmp_path, faces)
+    row = next(labelled.table().itertuples())
+    (tmp_path / "pictures" / row.image).unlink()
+    with pytest.raises(UserError, match=r"face face000\.png: .*face000\.png: cannot be read: No such file"):
+        labelled.crop(row, 16)
+
+
+def test_a_clip_cut_short_is_named(tmp_path):
+    faces = layouts.draw(3, 1)
+    names = layouts.write_clips(tmp_path, faces)
+    (tmp_path / names[1]).write_bytes((tmp_path / names[1]).read_bytes()[:200])
+    labelled = opened(tmp_path, "celebv")
+    assert reasons(labelled) == {"the image cannot be read": 1}
+    row = next(labelled.table().itertuples())
+    data = bytearray((tmp_path / names[0]).read_bytes())
+    begin = data.find(b"mdat")
+    data[begin + 4 :] = bytes(len(data) - begin - 4)
+    (tmp_path / names[0]).write_bytes(data)
+    with pytest.raises(UserError, match=f"{names[0]}: (cannot be decoded|has no frame)"):
+        labelled.crop(row, 16)
+    (tmp_path / "cut.txt").write_text(f"{names[0]}\n")
+    assert reasons(opened(tmp_path, "celebv", exclude="cut.txt"))["listed in `exclude`"] == 1
+
+
+# -- the user's own table -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("yaw_deg", "left", "labels.csv, row 5: yaw_deg is 'left', which is no number"),
+        ("yaw_deg", 200.0, "labels.csv, row 5: yaw_deg is 200, not -180 to 180"),
+        ("au12", 5.0, "labels.csv, row 5: au12 is 5, not 0 to 1"),
+        ("au12", "yes", "labels.csv, row 5: au12 is 'yes', which is no number"),
+        ("expression", "bored", "labels.csv, row 5: expression is 'bored', not 0 to 7 or neutral, happy"),
+        ("expression", "8", "labels.csv, row 5: expression is '8', not 0 to 7"),
+        ("landmarks5", np.arange(9.0), "labels.csv, row 5: landmarks5 must be 10 numbers"),
+        ("left", "a", "labels.csv, row 5: left is 'a', which is no number"),
+        ("left", np.nan, "labels.csv, row 5: left is empty"),
+        ("right", 1.0, "labels.csv: rows: break box_has_area 1 time(s) (row 5"),
+        ("split", "dev", "labels.csv, row 5: split is 'dev', not train, validation, test"),
+        ("split", "test", "labels.csv, rows 4 and 5: M001 is in two splits"),
+        ("identity", "", "labels.csv, row 5: identity is empty"),
+        ("image", None, "labels.csv, row 5: image is empty"),
+    ],
+)
+def test_a_wrong_cell_names_file_and_line(tmp_path, faces, column, value, message):
+    assert message in own_refused(tmp_path, faces, set_cell(3, column, value))
+
+
+def test_rows_that_contradict_each_other(tmp_path, faces):
+    def contradict(table):
+        again = table.iloc[[3]].assign(expression="sad" if table["expression"][3] != "sad" else "happy")
+        return pd.concat([table, again], ignore_index=True)
+
+    message = own_refused(tmp_path, faces, contradict)
+    assert "rows 5 and 18 are about the same face of face003.png, but differ in expression" in message
+
+
+def test_columns_that_are_wrong_are_named(tmp_path, faces):
+    assert "has no column image" in own_refused(tmp_path, faces, lambda t: t.rename(columns={"image": "file"}))
+    assert "has some units, but not au26" in own_refused(tmp_path, faces, lambda t: t.drop(columns="au26"))
+    assert "has some angles, but not roll_deg" in own_refused(tmp_path, faces, lambda t: t.drop(columns="roll_deg"))
+    assert "has top, right, bottom, but not left" in own_refused(tmp_path, faces, lambda t: t.drop(columns="left"))
+    assert "has no column of labels" in own_refused(tmp_path, faces, lambda t: t[["image", "identity", "split"]])
+    columns = {"image": "picture"}
+    assert "has no column picture, which `columns` names" in own_refused(tmp_path, faces, lambda t: t, columns=columns)
+
+
+def test_a_wrong_name_among_columns_is_named(tmp_path, faces):
+    with pytest.raises(ConfigError, match=r"sets\.mine\.columns\.smile: no such column; there are image"):
+        own(tmp_path, faces, columns={"smile": "image"}).table()
+
+
+def test_a_ragged_line_names_file(tmp_path, faces):
+    layouts.write_own(tmp_path, faces, layouts.own_table(faces))
+    with open(tmp_path / "labels.csv", "a") as file:
+        file.write("face000.png,only,three\n")
+    message = refused(tmp_path, "table", labels="labels.csv", images="pictures")
+    assert "labels.csv: " in message
+    assert "got 3" in message
+
+
+def test_a_parquet_file_that_is_none(tmp_path, faces):
+    layouts.write_own(tmp_path, faces, layouts.own_table(faces))
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1 not")
+    assert "cannot be read as Parquet" in refused(tmp_path, "table", labels="labels.parquet", images="pictures")
+    assert "no such file" in refused(tmp_path, "table", labels="nowhere.csv", images="pictures")
+    assert "no such folder" in refused(tmp_path, "table", labels="labels.csv", images="photos")
+
+
+def test_classes_that_nobody_shows_are_told(tmp_path, faces):
+    def plain(table):
+        return table.assign(expression="happy", au12=0.0)
+
+    counts = audit_set("mine", own(tmp_path, faces, plain).table(), None)
+    assert set(counts["absent"]) == {"train", "validation", "test"}
+    assert {"neutral", "contempt", "au12"} <= set(counts["absent"]["test"])
+    assert "happy" not in counts["absent"]["train"]
+
+
+def test_a_person_in_two_splits_is_illegal_whatever_the_reader(tmp_path, faces):
+    table = own(tmp_path, faces).table()
+    table = table.assign(identity="one")
+    with pytest.raises(TableError, match="one_split_per_identity"):
+        audit_set("mine", table, None)
+
+
+# -- released files that are damaged --------------------------------------------------------------------------------
+
+
+def edit(path, old, new):
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("list_landmarks_align_celeba.txt", b"17\n", b"18\n", "line 1: says 18 images, but 17 follow"),
+        ("list_landmarks_align_celeba.txt", b"17\n", b"many\n", "line 1: must be the number of images"),
+        ("list_landmarks_align_celeba.txt", b"lefteye_x", b"leftear_x", "line 2: must be the names lefteye_x"),
+        ("list_landmarks_align_celeba.txt", b"000001.jpg ", b"000001.jpg 7 ", "line 3: must be a name and 10 numbers"),
+        ("list_landmarks_align_celeba.txt", b"202599.jpg    0", b"202599.jpg    x", "line 19: lefteye_x is 'x'"),
+        ("list_landmarks_align_celeba.txt", b"000001.jpg", b"000002.jpg", "training.txt: lists 000001.jpg, which has"),
+        ("list_landmarks_align_celeba.txt", b"000001.jpg", b"000038.jpg", "line 4: 000038.jpg comes a second time"),
+        ("training.txt", b"000001.jpg", b"a name.jpg", "training.txt, line 1: 'a name.jpg' is no name of an image"),
+        ("testing.txt", b"000445.jpg", b"000001.jpg", "testing.txt: lists 000001.jpg, which training.txt lists"),
+    ],
+)
+def test_mafl(tmp_path, faces, file, old, new, message):
+    layouts.write_mafl(tmp_path, faces, test=4)
+    edit(tmp_path / file, old, new)
+    assert message in refused(tmp_path, "mafl")
+
+
+def test_mafl_incomplete(tmp_path, faces):
+    layouts.write_mafl(tmp_path, faces, test=4, people=True)
+    edit(tmp_path / "identity_CelebA.txt", b"000001.jpg", b"000002.jpg")
+    message = refused(tmp_path, "mafl", identities="identity_CelebA.txt")
+    assert "does not say who is on 000001.jpg" in message
+    (tmp_path / "list_landmarks_align_celeba.txt").unlink()
+    assert "has neither list_landmarks_align_celeba.txt nor" in refused(tmp_path, "mafl")
+    (tmp_path / "testing.txt").unlink()
+    assert "testing.txt: no such file" in refused(tmp_path, "mafl")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"n_points:  68", b"n_points:  49", "line 2: must be `n_points: 68`"),
+        (b"{\n", b"{\n1 2\n", "line 73: ends with 69 points, not 68"),
+        (b"}\n", b"", "line 71: ends with 68 points, not 68 and a brace"),
+        (b"}\n", b"}\n1 2\n", "line 73: follows the closing brace"),
+        (b"{\n", b"{\n1 2 3\n", "line 4: must be two numbers, not '1 2 3'"),
+        (b"{\n", b"{\nnan 3\n", "line 4: must be two numbers"),
+        (b"{\n", b"[\n", "line 3: must be of the header, not '['"),
+        (b"{\n", b"\xff\xfe\n", "cannot be read as text"),
+    ],
+)
+def test_w300(tmp_path, faces, old, new, message):
+    layouts.write_w300(tmp_path, faces)
+    path = tmp_path / f"{layouts.w300_name(2)}.pts"
+    edit(path, old, new)
+    refusal = refused(tmp_path, "w300")
+    assert str(path) in refusal
+    assert message in refusal
+
+
+def test_w300_incomplete(tmp_path, faces):
+    layouts.write_w300(tmp_path, faces)
+    (tmp_path / f"{layouts.w300_name(0)}.jpg").unlink()
+    assert reasons(opened(tmp_path, "w300")) == {"no image beside the .pts file": 1}
+    (tmp_path / "ibug").rename(tmp_path / "iBUG")
+    assert "ibug: no such folder" in refused(tmp_path, "w300")
+    assert len(opened(tmp_path, "w300", subset="common").table()) == 13
+
+
+def test_aflw_that_is_no_database(tmp_path, faces):
+    layouts.write_aflw(tmp_path, faces)
+    database = tmp_path / "data/aflw.sqlite"
+    whole = database.read_bytes()
+    for damaged in (b"not a database" * 100, whole[:5000], b""):
+        database.write_bytes(damaged)
+        assert "not the database of AFLW" in refused(tmp_path, "aflw")
+    database.unlink()
+    assert "has no data/aflw.sqlite or aflw.sqlite; is `annotation: mat` meant?" in refused(tmp_path, "aflw")
+    assert "AFLWinfo_release.mat: no such file" in refused(tmp_path, "aflw", annotation="mat")
+
+
+def test_aflw_with_angles_of_the_other_sign_is_noticed(tmp_path, monkeypatch, faces):
+    monkeypatch.setattr(aflw, "_ENOUGH", 10)
+    layouts.write_aflw(tmp_path, faces)
+
+    def turn(column):
+        with closing(sqlite3.connect(tmp_path / "data/aflw.sqlite")) as database, database:
+            database.execute(f"UPDATE FacePose SET {column} = -{column}")
+
+    for column in ("roll", "yaw"):
+        turn(column)
+        assert f"contradict the sign of {column}" in refused(tmp_path, "aflw")
+        turn(column)
+    assert len(opened(tmp_path, "aflw").table()) == 16
+
+
+def test_aflw_with_a_list_of_other_images(tmp_path, faces):
+    layouts.write_aflw(tmp_path, faces)
+    (tmp_path / "list.txt").write_text("0/image99999.jpg\n")
+    assert "list.txt: names no image of the set; the first is 0/image99999.jpg" in refused(
+        tmp_path, "aflw", test_list="list.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ra": None}, "has no ra; is it a file of AFLW?"),
+        ({"ra": np.zeros((1, 16))}, "ra must be the numbers 1 to 16 in some order"),
+        ({"bbox": np.zeros((16, 3))}, r"bbox must be N x 4 finite numbers"),
+        ({"data": np.full((16, 38), np.nan)}, "data must be 16 x 38 finite numbers"),
+    ],
+)
+def test_aflw_mat(tmp_path, faces, change, message):
+    layouts.write_aflw_mat(tmp_path, faces)
+    path = tmp_path / "AFLWinfo_release.mat"
+    values = {key: value for key, value in scipy.io.loadmat(path).items() if key[0] != "_"} | change
+    scipy.io.savemat(path, {key: value for key, value in values.items() if value is not None})
+    assert message in refused(tmp_path, "aflw", annotation="mat")
+
+
+def test_matlab_files_of_version_7_3(tmp_path, faces):
+    """They are HDF5 behind a header of 512 bytes, of which the version is all that is needed here."""
+    layouts.write_aflw_mat(tmp_path, faces)
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    (tmp_path / "AFLWinfo_release.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + bytes(600))
+    message = refused(tmp_path, "aflw", annotation="mat")
+    assert message.endswith("a MATLAB file of version 7.3, which is not read; save it again with `save -v7` in MATLAB")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b",expression,", b",emotion,", "training.csv: has no column expression"),
+        (b",-0.65331,0.65331\r\n", b",-0.65331\r\n", "training.csv: "),
+    ],
+)
+def test_affectnet(tmp_path, faces, old, new, message):
+    layouts.write_affectnet(tmp_path, faces, test=4)
+    edit(tmp_path / "training.csv", old, new)
+    assert message in refused(tmp_path, "affectnet")
+
+
+def test_affectnet_numbers(tmp_path, faces):
+    layouts.write_affectnet(tmp_path, faces, test=4)
+    path = tmp_path / "validation.csv"
+    lines = path.read_text().splitlines()
+    for value, message in (("11", "expression is 11, not 0 to 10"), ("glad", "expression is 'glad', which is no")):
+        fields = lines[2].split(",")
+        path.write_text("\n".join([*lines[:2], ",".join([*fields[:6], value, *fields[7:]]), *lines[3:]]))
+        refusal = refused(tmp_path, "affectnet")
+        assert "validation.csv" in refusal
+        assert message in refusal
+        assert " 3" in refusal.partition(message)[0]
+    path.unlink()
+    assert "validation.csv: no such file" in refused(tmp_path, "affectnet")
+
+
+def test_affectnet_arrays(tmp_path, faces):
+    layouts.write_affectnet_arrays(tmp_path, faces, test=4)
+    path = tmp_path / "train_set/annotations/3_exp.npy"
+    for value in (np.array([1, 2]), np.array("sad"), np.array([{"a": 1}], dtype=object)):
+        np.save(path, value)
+        assert f"{path}: must hold the number of an expression" in refused(tmp_path, "affectnet")
+    path.write_bytes(b"")
+    assert f"{path}: must hold the number of an expression" in refused(tmp_path, "affectnet")
+
+
+def test_neither_release_of_affectnet(tmp_path):
+    assert "has neither training.csv nor the folder train_set" in refused(tmp_path, "affectnet")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("dataFile_0001.txt", b"\t999\n", b"\n", "dataFile_0001.txt: CSV parse error"),
+        ("EmotioNet_FACS_aws_2020_24600.csv", b"URL,", b"Address,", "line 1: names no column URL"),
+        ("EmotioNet_FACS_aws_2020_24600.csv", b"'AU 26'", b"'AU26b'", "has no column AU26"),
+    ],
+)
+def test_emotionet(tmp_path, faces, file, old, new, message):
+    layouts.write_emotionet(tmp_path, faces, test=4)
+    edit(tmp_path / file, old, new)
+    assert message in refused(tmp_path, "emotionet")
+
+
+def test_emotionet_units_that_are_no_answer(tmp_path, faces):
+    layouts.write_emotionet(tmp_path, faces, test=4)
+    path = tmp_path / "dataFile_0001.txt"
+    lines = path.read_text().splitlines()
+    for value, message in (("7", "AU1 is 7, not 0, 1 or 999"), ("yes", "AU1 is 'yes', which is no number")):
+        fields = lines[1].split("\t")
+        path.write_text("\n".join([lines[0], "\t".join([*fields[:2], value, *fields[3:]]), *lines[2:]]))
+        assert f"dataFile_0001.txt, line 2: {message}" in refused(tmp_path, "emotionet")
+
+
+def test_a_table_of_clips(tmp_path):
+    names = layouts.write_clips(tmp_path, layouts.draw(3, 1))
+    path = tmp_path / "labels.csv"
+    for row, message in (
+        (f"{names[0]},ann,bored", "labels.csv, line 2: expression is 'bored', not neutral"),
+        (f"{names[0]},,happy", "labels.csv, line 2: identity is empty"),
+    ):
+        path.write_text(f"clip,identity,expression\n{row}\n")
+        assert message in refused(tmp_path, "celebv", labels="labels.csv")
+    path.write_text(f"clip,identity,expression,split\n{names[0]},ann,happy,dev\n")
+    assert "labels.csv, line 2: split is 'dev'" in refused(tmp_path, "celebv", labels="labels.csv")
+    path.write_text(f"clip,identity,expression\n{names[0]},ann,happy\nnowhere.mp4,bob,sad\n")
+    assert reasons(opened(tmp_path, "celebv", labels="labels.csv")) == {"the image is missing": 1}
+
+
+def test_a_folder_without_clips(tmp_path):
+    assert "holds no clip" in refused(tmp_path, "celebv")
+
+
+@pytest.mark.parametrize("kind", ["mafl", "w300", "aflw", "aflw2000", "affectnet", "emotionet", "celebv"])
+def test_a_folder_that_is_none_or_empty_is_named(tmp_path, kind):
+    with pytest.raises(UserError, match=r"nowhere: no such folder; put the set there or correct sets\.mine\.path"):
+        opened(tmp_path / "nowhere", kind)
+    assert str(tmp_path) in refused(tmp_path, kind)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "mafl", "subset": "common"}, "subset is no option of kind mafl, which has identities"),
+        ({"kind": "affectnet", "boxes": "a.csv"}, "boxes is no option of kind affectnet, which has none of its own"),
+        ({"kind": "synthetic", "exclude": "a.txt"}, "exclude is no option of kind synthetic"),
+        ({"kind": "table"}, "needs `labels`"),
+        ({"kind": "table", "labels": "/etc/labels.csv"}, "must be named below `path`"),
+        ({"kind": "w300", "boxes": "../boxes.csv"}, "must be named below `path`"),
+        ({"kind": "w300", "subset": "hard"}, "'full', 'common' or 'challenging'"),
+        ({"kind": "celebv", "side": 0}, "greater than 0"),
+    ],
+)
+def test_options_are_those_of_the_kind(options, message):
+    with pytest.raises(ValueError, match=message):
+        SetParams(path="somewhere", **options)

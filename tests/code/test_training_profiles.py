@@ -1,0 +1,71 @@
+"""What profiles/paper.yaml and profiles/gpu.yaml make of the three variants."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fabnet.config import Params, load_params
+from fabnet.profiles import use_profile
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = ("fabnet", "fabnet_curriculum", "fabnet_curriculum_3src")
+
+
+@pytest.fixture
+def profile(tmp_path):
+    def use(name: str) -> Params:
+        params = tmp_path / "params.yaml"
+        if not params.exists():
+            shutil.copyfile(ROOT / "params.yaml", params)
+        use_profile("default", params, ROOT / "profiles")
+        use_profile(name, params, ROOT / "profiles")
+        return load_params(params)
+
+    return use
+
+
+def test_the_variants_of_the_paper(profile):
+    everything = profile("paper")
+    extract = everything.extract
+    assert (extract.source, extract.recrop, extract.size, extract.fps) == ("voxceleb2", "authors", 256, 1)
+    variants = [everything.train.variant(name) for name in VARIANTS]
+    assert [variant.batch_size for variant in variants] == [8, 32, 32]
+    assert [variant.sources for variant in variants] == [1, 1, 3]
+    for variant in variants:
+        assert (variant.optimiser, variant.learning_rate, variant.momentum) == ("sgd", 0.001, 0.9)
+        assert (variant.schedule, variant.precision, variant.flip) == ("plateau", "fp32", False)
+        assert (variant.base_filters, variant.embedding_dim) == (32, 256)
+        assert variant.jitter == pytest.approx(1 - 170 / 190, abs=1e-3)
+        assert variant.samples == variants[0].samples
+    plain, *hard = variants
+    assert plain.curriculum is None
+    for variant in hard:
+        curriculum = variant.curriculum
+        assert (curriculum.width, curriculum.shift, curriculum.shifts, curriculum.longest) == (50, 10, 4, None)
+    assert (variants[2].start_from, variants[2].freeze) == ("fabnet_curriculum", ("flow_decoder",))
+
+
+def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_long(profile):
+    default, gpu = profile("default"), profile("gpu")
+    assert gpu.extract.size == 128
+    assert gpu.synthesize.image_size >= 128
+    assert gpu.synthesize.videos.identities > default.synthesize.videos.identities
+    for name in VARIANTS:
+        before, after = default.train.variant(name), gpu.train.variant(name)
+        assert after.samples == 10 * before.samples, name
+        assert after.validation_every == 10 * before.validation_every
+        assert (after.curriculum is None) == (before.curriculum is None)
+        if before.curriculum is not None:
+            assert after.curriculum.shifts == before.curriculum.shifts
+            if before.curriculum.longest is not None:
+                assert after.curriculum.longest == 10 * before.curriculum.longest
+        same = ("objective", "sources", "start_from", "freeze", "optimiser", "learning_rate", "schedule", "precision")
+        for key in same:
+            assert getattr(after, key) == getattr(before, key), (name, key)
+        assert after.batch_size > before.batch_size
+        assert after.workers <= 16
+        # All frames of the videos fit into the cache.
+        videos = gpu.synthesize.videos
+        frames = videos.identities * videos.seconds * videos.fps
+        assert frames * 3 * gpu.extract.size**2 < after.cache_mb * 2**20 * 7 / 8
