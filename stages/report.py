@@ -50,7 +50,9 @@ def main() -> None:
     figures = Path("reports/training")
     cards = {name: read_json(Path("models") / name / "model.json") for name in params.train.names}
     histories = {name: tables.read(Path("models") / name / "history.parquet", tables.History) for name in cards}
-    save(learning_curves(histories), figures / "learning_curves.png", dpi=80)
+    windows = {name: Path("models") / name / "curriculum.parquet" for name in cards}
+    curricula = {name: tables.read(path, tables.Curriculum) for name, path in windows.items() if path.is_file()}
+    save(learning_curves(histories, curricula), figures / "learning_curves.png", dpi=80)
     for name, history in histories.items():  # for `dvc plots`
         with atomic_file(figures / "curves" / f"{name}.csv") as temporary:
             loss_table(history).to_csv(temporary, index=False, float_format="%.6g")

@@ -1,33 +1,66 @@
 """Learning curves."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training and validation loss against samples seen, one panel per variant.
+
+_COLUMNS = 2
+
+
+def learning_curves(
+    histories: Mapping[str, pd.DataFrame], curricula: Mapping[str, pd.DataFrame] | None = None
+) -> Figure:
+    """Training and validation loss and the learning rate against samples seen, one panel per variant.
 
     Args:
         histories: tables of the contract `History` by variant. Losses of different objectives do not compare, hence
             the panels.
+        curricula: tables of the contract `Curriculum` by variant, of those that have one: bands show which percentiles
+            of a batch's losses were learnt from.
     """
-    figure = Figure(figsize=(4.2 * len(histories), 3.2), layout="constrained")
-    axes = figure.subplots(1, len(histories), squeeze=False)[0]
-    for axis, (variant, history) in zip(axes, histories.items(), strict=True):
+    rows = -(-len(histories) // _COLUMNS)
+    columns = min(_COLUMNS, len(histories))
+    figure = Figure(figsize=(5.6 * columns, 3.4 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, (variant, history) in zip(axes, histories.items(), strict=False):
         for split, style in (("train", {"lw": 0.8, "alpha": 0.7}), ("validation", {"lw": 1.8, "marker": "o", "ms": 3})):
             points = history[history["split"] == split]
-            axis.plot(points["samples"] / 1000, points["loss"], label=split, **style)
-        train = history[history["split"] == "train"]
-        for drop in train["samples"][train["learning_rate"].diff() < 0]:
-            axis.axvline(drop / 1000, color="grey", lw=0.8, ls=":", label="learning rate / 10")
+            axis.plot(points["samples"] / 1000, points["loss"], label=f"loss, {split}", **style)
         # The first points are far above the rest and would flatten what matters.
-        axis.set_ylim(0.9 * history["loss"].min(), history["loss"].quantile(0.97))
+        low, high = 0.97 * history["loss"].min(), history["loss"].quantile(0.97)
+        axis.set_ylim(low, high)
         axis.set(title=variant, xlabel="thousand samples", ylabel="L1 loss")
-        axis.legend(frameon=False, fontsize=8)
+        train = history[history["split"] == "train"]
+        rate = axis.twinx()
+        rate.plot(train["samples"] / 1000, 1000 * train["learning_rate"], "k:", lw=1, label="learning rate")
+        rate.set(ylim=(0, None), ylabel="learning rate, thousandths")
+        if curricula and variant in curricula:
+            _windows(axis, curricula[variant])
+        lines = [*axis.get_lines(), *rate.get_lines()]
+        rate.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="upper right")
+    for axis in axes[len(histories) :]:
+        axis.remove()
     return figure
+
+
+def _windows(axis: "Axes", curriculum: pd.DataFrame) -> None:
+    """A band for each window of percentiles, with its bounds."""
+    before = 0.0
+    for number, points in curriculum.groupby("window"):
+        end = points["samples"].max() / 1000
+        axis.axvspan(before, end, color="grey", alpha=0.16 if int(str(number)) % 2 else 0.06, lw=0)
+        low, high = points[["low", "high"]].iloc[0]
+        at = (before + end) / 2
+        where = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "top", "rotation": 90}
+        axis.text(at, 0.98, f"{low}-{high} %", fontsize=7, **where)
+        before = end
 
 
 def loss_table(history: pd.DataFrame) -> pd.DataFrame:

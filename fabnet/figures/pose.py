@@ -25,8 +25,8 @@ def pose_scatter(true_N3: NDArray[np.floating], predicted: Mapping[str, NDArray[
             axis.plot(true_N3[:, number], angles_N3[:, number], ".", ms=3, alpha=0.5, mew=0)
             error = np.abs(true_N3[:, number] - angles_N3[:, number]).mean()
             axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-            axis.set_title(f"{encoder}: {angle}, MAE {error:.1f}°", fontsize=9)
-        line[0].set_ylabel("predicted (degrees)")
+            axis.set_title(f"{angle}, MAE {error:.1f}°", fontsize=9)
+        line[0].set_ylabel(f"{encoder}\npredicted (degrees)", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("true (degrees)")
     return figure

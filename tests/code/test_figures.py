@@ -4,8 +4,8 @@ import colorsys
 
 import numpy as np
 import pandas as pd
-import pytest
 
+from fabnet.figures.confidence import confidence_panels
 from fabnet.figures.curves import learning_curves, loss_table
 from fabnet.figures.flow import flow_colours, reconstruction_panels
 from fabnet.figures.landmarks import landmark_overlays
@@ -32,13 +32,25 @@ def test_flow_colours_are_hue_by_direction_and_saturation_by_length():
     np.testing.assert_allclose(flow_colours(flow, largest=1.0)[0], expected, atol=1e-6)
 
 
-def test_curves_hold_the_history_and_mark_the_drop():
+def test_curves_hold_the_history_and_the_learning_rate():
     figure = learning_curves({"fabnet": history(1), "autoencoder": history(2)})
-    assert [axis.get_title() for axis in figure.axes] == ["fabnet", "autoencoder"]
-    train, validation, drop = figure.axes[1].get_lines()
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["fabnet", "autoencoder"]
+    train, validation = figure.axes[1].get_lines()
     np.testing.assert_allclose(train.get_ydata(), 2 / np.arange(1, 11))
     np.testing.assert_allclose(validation.get_xdata(), np.arange(1, 11) * 0.032)
-    assert drop.get_xdata()[0] == pytest.approx(8 * 0.032)
+    (rate,) = figure.axes[3].get_lines()
+    np.testing.assert_allclose(rate.get_ydata(), [1] * 7 + [0.1] * 3)
+    legend = [text.get_text() for text in figure.axes[3].get_legend().get_texts()]
+    assert legend == ["loss, train", "loss, validation", "learning rate"]
+
+
+def test_curves_show_the_windows_of_a_curriculum():
+    windows = pd.DataFrame({"samples": [100, 200, 320], "window": [0, 0, 1], "low": [0, 0, 10], "high": [50, 50, 60]})
+    figure = learning_curves({"one": history(1), "two": history(1), "three": history(1)}, {"two": windows})
+    bands = [(patch.get_x(), patch.get_width()) for patch in figure.axes[1].patches]
+    np.testing.assert_allclose(bands, [(0, 0.2), (0.2, 0.12)])
+    assert [text.get_text() for text in figure.axes[1].texts] == ["0-50 %", "10-60 %"]
+    assert not figure.axes[0].patches
 
 
 def test_a_table_of_losses_has_a_full_row_per_validation():
@@ -70,8 +82,21 @@ def test_pose_titles_state_the_mean_absolute_error():
     true = np.array([[0.0, 10, -30], [5, -10, 30]])
     figure = pose_scatter(true, {"fabnet": true + np.array([1, -2, 3]), "constant": np.zeros((2, 3))})
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles[:3] == ["fabnet: roll, MAE 1.0°", "fabnet: pitch, MAE 2.0°", "fabnet: yaw, MAE 3.0°"]
-    assert titles[5] == "constant: yaw, MAE 30.0°"
+    assert titles[:3] == ["roll, MAE 1.0°", "pitch, MAE 2.0°", "yaw, MAE 3.0°"]
+    assert titles[5] == "yaw, MAE 30.0°"
+    assert [figure.axes[row].get_ylabel().split()[0] for row in (0, 3)] == ["fabnet", "constant"]
+
+
+def test_confidence_panels_tell_the_mean_share_of_every_source():
+    rng = np.random.default_rng(0)
+    sources = rng.integers(0, 256, (3, 2, 8, 8, 3), dtype=np.uint8)
+    shares = rng.dirichlet([1, 1, 1], (2, 8, 8)).transpose(3, 0, 1, 2)
+    figure = confidence_panels(sources, sources[0], sources[1], shares, ["", "noise"])
+    rows = np.array(figure.axes[:16]).reshape(8, 2)
+    for number, mean in enumerate(shares.mean(axis=(2, 3))):
+        assert [axis.get_title() for axis in rows[3 + 2 * number]] == [f"mean {value:.2f}" for value in mean]
+        np.testing.assert_array_equal(rows[3 + 2 * number, 1].images[0].get_array(), shares[number, 1])
+    assert rows[0, 1].get_title() == "noise"
 
 
 def test_a_picture_is_the_same_bytes_each_time(tmp_path):
