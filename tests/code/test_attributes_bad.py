@@ -1,36 +1,20 @@
 """Labelled sets that are damaged or contradict themselves: a clear error, or an exclusion that is counted."""
 
-import sqlite3
-from contextlib import closing
-
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
 import set_layouts as layouts
+from opened_sets import opened, reasons, refused
 from set_layouts import SIZE
 
-from fabnet.attributes import aflw
 from fabnet.attributes.audit import audit_images, audit_set
-from fabnet.attributes.sets import open_set
-from fabnet.config import SetParams
 from fabnet.errors import ConfigError, TableError, UserError
 
 
 @pytest.fixture(scope="module")
 def faces():
     return layouts.draw(8, 2)
-
-
-def opened(path, kind, **options):
-    return open_set("mine", SetParams(kind=kind, path=path, **options))
-
-
-def refused(path, kind, **options):
-    with pytest.raises(UserError) as error:
-        opened(path, kind, **options).table()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def own(path, faces, change=lambda table: table, **options):
@@ -58,11 +42,6 @@ def set_cell(row, column, value):
         return table
 
     return change
-
-
-def reasons(labelled):
-    labelled.table()
-    return dict(labelled.left_out[["reason", "faces"]].to_numpy().tolist())
 
 
 # -- what is left out, and counted ----------------------------------------------------------------------------------
@@ -265,245 +244,3 @@ def test_a_person_in_two_splits_is_illegal_whatever_the_reader(tmp_path, faces):
     table = table.assign(identity="one")
     with pytest.raises(TableError, match="one_split_per_identity"):
         audit_set("mine", table, None)
-
-
-# -- released files that are damaged --------------------------------------------------------------------------------
-
-
-def edit(path, old, new):
-    text = path.read_bytes()
-    assert old in text
-    path.write_bytes(text.replace(old, new, 1))
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "message"),
-    [
-        ("list_landmarks_align_celeba.txt", b"17\n", b"18\n", "line 1: says 18 images, but 17 follow"),
-        ("list_landmarks_align_celeba.txt", b"17\n", b"many\n", "line 1: must be the number of images"),
-        ("list_landmarks_align_celeba.txt", b"lefteye_x", b"leftear_x", "line 2: must be the names lefteye_x"),
-        ("list_landmarks_align_celeba.txt", b"000001.jpg ", b"000001.jpg 7 ", "line 3: must be a name and 10 numbers"),
-        ("list_landmarks_align_celeba.txt", b"202599.jpg    0", b"202599.jpg    x", "line 19: lefteye_x is 'x'"),
-        ("list_landmarks_align_celeba.txt", b"000001.jpg", b"000002.jpg", "training.txt: lists 000001.jpg, which has"),
-        ("list_landmarks_align_celeba.txt", b"000001.jpg", b"000038.jpg", "line 4: 000038.jpg comes a second time"),
-        ("training.txt", b"000001.jpg", b"a name.jpg", "training.txt, line 1: 'a name.jpg' is no name of an image"),
-        ("testing.txt", b"000445.jpg", b"000001.jpg", "testing.txt: lists 000001.jpg, which training.txt lists"),
-    ],
-)
-def test_mafl(tmp_path, faces, file, old, new, message):
-    layouts.write_mafl(tmp_path, faces, test=4)
-    edit(tmp_path / file, old, new)
-    assert message in refused(tmp_path, "mafl")
-
-
-def test_mafl_incomplete(tmp_path, faces):
-    layouts.write_mafl(tmp_path, faces, test=4, people=True)
-    edit(tmp_path / "identity_CelebA.txt", b"000001.jpg", b"000002.jpg")
-    message = refused(tmp_path, "mafl", identities="identity_CelebA.txt")
-    assert "does not say who is on 000001.jpg" in message
-    (tmp_path / "list_landmarks_align_celeba.txt").unlink()
-    assert "has neither list_landmarks_align_celeba.txt nor" in refused(tmp_path, "mafl")
-    (tmp_path / "testing.txt").unlink()
-    assert "testing.txt: no such file" in refused(tmp_path, "mafl")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (b"n_points:  68", b"n_points:  49", "line 2: must be `n_points: 68`"),
-        (b"{\n", b"{\n1 2\n", "line 73: ends with 69 points, not 68"),
-        (b"}\n", b"", "line 71: ends with 68 points, not 68 and a brace"),
-        (b"}\n", b"}\n1 2\n", "line 73: follows the closing brace"),
-        (b"{\n", b"{\n1 2 3\n", "line 4: must be two numbers, not '1 2 3'"),
-        (b"{\n", b"{\nnan 3\n", "line 4: must be two numbers"),
-        (b"{\n", b"[\n", "line 3: must be of the header, not '['"),
-        (b"{\n", b"\xff\xfe\n", "cannot be read as text"),
-    ],
-)
-def test_w300(tmp_path, faces, old, new, message):
-    layouts.write_w300(tmp_path, faces)
-    path = tmp_path / f"{layouts.w300_name(2)}.pts"
-    edit(path, old, new)
-    refusal = refused(tmp_path, "w300")
-    assert str(path) in refusal
-    assert message in refusal
-
-
-def test_w300_incomplete(tmp_path, faces):
-    layouts.write_w300(tmp_path, faces)
-    (tmp_path / f"{layouts.w300_name(0)}.jpg").unlink()
-    assert reasons(opened(tmp_path, "w300")) == {"no image beside the .pts file": 1}
-    (tmp_path / "ibug").rename(tmp_path / "iBUG")
-    assert "ibug: no such folder" in refused(tmp_path, "w300")
-    assert len(opened(tmp_path, "w300", subset="common").table()) == 13
-
-
-def test_aflw_that_is_no_database(tmp_path, faces):
-    layouts.write_aflw(tmp_path, faces)
-    database = tmp_path / "data/aflw.sqlite"
-    whole = database.read_bytes()
-    for damaged in (b"not a database" * 100, whole[:5000], b""):
-        database.write_bytes(damaged)
-        assert "not the database of AFLW" in refused(tmp_path, "aflw")
-    database.unlink()
-    assert "has no data/aflw.sqlite or aflw.sqlite; is `annotation: mat` meant?" in refused(tmp_path, "aflw")
-    assert "AFLWinfo_release.mat: no such file" in refused(tmp_path, "aflw", annotation="mat")
-
-
-def test_aflw_with_angles_of_the_other_sign_is_noticed(tmp_path, monkeypatch, faces):
-    monkeypatch.setattr(aflw, "_ENOUGH", 10)
-    layouts.write_aflw(tmp_path, faces)
-
-    def turn(column):
-        with closing(sqlite3.connect(tmp_path / "data/aflw.sqlite")) as database, database:
-            database.execute(f"UPDATE FacePose SET {column} = -{column}")
-
-    for column in ("roll", "yaw"):
-        turn(column)
-        assert f"contradict the sign of {column}" in refused(tmp_path, "aflw")
-        turn(column)
-    assert len(opened(tmp_path, "aflw").table()) == 16
-
-
-def test_aflw_with_a_list_of_other_images(tmp_path, faces):
-    layouts.write_aflw(tmp_path, faces)
-    (tmp_path / "list.txt").write_text("0/image99999.jpg\n")
-    assert "list.txt: names no image of the set; the first is 0/image99999.jpg" in refused(
-        tmp_path, "aflw", test_list="list.txt"
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"ra": None}, "has no ra; is it a file of AFLW?"),
-        ({"ra": np.zeros((1, 16))}, "ra must be the numbers 1 to 16 in some order"),
-        ({"bbox": np.zeros((16, 3))}, r"bbox must be N x 4 finite numbers"),
-        ({"data": np.full((16, 38), np.nan)}, "data must be 16 x 38 finite numbers"),
-    ],
-)
-def test_aflw_mat(tmp_path, faces, change, message):
-    layouts.write_aflw_mat(tmp_path, faces)
-    path = tmp_path / "AFLWinfo_release.mat"
-    values = {key: value for key, value in scipy.io.loadmat(path).items() if key[0] != "_"} | change
-    scipy.io.savemat(path, {key: value for key, value in values.items() if value is not None})
-    assert message in refused(tmp_path, "aflw", annotation="mat")
-
-
-def test_matlab_files_of_version_7_3(tmp_path, faces):
-    """They are HDF5 behind a header of 512 bytes, of which the version is all that is needed here."""
-    layouts.write_aflw_mat(tmp_path, faces)
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
-    (tmp_path / "AFLWinfo_release.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + bytes(600))
-    message = refused(tmp_path, "aflw", annotation="mat")
-    assert message.endswith("a MATLAB file of version 7.3, which is not read; save it again with `save -v7` in MATLAB")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (b",expression,", b",emotion,", "training.csv: has no column expression"),
-        (b",-0.65331,0.65331\r\n", b",-0.65331\r\n", "training.csv: "),
-    ],
-)
-def test_affectnet(tmp_path, faces, old, new, message):
-    layouts.write_affectnet(tmp_path, faces, test=4)
-    edit(tmp_path / "training.csv", old, new)
-    assert message in refused(tmp_path, "affectnet")
-
-
-def test_affectnet_numbers(tmp_path, faces):
-    layouts.write_affectnet(tmp_path, faces, test=4)
-    path = tmp_path / "validation.csv"
-    lines = path.read_text().splitlines()
-    for value, message in (("11", "expression is 11, not 0 to 10"), ("glad", "expression is 'glad', which is no")):
-        fields = lines[2].split(",")
-        path.write_text("\n".join([*lines[:2], ",".join([*fields[:6], value, *fields[7:]]), *lines[3:]]))
-        refusal = refused(tmp_path, "affectnet")
-        assert "validation.csv" in refusal
-        assert message in refusal
-        assert " 3" in refusal.partition(message)[0]
-    path.unlink()
-    assert "validation.csv: no such file" in refused(tmp_path, "affectnet")
-
-
-def test_affectnet_arrays(tmp_path, faces):
-    layouts.write_affectnet_arrays(tmp_path, faces, test=4)
-    path = tmp_path / "train_set/annotations/3_exp.npy"
-    for value in (np.array([1, 2]), np.array("sad"), np.array([{"a": 1}], dtype=object)):
-        np.save(path, value)
-        assert f"{path}: must hold the number of an expression" in refused(tmp_path, "affectnet")
-    path.write_bytes(b"")
-    assert f"{path}: must hold the number of an expression" in refused(tmp_path, "affectnet")
-
-
-def test_neither_release_of_affectnet(tmp_path):
-    assert "has neither training.csv nor the folder train_set" in refused(tmp_path, "affectnet")
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "message"),
-    [
-        ("dataFile_0001.txt", b"\t999\n", b"\n", "dataFile_0001.txt: CSV parse error"),
-        ("EmotioNet_FACS_aws_2020_24600.csv", b"URL,", b"Address,", "line 1: names no column URL"),
-        ("EmotioNet_FACS_aws_2020_24600.csv", b"'AU 26'", b"'AU26b'", "has no column AU26"),
-    ],
-)
-def test_emotionet(tmp_path, faces, file, old, new, message):
-    layouts.write_emotionet(tmp_path, faces, test=4)
-    edit(tmp_path / file, old, new)
-    assert message in refused(tmp_path, "emotionet")
-
-
-def test_emotionet_units_that_are_no_answer(tmp_path, faces):
-    layouts.write_emotionet(tmp_path, faces, test=4)
-    path = tmp_path / "dataFile_0001.txt"
-    lines = path.read_text().splitlines()
-    for value, message in (("7", "AU1 is 7, not 0, 1 or 999"), ("yes", "AU1 is 'yes', which is no number")):
-        fields = lines[1].split("\t")
-        path.write_text("\n".join([lines[0], "\t".join([*fields[:2], value, *fields[3:]]), *lines[2:]]))
-        assert f"dataFile_0001.txt, line 2: {message}" in refused(tmp_path, "emotionet")
-
-
-def test_a_table_of_clips(tmp_path):
-    names = layouts.write_clips(tmp_path, layouts.draw(3, 1))
-    path = tmp_path / "labels.csv"
-    for row, message in (
-        (f"{names[0]},ann,bored", "labels.csv, line 2: expression is 'bored', not neutral"),
-        (f"{names[0]},,happy", "labels.csv, line 2: identity is empty"),
-    ):
-        path.write_text(f"clip,identity,expression\n{row}\n")
-        assert message in refused(tmp_path, "celebv", labels="labels.csv")
-    path.write_text(f"clip,identity,expression,split\n{names[0]},ann,happy,dev\n")
-    assert "labels.csv, line 2: split is 'dev'" in refused(tmp_path, "celebv", labels="labels.csv")
-    path.write_text(f"clip,identity,expression\n{names[0]},ann,happy\nnowhere.mp4,bob,sad\n")
-    assert reasons(opened(tmp_path, "celebv", labels="labels.csv")) == {"the image is missing": 1}
-
-
-def test_a_folder_without_clips(tmp_path):
-    assert "holds no clip" in refused(tmp_path, "celebv")
-
-
-@pytest.mark.parametrize("kind", ["mafl", "w300", "aflw", "aflw2000", "affectnet", "emotionet", "celebv"])
-def test_a_folder_that_is_none_or_empty_is_named(tmp_path, kind):
-    with pytest.raises(UserError, match=r"nowhere: no such folder; put the set there or correct sets\.mine\.path"):
-        opened(tmp_path / "nowhere", kind)
-    assert str(tmp_path) in refused(tmp_path, kind)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kind": "mafl", "subset": "common"}, "subset is no option of kind mafl, which has identities"),
-        ({"kind": "affectnet", "boxes": "a.csv"}, "boxes is no option of kind affectnet, which has none of its own"),
-        ({"kind": "synthetic", "exclude": "a.txt"}, "exclude is no option of kind synthetic"),
-        ({"kind": "table"}, "needs `labels`"),
-        ({"kind": "table", "labels": "/etc/labels.csv"}, "must be named below `path`"),
-        ({"kind": "w300", "boxes": "../boxes.csv"}, "must be named below `path`"),
-        ({"kind": "w300", "subset": "hard"}, "'full', 'common' or 'challenging'"),
-        ({"kind": "celebv", "side": 0}, "greater than 0"),
-    ],
-)
-def test_options_are_those_of_the_kind(options, message):
-    with pytest.raises(ValueError, match=message):
-        SetParams(path="somewhere", **options)
