@@ -66,7 +66,7 @@ def report_markdown(
         health: reports/data/frames.json.
         pictures: paths of figures, relative to the report.
     """
-    parts = ["# Results", _what_ran(cards), _data(health)]
+    parts = ["# Results", _what_ran(cards), _data(health, scores["torch"])]
     for name, encoders in scores["torch"].items():
         faces = max(score["n"] for row in encoders.values() for score in row.values())
         parts += [
@@ -109,8 +109,11 @@ def _what_ran(cards: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _data(health: Mapping[str, Any]) -> str:
+def _data(health: Mapping[str, Any], sets: Iterable[str]) -> str:
     counts = health["counts"]
+    linked = {"the frames": "data/frames.html", **{f"`{name}`": f"data/sets/{name}.html" for name in sets}}
+    linked["identities across splits"] = "audit/pairs.html"
+    pages = ", ".join(f"[{what}]({page})" for what, page in linked.items())
     index, rejects = counts["index"], counts["rejects"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejects["reasons"].items() if count) or "none"
     people = ", ".join(f"{count} {split}" for split, count in counts["splits"]["identities"].items())
@@ -120,5 +123,6 @@ def _data(health: Mapping[str, Any]) -> str:
     return (
         f"{index['rows']} frames of {index['tracks']} tracks of {counts['splits']['rows']} identities ({people}); "
         f"rejected: {reasons}; boxes cut back to their frame: {counts['ledger']['boxes_clamped']}. "
-        f"Limits of health that were passed, and only warn: {', '.join(sorted(warnings)) or 'none'}."
+        f"Limits of health that were passed, and only warn: {', '.join(sorted(warnings)) or 'none'}. "
+        f"In full, where the pipeline ran or `dvc pull` was: {pages}."
     )

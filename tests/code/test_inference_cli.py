@@ -3,7 +3,7 @@
 import re
 import shlex
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from commands import run_fabnet
 from inference_files import DIMENSION, write_colours, write_model, write_random_heads, write_talk
 
-from fabnet.cli.main import main
 from fabnet.files import read_json, write_json
 from fabnet.inference import embed as embed_module
 from fabnet.video.engines.local import run_jobs
@@ -44,17 +44,8 @@ def at_once(monkeypatch):
 @pytest.fixture
 def fabnet(made, monkeypatch, capsys):
     """Runs the command in `made`: (exit code, lines of stdout, lines of stderr)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["fabnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
-
     monkeypatch.chdir(made)
-    return run
+    return partial(run_fabnet, monkeypatch, capsys)
 
 
 def in_the_docs():

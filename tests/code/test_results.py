@@ -56,5 +56,7 @@ def test_report_names_what_ran_and_on_what():
         in text
     )
     assert "cut back to their frame: 3. Limits of health that were passed, and only warn: tracks.frames." in text
+    assert "[the frames](data/frames.html)" in text
+    assert "[identities across splits](audit/pairs.html)" in text
     assert "800 test faces" in text
     assert "![figures/a.png](figures/a.png)" in text

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from commands import run_fabnet
 from inference_files import SIZE, write_model
 from released_files import old_state_dict, reference_network, reference_probe, save_as_in_2018
 
-from fabnet.cli.main import main
 from fabnet.inference import embed as embed_module
 from fabnet.networks.build import load_model
 from fabnet.video.engines.local import run_jobs
@@ -45,19 +46,10 @@ def made(tmp_path_factory):
 @pytest.fixture
 def fabnet(made, monkeypatch, capsys):
     """Runs the command in `made`: (exit code, lines of stdout, lines of stderr)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["fabnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out.splitlines(), printed.err.splitlines()
-
     # Jobs run in this process: starting others takes seconds.
     monkeypatch.setattr(embed_module, "open_engine", lambda name: lambda call, jobs, workers: run_jobs(call, jobs, 1))
     monkeypatch.chdir(made)
-    return run
+    return partial(run_fabnet, monkeypatch, capsys)
 
 
 def test_every_command_of_the_docs_works_in_their_order(fabnet, made):
