@@ -1,0 +1,44 @@
+"""The legal form of every table that crosses a stage boundary, and the one home of their column names.
+
+`fabnet.contract` says what a contract is; its functions belong to this package's users too: `tables.read` and
+`tables.write` check what they read and write.
+"""
+
+from fabnet.contract import CASES, Finding, IllegalTable, Table, check, findings, read, version, write
+from fabnet.tables.frames import Boxes, Clips, Index, Ledger, Rejects, Shards, Splits
+from fabnet.tables.labels import Labels
+from fabnet.tables.names import ANGLE_COLUMNS, EXPRESSIONS, NO_SPACE, REJECT_REASONS, SPLITS, UNIT_COLUMNS, UNITS
+from fabnet.tables.scores import EmbeddingIds, Metrics, Predictions
+from fabnet.tables.training import Curriculum, History
+
+__all__ = [
+    "ANGLE_COLUMNS",
+    "CASES",
+    "EXPRESSIONS",
+    "NO_SPACE",
+    "REJECT_REASONS",
+    "SPLITS",
+    "UNITS",
+    "UNIT_COLUMNS",
+    "Boxes",
+    "Clips",
+    "Curriculum",
+    "EmbeddingIds",
+    "Finding",
+    "History",
+    "IllegalTable",
+    "Index",
+    "Labels",
+    "Ledger",
+    "Metrics",
+    "Predictions",
+    "Rejects",
+    "Shards",
+    "Splits",
+    "Table",
+    "check",
+    "findings",
+    "read",
+    "version",
+    "write",
+]

@@ -1,0 +1,128 @@
+"""Contracts of frames and of what extraction says about them, and of lists that users write for it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+from fabnet.contract import Table
+from fabnet.tables.names import NO_SPACE, REJECT_REASONS, SPLITS, has_area
+
+
+class Index(Table):
+    """One row per face crop of a directory of track shards, ordered by (track_id, frame_no)."""
+
+    track_id: Series[str] = pa.Field(str_matches=NO_SPACE + "+$")
+    identity: Series[str] = pa.Field(str_length={"min_value": 1})
+    video: Series[str] = pa.Field(str_length={"min_value": 1})
+    clip: Series[str] = pa.Field(str_length={"min_value": 1}, description="path below the videos' folder")
+    frame_no: Series[np.int64] = pa.Field(ge=0, description="number of the sample in the clip, at extract.fps")
+    time_s: Series[np.float64] = pa.Field(ge=0, lt=float("inf"), description="presentation time in the clip")
+    shard: Series[str] = pa.Field(str_matches=r"^tracks-[0-9]{5}\.tar$")
+    offset: Series[np.int64] = pa.Field(ge=0, description="of the JPEG's first byte in the shard")
+    size: Series[np.int64] = pa.Field(gt=0, description="bytes of the JPEG")
+    left: Series[np.float64] = pa.Field(description="box of the crop, in pixels of the source frame")
+    top: Series[np.float64]
+    right: Series[np.float64]
+    bottom: Series[np.float64]
+    sharpness: Series[np.float64] = pa.Field(ge=0, lt=1e7, description="variance of the Laplacian of the grey crop")
+    brightness: Series[np.float64] = pa.Field(ge=0, le=255, description="mean grey level of the crop")
+
+    @pa.dataframe_check(name="box_has_area")
+    def _box_has_area(cls, frame: pd.DataFrame) -> Any:
+        return has_area(frame)
+
+    @pa.dataframe_check(name="one_identity_per_track")
+    def _one_identity_per_track(cls, frame: pd.DataFrame) -> Any:
+        return frame.groupby("track_id")["identity"].transform("nunique") == 1
+
+    # So (track_id, frame_no) is unique as well.
+    @pa.dataframe_check(name="frames_of_a_track_contiguous_and_increasing")
+    def _tracks_are_runs(cls, frame: pd.DataFrame) -> Any:
+        track = frame["track_id"]
+        starts = track != track.shift()
+        restarted = starts & track.duplicated()
+        backwards = ~starts & (frame["frame_no"].diff() <= 0)
+        return ~(restarted | backwards)
+
+
+class Rejects(Table):
+    """One row per clip, or track of a clip, that gave no crops."""
+
+    clip: Series[str] = pa.Field(str_length={"min_value": 1})
+    track_id: Series[str] = pa.Field(str_matches=NO_SPACE + "*$", description="empty where it is the whole clip")
+    reason: Series[str] = pa.Field(isin=REJECT_REASONS)
+    detail: Series[str]
+
+    class Config:
+        metadata = {"version": 2}
+
+
+class Ledger(Table):
+    """One row per unit of work of an extraction, by its first clip: what became of a group of clips."""
+
+    unit: Series[np.int64] = pa.Field(ge=0, unique=True, description="number of its first clip among all, by name")
+    clips: Series[np.int64] = pa.Field(gt=0)
+    tracks: Series[np.int64] = pa.Field(ge=0, description="kept")
+    frames: Series[np.int64] = pa.Field(ge=0, description="kept")
+    rejected_clips: Series[np.int64] = pa.Field(ge=0)
+    rejected_tracks: Series[np.int64] = pa.Field(ge=0, description="of clips that were not rejected as a whole")
+    boxes_clamped: Series[np.int64] = pa.Field(ge=0, description="annotated boxes that were cut back to their frame")
+    bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
+    sha256: Series[str] = pa.Field(str_matches=r"^[0-9a-f]{64}$", description="of the tar that it made")
+
+    @pa.dataframe_check(name="units_in_order_without_gaps")
+    def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:
+        return frame["unit"] == frame["clips"].cumsum().shift(fill_value=0) + frame["unit"].iloc[:1].sum()
+
+    @pa.dataframe_check(name="no_more_rejected_clips_than_clips")
+    def _rejected_clips_are_clips(cls, frame: pd.DataFrame) -> Any:
+        return frame["rejected_clips"] <= frame["clips"]
+
+
+class Shards(Table):
+    """One row per shard of a directory of frames: the bytes that were written, which nothing may have changed since."""
+
+    shard: Series[str] = pa.Field(str_matches=r"^tracks-[0-9]{5}\.tar$", unique=True)
+    frames: Series[np.int64] = pa.Field(ge=0, description="a shard may hold none")
+    bytes: Series[np.int64] = pa.Field(gt=0, description="of the file")
+    sha256: Series[str] = pa.Field(str_matches=r"^[0-9a-f]{64}$", description="of the file")
+
+
+class Splits(Table):
+    """One row per identity."""
+
+    identity: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True)
+    split: Series[str] = pa.Field(isin=SPLITS)
+
+
+class Clips(Table):
+    """Input of sources that are a folder of clips: which of them, and whom each one shows."""
+
+    clip: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True, description="path below the videos' folder")
+    identity: Series[str] = pa.Field(str_length={"min_value": 1})
+
+    class Config:
+        strict = False
+        coerce = True
+
+
+class Boxes(Table):
+    """Input of the `boxes` source: a face box at a time of a clip, in pixels of its frames."""
+
+    clip: Series[str] = pa.Field(str_length={"min_value": 1})
+    time_s: Series[np.float64] = pa.Field(ge=0)
+    left: Series[np.float64]
+    top: Series[np.float64]
+    right: Series[np.float64]
+    bottom: Series[np.float64]
+
+    class Config:
+        strict = False
+        coerce = True
+
+    @pa.dataframe_check(name="box_has_area")
+    def _box_has_area(cls, frame: pd.DataFrame) -> Any:
+        return has_area(frame)

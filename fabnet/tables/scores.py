@@ -1,0 +1,56 @@
+"""Contracts of embeddings, of what is predicted from them and of its scores."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+from fabnet.contract import Table
+
+
+class EmbeddingIds(Table):
+    """Row i names row i of the array of embeddings beside it."""
+
+    face_id: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True)
+
+
+class Predictions(Table):
+    """One row per test face, encoder, probe, task and seed."""
+
+    encoder: Series[str] = pa.Field(str_length={"min_value": 1})
+    probe: Series[str] = pa.Field(isin=("torch", "sklearn"))
+    task: Series[str] = pa.Field(isin=("landmarks68", "landmarks5", "pose", "units", "expression"))
+    seed: Series[np.int64] = pa.Field(ge=0)
+    face_id: Series[str] = pa.Field(str_length={"min_value": 1})
+    identity: Series[str] = pa.Field(str_length={"min_value": 1})
+    # Equally long lists: points in pixels of the crop, angles in degrees, 0 / 1 per class or unit against a score.
+    target: Series[object]
+    prediction: Series[object]
+
+    class Config:
+        unique = ["encoder", "probe", "task", "seed", "face_id"]
+
+
+class Metrics(Table):
+    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}."""
+
+    set: Series[str] = pa.Field(str_matches=r"^[a-z0-9][a-z0-9_]*$")
+    variant: Series[str] = pa.Field(str_length={"min_value": 1})
+    metric: Series[str] = pa.Field(str_matches=r"^[a-z0-9_]+$", description="its last word is its unit")
+    value: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    low: Series[np.float64] = pa.Field(ge=0, description="95 % interval over identities")
+    high: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    n: Series[np.int64] = pa.Field(gt=0, description="test faces")
+
+    class Config:
+        unique = ["set", "variant", "metric"]
+
+    @pa.dataframe_check(name="value_within_its_interval")
+    def _value_within_its_interval(cls, frame: pd.DataFrame) -> Any:
+        return (frame["low"] <= frame["value"]) & (frame["value"] <= frame["high"])
+
+    @pa.dataframe_check(name="areas_are_percentages")
+    def _areas_are_percentages(cls, frame: pd.DataFrame) -> Any:
+        return ~frame["metric"].str.endswith("_auc") | (frame["high"] <= 100)
