@@ -36,8 +36,18 @@ help: ## List these commands
 .PHONY: repro tiny lock gate metrics contracts bench
 # The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
 export BASE ?= origin/main
-repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
+# Each variant learns with one thread (train.common.threads), so as many as there are cores learn side by side (decision 12); a
+# GPU they would share. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
+JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
+define reproduce
+	dvc repro validate
+	for kind in train finetune; do
+	  dvc stage list --name-only | sed -n "/^$$kind@/p" | xargs -r -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item
+	done
 	dvc repro report
+endef
+repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
+	$(reproduce)
 
 tiny: .venv/.stamp ## Run the whole pipeline on tiny data, twice, in a copy of the commit below .work
 	rm -rf .work/tiny
@@ -45,7 +55,7 @@ tiny: .venv/.stamp ## Run the whole pipeline on tiny data, twice, in a copy of t
 	cd .work/tiny
 	export PYTHONPATH="$$PWD"
 	fabnet params use tiny
-	dvc repro report
+	$(reproduce)
 	if dvc repro --dry report | grep '^Running stage'; then
 	  echo "error: the second run would do something" >&2
 	  exit 1
@@ -113,7 +123,7 @@ mlflow-server: .venv/.stamp ## Run an MLflow tracking server on this machine (do
 
 # -- the code -------------------------------------------------------------------------------------------------------
 
-.PHONY: test newest check format clean
+.PHONY: test newest check format docs clean
 # A process per core, one file at a time: fixtures of a file, such as the tiny pipeline, are made once.
 test: .venv/.stamp ## Run the tests
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
@@ -134,6 +144,11 @@ newest: ## Run the tests with the newest versions of all dependencies, in an env
 format: .venv/.stamp ## Rewrite the code as `check` wants it
 	ruff check --fix-only .
 	ruff format .
+
+docs: .venv/.stamp ## Build the site of docs/ into site/, strictly; open site/index.html
+	@export NO_MKDOCS_2_WARNING=1  # of a successor of the theme, decision 5
+	mkdocs build --strict --quiet
+	echo "site/index.html"
 
 clean: ## Remove the environment and every cache of the tools; data, models and the DVC cache stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""Pictures of what the probes predict on a labelled set."""
+"""Pictures of what the probes predict on a labelled set, and scores by bins of its faces."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,58 +6,50 @@ from typing import Annotated
 import typer
 from _run import run
 
-# Faces shown, evenly spread over the test split from the best to the worst; and the sheet of labelled faces.
-SHOWN = 24
-SHEET = (3, 8)
-
 
 def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets` in params.yaml")]) -> None:
-    """probes/SET + the labelled set -> reports/sets/SET"""
-    import numpy as np
+    """probes/SET, supervised/SET + the labelled set -> reports/sets/SET"""
+    import sys
 
     from fabnet import tables
-    from fabnet.attributes.sets import TASKS, open_set, targets
+    from fabnet.attributes.sets import open_set
     from fabnet.config import load_params
-    from fabnet.figures.contact_sheet import contact_sheet
-    from fabnet.figures.landmarks import landmark_overlays
-    from fabnet.figures.pose import pose_scatter
-    from fabnet.figures.save import save
-    from fabnet.files import atomic_directory
-    from fabnet.probing.metrics import landmark_errors
+    from fabnet.files import atomic_directory, write_json
+    from fabnet.report.attempt import attempt
+    from fabnet.report.blocks import Gap
+    from fabnet.report.drawn_set import SetPictures, first_seeds
+    from fabnet.report.measured_slices import measure_slices
+    from fabnet.report.pictures import write_pictures
+    from fabnet.report.predicted import files_of, read_each
 
     params = load_params()
     labelled = open_set(set_name, params.labelled_set(set_name))
-    predictions = tables.read(Path("probes") / set_name / "predictions.parquet", tables.Predictions)
-    shown = predictions[(predictions["probe"] == "torch") & (predictions["seed"] == 0)]
-    size = params.extract.size
-
+    files, size = files_of(set_name), params.extract.size
+    few = Path("probes") / set_name / "low_label.parquet"
     with atomic_directory(Path("reports/sets") / set_name) as out:
-        encoders = [*params.train.names, "hog", "random"]
-        pose = {name: rows for name, rows in shown[shown["task"] == "pose"].groupby("encoder") if name in encoders}
-        if pose:
-            true = np.stack(pose[encoders[0]]["target"].tolist())
-            predicted = {name: np.stack(pose[name]["prediction"].tolist()) for name in encoders}
-            save(pose_scatter(true, predicted), out / "pose.png", dpi=70)
-        table = labelled.table()
-        if "landmarks68" in table:
-            faces = table.iloc[np.linspace(0, len(table) - 1, SHEET[0] * SHEET[1]).astype(int)]
-            crops = np.stack([labelled.crop(row, size) for row in faces.itertuples()])
-            truth = (targets(faces, TASKS["landmarks68"]).reshape(*SHEET, -1, 2) + 1) * (size / 2)
-            save(contact_sheet(crops.reshape(*SHEET, *crops.shape[1:]), truth), out / "faces.png", dpi=90)
-        rows = table.set_index("face_id", drop=False)
-        for variant in params.train.names:
-            points = shown[(shown["task"] == "landmarks68") & (shown["encoder"] == variant)]
-            if points.empty:
-                continue
-            true, guess = (np.stack(points[column].tolist()) for column in ("target", "prediction"))
-            errors = landmark_errors(guess, true)
-            order = np.argsort(errors)[np.linspace(0, len(errors) - 1, SHOWN).astype(int)]
-            faces = rows.loc[points["face_id"].iloc[order]]
-            crops = np.stack([labelled.crop(row, size) for row in faces.itertuples()])
-            overlays = landmark_overlays(
-                crops, true[order].reshape(SHOWN, -1, 2), guess[order].reshape(SHOWN, -1, 2), errors[order]
-            )
-            save(overlays, out / f"landmarks_{variant}.png", dpi=70)
+        slices = attempt(
+            f"{set_name}: scores by yaw, size and brightness",
+            lambda: measure_slices(labelled, files, params.report, size),
+        )
+        drawn = SetPictures(
+            labelled,
+            {name: params.train.variant(name).objective for name in params.train.names},
+            params.report.reference or params.train.names[0],
+            size,
+            first_seeds(read_each(files, "torch")),
+            None if isinstance(slices, Gap) else slices,
+            tables.read(few, tables.LowLabel) if few.is_file() else None,
+        )
+        pictures = list(drawn.draw(out))
+        if isinstance(slices, Gap):
+            pictures.append(slices)
+        else:
+            write_json(out / "slices.json", slices)
+        write_pictures(out, pictures)
+    # The report shows them as gaps and, once it is written, fails: a stage that failed here would have kept it away.
+    for each in pictures:
+        if isinstance(each, Gap):
+            print(f"warning: not made: {each.what}: {each.why}", file=sys.stderr)
 
 
 if __name__ == "__main__":

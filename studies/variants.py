@@ -13,12 +13,10 @@ ones for every variant and seed, so that two variants are compared face by face.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +24,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
 
     from fabnet.config import Params
 
 WORK, OUT = Path(".work/studies/variants"), Path("docs/results")
 FRAMES, SPLITS = Path("data/frames"), Path("data/splits.parquet")
+
+#: The encoder before training.
+RANDOM = "random"
 
 # By metric: its title, and whether more is better.
 METRICS = {
@@ -62,12 +64,12 @@ def load(over: Path | None) -> Params:
 
 
 def train_seed(params: Params, seed: int) -> None:
-    """Train all variants of the objective fabnet with one seed, those that others start from first."""
+    """Train all variants with one seed, those that others start from first."""
     from fabnet.config import VariantParams
     from fabnet.files import read_json
     from fabnet.training.variant import train_variant
 
-    for name in compared(params):
+    for name in params.train.names:
         values = params.train.variant(name).model_copy(update={"seed": seed})
         out = WORK / f"seed-{seed}" / name
         if (out / "model.json").is_file():
@@ -77,25 +79,29 @@ def train_seed(params: Params, seed: int) -> None:
         train_variant(name, values, FRAMES, SPLITS, out, WORK / f"seed-{seed}" / ".unfinished")
 
 
-def compared(params: Params) -> list[str]:
-    return [name for name in params.train.names if params.train.variant(name).objective == "fabnet"]
-
-
 def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.DataFrame:
-    """What the torch probes predict for the test faces, from the embeddings of one model."""
+    """What the torch probes predict for the test faces, from the embeddings of one model, or of the untrained one."""
     from fabnet.attributes.sets import iterate_crops, open_set, targets
-    from fabnet.networks.build import load_model
+    from fabnet.networks.build import load_model, random_encoder
     from fabnet.networks.embed import embed_images
     from fabnet.probing.evaluate import probe_encoder, rows_by_split
+    from fabnet.probing.features import common_scale
     from fabnet.probing.problem import Problem
 
     labelled = open_set(set_name, params.labelled_set(set_name))
     table = labelled.table()
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
-    model, card = load_model(WORK / f"seed-{seed}" / variant)
-    crops = (images for _, images in iterate_crops(labelled, card["image_size"], params.embed.batch_size))
-    features = np.concatenate(list(embed_images(model.encoder, crops)))
     rows = rows_by_split(table, f"sets.{set_name}")
+    if variant == RANDOM:
+        common, size = params.train.variant(params.train.names[0]), params.extract.size
+        encoder: nn.Module = random_encoder(size, common.base_filters, common.embedding_dim, seed)
+    else:
+        model, card = load_model(WORK / f"seed-{seed}" / variant)
+        encoder, size = model.encoder, card["image_size"]
+    crops = (images for _, images in iterate_crops(labelled, size, params.embed.batch_size))
+    features = np.concatenate(list(embed_images(encoder, crops)))
+    if variant == RANDOM:  # as the stage `baseline` has it
+        features /= common_scale([features[rows["train"]]])
     tables, _, _ = probe_encoder(variant, features, problems, table, rows, params.probe, params.extract.size)
     return tables[0]
 
@@ -134,7 +140,7 @@ def markdown(found: Mapping[str, Any], what: str) -> str:
     metrics = [metric for metric in METRICS if metric in next(iter(found["variants"].values()))]
     titles = [f"{title} {'↑' if more else '↓'}" for title, more in (METRICS[metric] for metric in metrics)]
     parts = [
-        "# Variants of FAb-Net over training seeds",
+        "# Variants and baselines over training seeds",
         what,
         _table(["variant", *titles], found["variants"], metrics, ""),
         "## Differences, on the same faces and seeds",
@@ -163,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--jobs", type=int, default=1, help="seeds that are trained at once, each with its share of cores"
+        "--jobs", type=int, default=1, help="seeds that are trained at once, with train.common.threads each"
     )
     parser.add_argument("--set", default="synthetic", help="a labelled set of params.yaml")
     parser.add_argument("--over", type=Path, help="YAML laid over params.yaml")
@@ -179,14 +185,10 @@ def main() -> None:
 
 def _train(given: argparse.Namespace) -> None:
     """Each seed in a process of its own, `jobs` of them at once."""
-    threads = max(1, (os.cpu_count() or 1) // given.jobs)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     over = [] if given.over is None else ["--over", str(given.over)]
     commands = [[sys.executable, "-m", "studies.variants", "--train-seed", str(seed), *over] for seed in given.seeds]
     with ThreadPoolExecutor(given.jobs) as pool:
-        done = list(
-            pool.map(lambda command, env: subprocess.run(command, env=env).returncode, commands, repeat(environment))
-        )
+        done = list(pool.map(lambda command: subprocess.run(command).returncode, commands))
     if any(done):
         sys.exit(
             f"error: training stopped for seeds {[seed for seed, code in zip(given.seeds, done, strict=True) if code]}"
@@ -198,7 +200,7 @@ def _compare(params: Params, given: argparse.Namespace) -> None:
     from fabnet.probing.intervals import bootstrap
     from fabnet.progress import track
 
-    names = compared(params)
+    names = [*params.train.names, RANDOM]
     found: dict[str, list[Any]] = {}
     for seed in given.seeds:
         for name in track(names, f"probe seed {seed}", len(names), "variant"):
@@ -212,9 +214,11 @@ def _compare(params: Params, given: argparse.Namespace) -> None:
         for name, seeds in found.items()
     }
     faces = next(iter(found.values()))[0]["yaw_mae_deg"][2]
-    pairs = [(names[a], names[b]) for b in range(len(names)) for a in range(b)]
+    own = [name for name in params.train.names if params.train.variant(name).objective == "fabnet"]
+    others = [name for name in names if name not in own]
+    pairs = [(a, b) for at, b in enumerate(own) for a in (*own[:at], *others)]
     told = summary(draws, pairs)
-    told["params"] = {name: params.train.variant(name).model_dump(mode="json") for name in names}
+    told["params"] = {name: params.train.variant(name).model_dump(mode="json") for name in params.train.names}
     what = (
         f"`python -m studies.variants`: seeds {', '.join(map(str, given.seeds))}, {faces} test faces of the set "
         f"`{given.set}`, torch probes. A cell: mean over seeds [95 % bootstrap interval over test identities] (seeds)."

@@ -37,12 +37,23 @@ def read(name: str, params: SetParams) -> Annotation:
     unknown = sorted(set(params.columns) - set(KNOWN))
     if unknown:
         raise ConfigError(f"sets.{name}.columns.{unknown[0]}: no such column; there are {', '.join(KNOWN)}")
-    table = _columns(path, params.columns)
+    table = columns_of(path, params.columns)
+    if "image" not in table:
+        raise UserError(f"{path}: has no column image, and `columns` names none; it has {', '.join(map(str, table))}")
     wanted = params.images.as_posix()
     root = params.path / params.images
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; correct sets.{name}.images (it is {wanted})")
-    where = str(path)
+    return Annotation(faces_of(table, str(path), params), str(path), root, LeftOut())
+
+
+def faces_of(table: pd.DataFrame, where: str, params: SetParams) -> pd.DataFrame:
+    """The columns of tables.Labels that a table gives, by the conventions above; labels that are missing are empty.
+
+    Args:
+        table: as `columns_of` reads it, with a column image.
+        where: the file, for errors.
+    """
     faces = pd.DataFrame({column: table[column] for column in _TEXTS if column in table}).astype("str")
     for column in faces:
         blank = table[column].isna() | (faces[column] == "")
@@ -56,7 +67,6 @@ def read(name: str, params: SetParams) -> Annotation:
     if "identity" not in faces:
         faces["identity"] = faces["image"]
     faces["split"] = _split(faces, where, params.seed)
-    left_out = LeftOut()
     for column in (column for column in LABEL_COLUMNS if column in table):
         faces[column] = _label(table[column], where, params)
     for what, columns in (("units", tables.UNIT_COLUMNS), ("angles", tables.ANGLE_COLUMNS)):
@@ -67,10 +77,10 @@ def read(name: str, params: SetParams) -> Annotation:
             )
     if not any(column in faces for column in LABEL_COLUMNS):
         raise UserError(f"{where}: has no column of labels; there are {', '.join(LABEL_COLUMNS)}")
-    return Annotation(faces, where, root, left_out)
+    return faces
 
 
-def _columns(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
+def columns_of(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
     """The columns of the table that mean something here, by our names; the index says where a row stands in the file.
 
     Rows of text are counted as lines, from 1, those of Parquet from 0.
@@ -86,8 +96,8 @@ def _columns(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
     if absent:
         raise UserError(f"{path}: has no column {absent[0]}, which `columns` names; it has {', '.join(has[:20])}")
     found = {ours: renamed.get(ours, ours) for ours in KNOWN if renamed.get(ours, ours) in has}
-    if "image" not in found:
-        raise UserError(f"{path}: has no column image, and `columns` names none; it has {', '.join(has[:20])}")
+    if not found:
+        raise UserError(f"{path}: has no column that is known here; it has {', '.join(has[:20])}")
     if parquet:
         table = pq.read_table(path, columns=list(found.values())).to_pandas(ignore_metadata=True)
     else:

@@ -1,5 +1,6 @@
 """params.yaml as typed, validated values. An unknown or impossible key is an error that names the key."""
 
+from fabnet.config.baselines import BaselinesParams, SuperviseParams, VggFaceParams
 from fabnet.config.data import (
     DetectionParams,
     ExtractParams,
@@ -10,13 +11,15 @@ from fabnet.config.data import (
     SyntheticVideos,
     TrackingParams,
 )
-from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
+from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams, SlicesParams
 from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
+from fabnet.config.retrieval import RetrieveParams
 from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
     "AuditParams",
+    "BaselinesParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",
@@ -27,16 +30,20 @@ __all__ = [
     "ProbeParams",
     "Range",
     "ReportParams",
+    "RetrieveParams",
     "SampleParams",
     "SetParams",
+    "SlicesParams",
     "Source",
     "SplitParams",
+    "SuperviseParams",
     "SynthesizeParams",
     "SyntheticFaces",
     "SyntheticVideos",
     "TrackingParams",
     "TrainParams",
     "VariantParams",
+    "VggFaceParams",
     "load_params",
     "parse_params",
 ]

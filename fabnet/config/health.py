@@ -11,8 +11,11 @@ from fabnet.config.section import Count, Fraction, Name, Section, Seed
 class Range(Section):
     """At least `share` of a table's rows must lie from `low` to `high`; null is open."""
 
+    #: In the unit of the measure.
     low: float | None = None
+    #: In the unit of the measure.
     high: float | None = None
+    #: Of the rows that must lie between.
     share: Fraction = 1.0
 
     @model_validator(mode="after")

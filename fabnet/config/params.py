@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from fabnet.config.baselines import BaselinesParams, SuperviseParams
 from fabnet.config.data import ExtractParams, SplitParams, SynthesizeParams
 from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
 from fabnet.config.health import HealthParams
+from fabnet.config.retrieval import RetrieveParams
 from fabnet.config.section import Name, Section, first_error
 from fabnet.config.training import TrainParams
 from fabnet.errors import ConfigError
@@ -22,8 +25,20 @@ class Params(Section):
     train: TrainParams
     sets: dict[Name, SetParams]
     embed: EmbedParams
+    baselines: BaselinesParams
     probe: ProbeParams
+    supervise: SuperviseParams
+    retrieve: RetrieveParams
     report: ReportParams
+
+    @model_validator(mode="after")
+    def _names_of_encoders_differ(self) -> "Params":
+        for name, chosen in self.sets.items():
+            if taken := sorted(chosen.embeddings.keys() & set(self.train.names)):
+                problem = "is the name of a trained variant; choose another one"
+                key = f"sets.{name}.embeddings.{taken[0]}"
+                raise PydanticCustomError("variant", "{problem}", {"key": key, "problem": problem})
+        return self
 
     def labelled_set(self, name: str) -> SetParams:
         if name not in self.sets:

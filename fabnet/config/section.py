@@ -28,7 +28,7 @@ def first_error(error: ValidationError) -> tuple[str, str]:
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")  # pydantic's mark of a bad key
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "variant":
-        key = f"{key}.{first['ctx']['key']}"
+        key = f"{key}.{first['ctx']['key']}".lstrip(".")
     elif first["type"] == "extra_forbidden":
         message = "unknown key; is it misspelt?"
     elif first["type"] not in ("value_error", "missing"):

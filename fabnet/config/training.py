@@ -12,10 +12,15 @@ from fabnet.errors import ConfigError
 class CurriculumParams(Section):
     """Which samples of a batch are learnt from: a window of percentiles of their losses that moves to harder ones."""
 
+    #: Of the window, in percent of the batch.
     width: Annotated[int, Field(ge=1, le=100)] = 50
+    #: By how many percent the window moves at a time.
     shift: Annotated[int, Field(ge=1, le=100)] = 10
+    #: How often it moves; width + shift * shifts is at most 100.
     shifts: Annotated[int, Field(ge=0, le=99)] = 4
+    #: Validations without improvement after which it moves.
     patience: Count = 5
+    #: Samples after which it moves in any case.
     longest: Count | None = None
 
     @model_validator(mode="after")
@@ -29,7 +34,7 @@ class CurriculumParams(Section):
 class VariantParams(Section):
     """One trained model: `train.common` overlaid with `train.variants.<name>`."""
 
-    objective: Literal["fabnet", "autoencoder"] = "fabnet"
+    objective: Literal["fabnet", "autoencoder", "rotation", "split_brain"] = "fabnet"
     sources: Annotated[int, Field(ge=1, le=16)] = 1
     start_from: Name | None = None
     freeze: tuple[Literal["encoder", "flow_decoder"], ...] = ()
@@ -55,6 +60,7 @@ class VariantParams(Section):
     workers: Annotated[int, Field(ge=0, le=64)] = 1
     cache_mb: Annotated[int, Field(ge=0)] = 2048
     corrupt_limit: Annotated[int, Field(ge=0)] = 10
+    threads: Annotated[int, Field(ge=0, le=1024)] = 1
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     sync_batch_norm: bool = False
     compile: bool = False
@@ -63,6 +69,8 @@ class VariantParams(Section):
     def _keys_agree(self) -> "VariantParams":
         if self.objective != "fabnet" and (self.sources > 1 or self.freeze):
             raise ValueError(f"`sources` and `freeze` are for objective fabnet, not {self.objective}")
+        if self.objective == "split_brain" and (self.base_filters % 2 or self.embedding_dim % 2):
+            raise ValueError("split_brain halves `base_filters` and `embedding_dim`: both must be even")
         if self.freeze and self.start_from is None:
             raise ValueError("`freeze` keeps weights of the variant in `start_from`, which is null")
         if self.batch_size < 2 * self.processes:

@@ -58,8 +58,9 @@ def _windows(axis: "Axes", curriculum: pd.DataFrame) -> None:
         axis.axvspan(before, end, color="grey", alpha=0.16 if int(str(number)) % 2 else 0.06, lw=0)
         low, high = points[["low", "high"]].iloc[0]
         at = (before + end) / 2
-        name = axis.text(at, 0.98, f"{low}-{high} %", transform=axis.get_xaxis_transform(), fontsize=7)
-        name.set(ha="center", va="top", rotation=90)
+        # Below: the curves begin above.
+        name = axis.text(at, 0.02, f"{low}-{high} %", transform=axis.get_xaxis_transform(), fontsize=7.5)
+        name.set(ha="center", va="bottom", rotation=90)
         before = end
 
 

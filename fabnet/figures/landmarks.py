@@ -1,35 +1,60 @@
-"""Landmarks drawn on faces."""
+"""Landmarks drawn on faces (Fig. 2 and 3 of the paper): dots are the truth, crosses what was predicted."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+# Light against skin and shadow, and apart to everybody: sky blue and yellow of Okabe and Ito, edged in black.
+_TRUE, _PREDICTED = "#56B4E9", "#F0E442"
+_SIDE = 1.9  # inches of a face
+#: Size of a mark in points, and of its edge, by the number of landmarks.
+_MARK = {5: (6.0, 0.8), 68: (2.6, 0.3)}
 
-def landmark_overlays(
-    images_NHWC: NDArray[np.uint8],
-    true_NK2: NDArray[np.floating],
-    predicted_NK2: NDArray[np.floating],
-    errors_pct: NDArray[np.floating],
-    columns: int = 8,
+
+def landmark_cases(
+    images_RCHWC: NDArray[np.uint8],
+    true_RCK2: NDArray[np.floating],
+    predicted_RCK2: NDArray[np.floating],
+    errors_RC: NDArray[np.floating],
+    row_titles: Sequence[str],
 ) -> Figure:
-    """Faces with true (green) and predicted (red) landmarks.
+    """Faces in rows, such as the best, the median and the worst ones, with true and predicted landmarks.
 
     Args:
-        true_NK2, predicted_NK2: pixels of the crop, the first pixel's centre at 0.5.
-        errors_pct: mean error of each face in percent of the inter-ocular distance, written above it.
+        true_RCK2, predicted_RCK2: pixels of the crop, the first pixel's centre at 0.5; K landmarks, 5 or 68.
+        errors_RC: mean error of each face in percent of the inter-ocular distance, written above it.
+        row_titles: one for each row.
     """
-    rows = -(-len(images_NHWC) // columns)
-    figure = Figure(figsize=(1.5 * columns, 1.65 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    size = images_NHWC.shape[1]
-    for axis, image, true, predicted, error in zip(
-        axes, images_NHWC, true_NK2, predicted_NK2, errors_pct, strict=False
-    ):
-        axis.imshow(image, extent=(0, size, size, 0), interpolation="bilinear")
-        axis.plot(*true.T, ".", ms=2.2, color="#00ff66", mew=0)
-        axis.plot(*predicted.T, ".", ms=2.2, color="#ff3030", mew=0)
-        axis.set(xlim=(0, size), ylim=(size, 0))
-        axis.set_title(f"{error:.1f} %", fontsize=7, pad=2)
+    rows, columns, size = images_RCHWC.shape[:3]
+    mark, edge = _MARK[true_RCK2.shape[2]]
+    figure = Figure(figsize=(_SIDE * columns + 0.3, (_SIDE + 0.2) * rows + 0.35), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    stroke = 0.25 * mark + 0.2
+    outline = [withStroke(linewidth=stroke + 2 * edge, foreground="black")]
+    for row in range(rows):
+        for column in range(columns):
+            axis = axes[row, column]
+            axis.imshow(images_RCHWC[row, column], extent=(0, size, size, 0), interpolation="bilinear")
+            axis.plot(*true_RCK2[row, column].T, "o", ms=mark, color=_TRUE, mec="black", mew=edge)
+            axis.plot(
+                *predicted_RCK2[row, column].T,
+                "x",
+                ms=mark * 1.1,
+                color=_PREDICTED,
+                mew=stroke,
+                path_effects=outline,
+            )
+            axis.set(xlim=(0, size), ylim=(size, 0), xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            axis.set_title(f"{errors_RC[row, column]:.1f} %", fontsize=9, pad=2)
+        axes[row, 0].set_ylabel(row_titles[row], fontsize=11)
+    legend = [
+        Line2D([], [], ls="", marker="o", ms=7, color=_TRUE, mec="black", mew=0.8, label="true"),
+        Line2D([], [], ls="", marker="x", ms=7, color=_PREDICTED, mew=2.2, path_effects=outline, label="predicted"),
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=10)
     return figure

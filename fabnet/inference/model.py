@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.networks.build import load_model
-from fabnet.networks.encoder import Encoder
 
 _WEIGHTS = "best.pt"
 _KEYS = ("objective", "image_size", "base_filters", "embedding_dim", "recipe", "weights_sha256")
@@ -81,7 +81,8 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> str:
 
 
 @lru_cache(maxsize=1)
-def encoder(model_directory: Path, weights_sha256: str) -> Encoder:
+def encoder(model_directory: Path, weights_sha256: str) -> nn.Module:
     """The encoder of a model, loaded once by a process; the hash tells one content of a directory from another."""
     network, _ = load_model(model_directory, _WEIGHTS)
-    return network.encoder
+    loaded: nn.Module = network.encoder
+    return loaded

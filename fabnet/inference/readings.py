@@ -12,7 +12,7 @@ from fabnet.tables import EXPRESSIONS
 
 
 def check_heads(heads: SavedHeads, where: str, model: Model) -> None:
-    """Refuse probes that learnt from other weights: their numbers would mean nothing.
+    """Refuse probes that learnt from other weights or crops: their numbers would mean nothing.
 
     Raises:
         UserError: names both.
@@ -22,6 +22,12 @@ def check_heads(heads: SavedHeads, where: str, model: Model) -> None:
         raise UserError(
             f"{where}: its probes read embeddings of {heads.meta['encoder']} with weights {theirs[:12]}..., but "
             f"{model.directory} has weights {model.weights_sha256[:12]}...; take this model's probes, or probe again"
+        )
+    recipe, ours = heads.meta.get("recipe_hash"), model.recipe["hash"]
+    if recipe not in (None, ours):
+        raise UserError(
+            f"{where}: its probes read embeddings of crops of recipe {recipe}, but {model.directory} learnt from "
+            f"{ours}; take this model's probes, or probe again"
         )
     widths = {head.weight.shape[1] for head in heads.heads}
     if widths != {model.dimension}:

@@ -13,8 +13,16 @@ from fabnet.networks.autoencoder import Autoencoder
 from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
+from fabnet.networks.rotation import Rotation
+from fabnet.networks.split_brain import SplitBrain
 
-OBJECTIVES: dict[str, type[FabNet] | type[Autoencoder]] = {"fabnet": FabNet, "autoencoder": Autoencoder}
+Network = FabNet | Autoencoder | Rotation | SplitBrain
+#: Those of the baselines, by objective.
+_BASELINES: dict[str, type[Autoencoder] | type[Rotation] | type[SplitBrain]] = {
+    "autoencoder": Autoencoder,
+    "rotation": Rotation,
+    "split_brain": SplitBrain,
+}
 
 
 def build(
@@ -24,7 +32,7 @@ def build(
     embedding_dim: int,
     sources: int = 1,
     conventions: Conventions = OURS,
-) -> FabNet | Autoencoder:
+) -> Network:
     """The network of an objective; `sources` and `conventions` are for fabnet, which alone has any.
 
     Raises:
@@ -34,10 +42,10 @@ def build(
         return FabNet(image_size, base_filters, embedding_dim, sources, conventions)
     if conventions != OURS:
         raise UserError(f"objective {objective}: only fabnet can have other conventions than ours, not {conventions}")
-    return OBJECTIVES[objective](image_size, base_filters, embedding_dim)
+    return _BASELINES[objective](image_size, base_filters, embedding_dim)
 
 
-def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[FabNet | Autoencoder, dict[str, Any]]:
+def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[Network, dict[str, Any]]:
     """The network in `directory` (a `models/<variant>`), in evaluation mode, and its model.json.
 
     Raises:
@@ -79,7 +87,7 @@ def _conventions(directory: Path, card: dict[str, Any]) -> Conventions:
         raise UserError(f"{directory / 'model.json'}: {error}") from None
 
 
-def start_from(model: FabNet | Autoencoder, directory: Path | str) -> None:
+def start_from(model: Network, directory: Path | str) -> None:
     """Give `model` the weights of a trained variant. A confidence decoder that the variant lacks stays as it is.
 
     Raises:

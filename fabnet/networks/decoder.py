@@ -13,6 +13,7 @@ class Decoder(nn.Module):
 
     Args:
         align_corners: of the upsampling, see Conventions.
+        groups: decoders of as many parts of the channels side by side, which see nothing of each other.
 
     Attributes:
         factored: do upsampling and convolution as one, by matrix products, where these are faster. The same function of
@@ -26,6 +27,7 @@ class Decoder(nn.Module):
         base_filters: int,
         out_channels: int,
         align_corners: bool = True,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         depth = depth_of(image_size)
@@ -37,9 +39,9 @@ class Decoder(nn.Module):
             layers += [
                 nn.ReLU(),
                 nn.Upsample(scale_factor=2, mode="bilinear", align_corners=align_corners),
-                nn.Conv2d(channels[level], channels[level + 1], 3, padding=1),
+                nn.Conv2d(channels[level], channels[level + 1], 3, padding=1, groups=groups),
             ]
-            if pays(2**level, channels[level], channels[level + 1]):
+            if groups == 1 and pays(2**level, channels[level], channels[level + 1]):
                 name = f"axis_{len(layers) - 2}"  # the place of the upsampling among the layers
                 axis = axis_matrix(2**level, align_corners=align_corners)
                 self.register_buffer(name, axis, persistent=False)

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fabnet.frames.augment import to_float
-from fabnet.networks.encoder import Encoder
 
 
 @torch.inference_mode()
 def embed_images(
-    encoder: Encoder, batches: Iterable[NDArray[np.uint8]], device: torch.device | str = "cpu"
+    encoder: nn.Module, batches: Iterable[NDArray[np.uint8]], device: torch.device | str = "cpu"
 ) -> Iterator[NDArray[np.float32]]:
     """Batches of RGB frames (N, H, W, 3) to batches of embeddings (N, D), in float32 and evaluation mode."""
     torch.set_flush_denormal(True)

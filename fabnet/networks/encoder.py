@@ -17,27 +17,35 @@ class Encoder(nn.Module):
         base_filters: b (the paper: 32).
         embedding_dim: D (the paper: 256).
         unit_input: the first layer sees pixels in [0, 1], see Conventions.
+        in_channels: of the input: 3 of a frame.
+        groups: encoders of as many parts of the channels side by side, which see nothing of each other.
     """
 
     def __init__(
-        self, image_size: int, base_filters: int = 32, embedding_dim: int = 256, unit_input: bool = False
+        self,
+        image_size: int,
+        base_filters: int = 32,
+        embedding_dim: int = 256,
+        unit_input: bool = False,
+        in_channels: int = 3,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         depth = depth_of(image_size)
-        channels = [3, *(base_filters * min(2**level, 8) for level in range(depth - 1)), embedding_dim]
+        channels = [in_channels, *(base_filters * min(2**level, 8) for level in range(depth - 1)), embedding_dim]
         layers: list[nn.Module] = []
         for level in range(depth):
             inner = 0 < level < depth - 1
             if level > 0:
                 layers.append(nn.LeakyReLU(0.2))
-            layers.append(nn.Conv2d(channels[level], channels[level + 1], 4, stride=2, padding=1))
+            layers.append(nn.Conv2d(channels[level], channels[level + 1], 4, stride=2, padding=1, groups=groups))
             if inner:
                 layers.append(nn.BatchNorm2d(channels[level + 1]))
         self.layers = nn.Sequential(*layers)
         self.image_size, self.embedding_dim, self.unit_input = image_size, embedding_dim, unit_input
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        """Frames in [-1, 1], (B, 3, H, W), to embeddings, (B, D)."""
+        """Frames in [-1, 1], (B, in_channels, H, W), to embeddings, (B, D)."""
         if self.unit_input:
             image_BCHW = (image_BCHW + 1) / 2
         embedding_BD: Tensor = self.layers(image_BCHW).flatten(1)

@@ -67,7 +67,11 @@ def crosscheck(
     regressions = [problem for problem in problems if problem.loss == REGRESSION]
     best = {problem.task: CrossCheck(problem.task, np.empty(0), 0.0, np.inf) for problem in problems}
 
+    ignored = {problem.task: problem.unlearnable([train], validation) for problem in problems}
+
     def offer(problem: Problem, penalty: float, on_validation: np.ndarray, on_test: np.ndarray) -> None:
+        if ignored[problem.task].any():
+            on_validation = np.where(ignored[problem.task], np.nan, on_validation)
         score = float(selection_score(problem.task, on_validation, problem.reference(validation)))
         if score < best[problem.task].validation:
             best[problem.task] = CrossCheck(problem.task, on_test.astype(np.float32), penalty, score)

@@ -3,18 +3,21 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fabnet.config import ProbeParams
+from fabnet.config import ProbeParams, ReportParams
 from fabnet.errors import UserError
 from fabnet.probing import linear
+from fabnet.probing.absence import without_unseen
 from fabnet.probing.constant import constant_prediction
 from fabnet.probing.crosscheck import crosscheck
 from fabnet.probing.embeddings import read_embeddings, rows_of
+from fabnet.probing.low_label import curve
 from fabnet.probing.predictions import frame
 from fabnet.probing.problem import Problem
 from fabnet.progress import Progress
@@ -30,6 +33,7 @@ class Probed:
         predictions: of the torch probe and of scikit-learn, rows of tables.Predictions.
         choices: what was chosen on validation, by probe and task.
         probes: the torch probes, in the order of the problems.
+        curve: rows of tables.LowLabel, empty where nobody asked for them.
     """
 
     encoder: str
@@ -37,19 +41,45 @@ class Probed:
     predictions: list[pd.DataFrame]
     choices: dict[str, Any]
     probes: list[linear.Probe]
+    curve: pd.DataFrame
 
 
 def rows_by_split(table: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
     """The rows of each split of a table of labels.
 
     Raises:
-        UserError: a split has too few faces to learn from, to choose on or to score.
+        UserError: a split has too few faces to learn from, to choose on or to score; or a face, or a person, is in two
+            splits, so that a score would be of what was learnt.
     """
+    _require_apart(table, where)
     rows = {split: np.flatnonzero(table["split"] == split) for split in SPLITS}
     for split, needed in (("train", 2), ("validation", 2), ("test", 1)):
         if len(rows[split]) < needed:
             raise UserError(f"{where}: {len(rows[split])} faces in split {split}; probing needs at least {needed}")
     return rows
+
+
+def _require_apart(table: pd.DataFrame, where: str) -> None:
+    """Refuse a face, the same crop of the same image, or an identity that is in two splits."""
+    crop = ["image", "left", "top", "right", "bottom"]
+    for what, columns in (("identity", ["identity"]), ("face", ["face_id"]), ("crop", crop)):
+        if not set(columns) <= set(table.columns):
+            continue  # tables.Labels has them all
+        shared = table[table.groupby(columns)["split"].transform("nunique") > 1]
+        if len(shared):
+            first = shared.iloc[0][columns[0]]
+            splits = shared.loc[shared[columns[0]] == first, "split"].unique()
+            raise UserError(
+                f"{where}: {what} {first} is in the splits {' and '.join(splits)} ({len(shared)} such faces in all); "
+                "what is scored must not have been learnt from: put each person in one split"
+            )
+
+
+def _require_disjoint(rows: dict[str, np.ndarray]) -> None:
+    for first, second in combinations(SPLITS, 2):
+        shared = np.intersect1d(rows[first], rows[second])
+        if len(shared):
+            raise UserError(f"{len(shared)} rows are both in {first} and in {second} (first: row {shared[0]})")
 
 
 def probe_encoder(
@@ -73,10 +103,9 @@ def probe_encoder(
         Predictions of the torch probe and of scikit-learn; what was chosen on validation, by probe and task; and the
         torch probes, in the order of `problems`.
     """
-    keys = ("seeds", "epochs", "batch_size", "learning_rate", "validation_every")
-    schedule = linear.Schedule(**{key: getattr(params, key) for key in keys})
+    _require_disjoint(rows)
     train, validation, test = (rows[split] for split in SPLITS)
-    probes = linear.fit(features, problems, train, validation, schedule, on_epoch)
+    probes = linear.fit(features, problems, train, validation, linear.schedule_of(params), on_epoch)
     checks = crosscheck(features, problems, train, validation, test, params.ridge_alphas, params.logistic_cs)
     outputs = {
         "torch": [probe.predict(features, test) for probe in probes],
@@ -86,7 +115,7 @@ def probe_encoder(
         "torch": {p.task: {"epochs": p.epochs.tolist(), "validation": np.abs(p.validation).tolist()} for p in probes},
         "sklearn": {c.task: {"penalty": c.penalty, "validation": abs(c.validation)} for c in checks},
     }
-    tables = [_table(encoder, name, problems, table, test, each, size) for name, each in outputs.items()]
+    tables = [_table(encoder, name, problems, table, rows, each, size) for name, each in outputs.items()]
     return tables, choices, probes
 
 
@@ -97,8 +126,12 @@ def probe_embeddings(
     rows: dict[str, np.ndarray],
     params: ProbeParams,
     size: int,
+    report: ReportParams | None = None,
 ) -> Probed:
     """`probe_encoder` of the embeddings in `directory`, which bears the encoder's name; for a process of its own.
+
+    Args:
+        report: resamples of the intervals of a curve with few labels, which is left out without.
 
     Raises:
         UserError: the embeddings are damaged, or lack a face of `table`.
@@ -109,7 +142,10 @@ def probe_embeddings(
     # Bars of several processes would overwrite each other on a terminal.
     with Progress(f"probe {directory.name}", params.epochs, "epoch", silent=sys.stderr.isatty()) as progress:
         told = probe_encoder(directory.name, features, problems, table, rows, params, size, progress.advance)
-    return Probed(directory.name, meta, *told)
+    few = pd.DataFrame()
+    if report is not None:
+        few = curve(directory.name, features, told[2], problems, table, rows, params, report)
+    return Probed(directory.name, meta, *told, few)
 
 
 def probe_constant(
@@ -117,7 +153,7 @@ def probe_constant(
 ) -> list[pd.DataFrame]:
     """Predictions of the encoder `constant`, the same under the name of either probe."""
     outputs = [constant_prediction(problem, rows["train"], len(rows["test"]))[None] for problem in problems]
-    return [_table("constant", name, problems, table, rows["test"], outputs, size) for name in ("torch", "sklearn")]
+    return [_table("constant", name, problems, table, rows, outputs, size) for name in ("torch", "sklearn")]
 
 
 def _table(
@@ -125,13 +161,22 @@ def _table(
     probe: str,
     problems: Sequence[Problem],
     table: pd.DataFrame,
-    test: np.ndarray,
+    rows: dict[str, np.ndarray],
     outputs: Sequence[np.ndarray],
     size: int,
 ) -> pd.DataFrame:
+    train, test = rows["train"], rows["test"]
     faces = table.iloc[test]
     parts = [
-        frame(encoder, probe, problem.task, faces, output, problem.reference(test), size)
+        frame(
+            encoder,
+            probe,
+            problem.task,
+            faces,
+            without_unseen(problem, output, train),
+            problem.reference(test),
+            size,
+        )
         for problem, output in zip(problems, outputs, strict=True)
     ]
     return pd.concat(parts, ignore_index=True)

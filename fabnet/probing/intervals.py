@@ -5,11 +5,13 @@ by how often its identity was drawn. Resamples depend on the identities and the 
 the same ones. A score is the mean over probe seeds; the interval speaks of other people, not of other seeds.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fabnet.probing.identity_areas import areas_over_identities
 from fabnet.probing.metrics import AREAS, METRICS, absent_columns, areas, face_errors
 from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
@@ -23,16 +25,22 @@ def score(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str, dic
     """Every metric of one encoder and probe: {name: {"value", "low", "high", "n"}}, n being the number of test faces.
 
     Errors are means over faces. Areas are means over the units or classes that are both present and absent among the
-    test faces; `absent` names the others. Where a resample lacks one of the former, its mean is over those it has.
+    test faces, and among the training faces; `absent` names the others. Where a resample lacks one of the former, its
+    mean is over those it has.
 
     Args:
         predictions: rows of tables.Predictions of a single encoder and probe.
         resamples: number of bootstrap resamples; 0 leaves the interval at the value.
         seed: of the resamples.
     """
+    return scores_of(bootstrap(predictions, resamples, seed))
+
+
+def scores_of(drawn: Mapping[str, tuple[float, np.ndarray, int]]) -> dict[str, dict[str, float | int]]:
+    """The scores behind what `bootstrap` gives; without resamples, an interval is its value."""
     scores: dict[str, dict[str, float | int]] = {}
-    for name, (value, drawn, count) in bootstrap(predictions, resamples, seed).items():
-        low, high = interval(drawn) if resamples else (value, value)
+    for name, (value, values, count) in drawn.items():
+        low, high = interval(values) if len(values) else (value, value)
         scores[name] = {"value": float(value), "low": float(low), "high": float(high), "n": count}
     return scores
 
@@ -44,31 +52,49 @@ def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str,
     """
     found: dict[str, tuple[float, np.ndarray, int]] = {}
     for task in (task for task in METRICS if (predictions["task"] == task).any()):
-        identities, prediction, target = arrays(predictions, task)
-        weights = resample_weights(identities, resamples, seed)
-        values, drawn = (
-            _means(task, prediction, target, weights)
-            if task not in AREAS
-            else _areas(task, prediction, target, weights)
-        )
-        found |= {name: (float(value), drawn[name], len(target)) for name, value in values.items()}
+        found |= bootstrap_task(task, *arrays(predictions, task), resamples, seed)
     return found
 
 
+def bootstrap_task(
+    task: str, identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, resamples: int, seed: int
+) -> dict[str, tuple[float, np.ndarray, int]]:
+    """`bootstrap` of one task, from arrays as `arrays` gives them."""
+    weights = resample_weights(identities, resamples, seed)
+    values, drawn = (
+        _means(task, prediction, target, weights)
+        if task not in AREAS
+        else _areas(task, identities, prediction, target, weights)
+    )
+    return {name: (float(value), drawn[name], len(target)) for name, value in values.items()}
+
+
 def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:
-    """By task, the units and classes left out of its area because all test faces agree on them."""
+    """By task, the units and classes left out of its area: all test faces, or all training faces, agree on them."""
     found = {}
     for task in (task for task in AREAS if (predictions["task"] == task).any()):
-        missing = absent_columns(arrays(predictions, task)[2])
+        _, prediction, target = arrays(predictions, task)
+        missing = _unscored(prediction, target)
         if missing.any():
             found[task] = [name for name, is_missing in zip(_COLUMNS[task], missing, strict=True) if is_missing]
     return found
 
 
-def areas_by_column(predictions: pd.DataFrame, task: str) -> dict[str, float]:
-    """The area of every unit or class in percent, mean over seeds; NaN where all test faces agree."""
-    _, prediction, target = arrays(predictions, task)
-    return dict(zip(_COLUMNS[task], areas(prediction, target).mean(axis=0).tolist(), strict=True))
+def score_columns(
+    predictions: pd.DataFrame, task: str, resamples: int, seed: int
+) -> dict[str, dict[str, float | int] | None]:
+    """`score` of every unit or class by itself: its area in percent; None for those that `absent` names."""
+    identities, prediction, target = arrays(predictions, task)
+    weights = resample_weights(identities, resamples, seed)
+    missing = _unscored(prediction, target)
+    values = areas(prediction, target).mean(axis=0)
+    scores: dict[str, dict[str, float | int] | None] = dict.fromkeys(_COLUMNS[task])
+    drawn = _drawn_areas(identities, prediction[..., ~missing], target[:, ~missing], weights)
+    for column, row in zip(np.flatnonzero(~missing), drawn, strict=True):
+        low, high = interval(row) if resamples else (values[column], values[column])
+        found = {"value": float(values[column]), "low": float(low), "high": float(high), "n": len(target)}
+        scores[_COLUMNS[task][column]] = found
+    return scores
 
 
 def arrays(predictions: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,15 +165,33 @@ def _means(
 
 
 def _areas(
-    task: str, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray
+    task: str, identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     name = METRICS[task][-1]
-    columns = np.flatnonzero(~absent_columns(target))
+    columns = np.flatnonzero(~_unscored(prediction, target))
     if not len(columns):
         return {}, {}
-    values = areas(prediction[..., columns], target[:, columns])
-    drawn = np.array([[weighted_areas(seed[:, c], target[:, c], weights) for c in columns] for seed in prediction])
-    return {name: values.mean()}, {name: _mean_of_present(drawn.mean(axis=0))}
+    prediction, target = prediction[..., columns], target[:, columns]
+    drawn = _drawn_areas(identities, prediction, target, weights)
+    return {name: areas(prediction, target).mean()}, {name: _mean_of_present(drawn)}
+
+
+def _unscored(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Which columns (k,) have no area: all faces agree, or nothing was predicted (NaN), for want of training faces."""
+    missing: np.ndarray = absent_columns(target) | np.isnan(prediction).any(axis=(0, 1))
+    return missing
+
+
+def _drawn_areas(identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The area of every column (k, R), mean over seeds, of predictions (S, n, k) under weights (R, n) of identities."""
+    _, first, code = np.unique(identities, return_index=True, return_inverse=True)
+    if len(first) * len(identities) <= _BLOCK:
+        counts = weights[:, first]
+        return np.array(
+            [areas_over_identities(prediction[..., c], target[:, c], code, counts) for c in range(target.shape[1])]
+        )
+    drawn = [[weighted_areas(seed[:, c], target[:, c], weights) for c in range(target.shape[1])] for seed in prediction]
+    return np.mean(drawn, axis=0)
 
 
 def _mean_of_present(by_column: np.ndarray) -> np.ndarray:

@@ -1,21 +1,30 @@
 """The paper's probe: batch normalisation, then one linear layer without bias, on embeddings that stay as they are.
 
 All tasks and all seeds of one encoder train in the same pass over its embeddings. Because Adam treats every parameter
-by itself, each (task, seed) ends where it would have ended alone.
+by itself, each (task, seed) ends where it would have ended alone, up to rounding.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from fabnet.probing.heads import Head, InputStatistics
+from fabnet.probing.heads import Heads, InputStatistics
 from fabnet.probing.metrics import selection_score
 from fabnet.probing.problem import Problem
 
+if TYPE_CHECKING:
+    from fabnet.config import ProbeParams
+
 #: Rows of embeddings held at a time when predicting.
 _CHUNK = 4096
+#: Of a memory-mapped file of embeddings larger than this, in bytes, pages are given back once they are read.
+_MAPPED = 64 << 20
+#: Its rows are shuffled in blocks of so many: a system maps kilobytes around each row that is read alone.
+_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Probe:
 
     def predict(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes."""
-        return _outputs(self.task, features, rows, self.weight, self.bias)
+        return _answers(self.task, _linear(features, rows, self.weight, self.bias))
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,12 @@ class Schedule:
     batch_size: int
     learning_rate: float
     validation_every: int
+
+
+def schedule_of(params: "ProbeParams") -> Schedule:
+    """The schedule that the section `probe` of params.yaml asks for."""
+    keys = ("seeds", "epochs", "batch_size", "learning_rate", "validation_every")
+    return Schedule(**{key: getattr(params, key) for key in keys})
 
 
 def fit(
@@ -69,34 +84,38 @@ def fit(
     Args:
         features: float32 (N, D); may be memory-mapped, only batches of it are held.
         problems: the tasks, with labels for all N rows.
-        train: rows to learn from, at least 2.
+        train: rows to learn from, at least 2: (n,), or (S, n) for seeds that learn from rows of their own.
         validation: rows to choose the candidate on, at least 1.
         on_epoch: called after an epoch with 1.
 
     Returns:
         The probes, in the order of `problems`.
     """
-    if len(train) < 2 or not len(validation):
-        raise ValueError(f"a probe needs 2 training and 1 validation faces, not {len(train)} and {len(validation)}")
+    train_SN = np.tile(train, (schedule.seeds, 1)) if train.ndim == 1 else train
+    if train_SN.shape[1] < 2 or not len(validation):
+        raise ValueError(
+            f"a probe needs 2 training and 1 validation faces, not {train_SN.shape[1]} and {len(validation)}"
+        )
     statistics = InputStatistics(schedule.seeds, features.shape[1])
-    heads = [Head(problem, features.shape[1], train, schedule.seeds) for problem in problems]
-    candidates = [_Best(problem, features, validation, schedule.seeds) for problem in problems]
-    parameters = [parameter for head in heads for parameter in head.parameters]
-    optimiser = torch.optim.Adam(parameters, lr=schedule.learning_rate, betas=(0.9, 0.999), fused=True)
+    heads = Heads(problems, features.shape[1], train_SN)
+    best = [_Best(problem, features.shape[1], train_SN, validation) for problem in problems]
+    optimiser = torch.optim.Adam(heads.parameters, lr=schedule.learning_rate, betas=(0.9, 0.999), fused=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(schedule.seeds)]
-    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, schedule.epochs * _steps(train, schedule))
+    steps = schedule.epochs * -(-train_SN.shape[1] // schedule.batch_size)
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    block = _BLOCK if _is_large(features) else 1
     for epoch in range(1, schedule.epochs + 1):
-        for rows_SB in _batches(train, schedule.batch_size, generators):
-            x_SBD = statistics.normalise(torch.from_numpy(features[rows_SB]))
-            for head in heads:
-                head.backward(x_SBD, torch.from_numpy(rows_SB))
+        for rows_SB in _batches(train_SN, schedule.batch_size, generators, block):
+            heads.backward(statistics.normalise(torch.from_numpy(_rows(features, rows_SB))), torch.from_numpy(rows_SB))
             optimiser.step()
             falling.step()
         if epoch % schedule.validation_every == 0 or epoch == schedule.epochs:
-            for head, best in zip(heads, candidates, strict=True):
-                best.offer(epoch, *head.inference(statistics))
+            weight, bias = heads.inference(statistics)
+            outputs = _linear(features, validation, weight, bias)
+            for part, of_task in zip(heads.parts, best, strict=True):
+                of_task.offer(epoch, outputs[..., part], weight[:, part], bias[:, part])
         on_epoch(1)
-    return [best.probe() for best in candidates]
+    return [of_task.probe() for of_task in best]
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
@@ -105,25 +124,45 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def _outputs(task: str, features: np.ndarray, rows: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def _linear(features: np.ndarray, rows: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     seeds, outputs, dimension = weight.shape
     flat = weight.reshape(seeds * outputs, dimension).T
-    chunks = [features[rows[start : start + _CHUNK]] @ flat for start in range(0, len(rows), _CHUNK)]
-    z = np.concatenate(chunks).reshape(len(rows), seeds, outputs).swapaxes(0, 1) + bias[:, None]
+    chunks = [_rows(features, rows[start : start + _CHUNK]) @ flat for start in range(0, len(rows), _CHUNK)]
+    z: np.ndarray = np.concatenate(chunks).reshape(len(rows), seeds, outputs).swapaxes(0, 1) + bias[:, None]
+    return z
+
+
+def _rows(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`features[rows]`. Pages of a large memory-mapped file are given back, so that memory does not grow to its size.
+
+    They stay in the cache of the system while that has room.
+    """
+    taken = features[rows]
+    if _is_large(features):
+        features._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    return np.asarray(taken)
+
+
+def _is_large(features: np.ndarray) -> bool:
+    mapped = isinstance(features, np.memmap) and features.mode == "r" and features._mmap is not None  # type: ignore[attr-defined]
+    return mapped and features.nbytes > _MAPPED
+
+
+def _answers(task: str, z: np.ndarray) -> np.ndarray:
     # One-vs-rest areas compare a class's score between faces, which needs scores relative to the other classes'.
     return log_softmax(z) if task == "expression" else z
 
 
-def _steps(train: np.ndarray, schedule: Schedule) -> int:
-    """Batches of an epoch."""
-    return -(-len(train) // schedule.batch_size)
-
-
-def _batches(train: np.ndarray, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[np.ndarray]:
-    """An epoch of rows (S, B), each seed in its own order."""
-    order = np.stack([torch.randperm(len(train), generator=generator).numpy() for generator in generators])
-    for start in range(0, len(train), batch_size):
-        rows = train[order[:, start : start + batch_size]]
+def _batches(
+    train_SN: np.ndarray, batch_size: int, generators: Sequence[torch.Generator], block: int = 1
+) -> Iterator[np.ndarray]:
+    """An epoch of rows (S, B), each seed in its own order of blocks of `block` neighbours."""
+    count = train_SN.shape[1]
+    first = np.stack([torch.randperm(-(-count // block), generator=generator).numpy() for generator in generators])
+    order = (first[:, :, None] * block + np.arange(block)).reshape(len(generators), -1)
+    order = order[order < count].reshape(len(generators), count)  # the last block may be shorter
+    for start in range(0, count, batch_size):
+        rows = np.take_along_axis(train_SN, order[:, start : start + batch_size], axis=1)
         if rows.shape[1] > 1:
             yield rows
 
@@ -131,17 +170,22 @@ def _batches(train: np.ndarray, batch_size: int, generators: Sequence[torch.Gene
 class _Best:
     """The best weights so far of each seed of one task, by the validation rows; of equally good epochs, the first."""
 
-    def __init__(self, problem: Problem, features: np.ndarray, validation: np.ndarray, seeds: int) -> None:
-        self.task, self.features, self.rows = problem.task, features, validation
+    def __init__(self, problem: Problem, dimension: int, train_SN: np.ndarray, validation: np.ndarray) -> None:
+        seeds = len(train_SN)
+        self.task = problem.task
+        distinct = train_SN[:1] if (train_SN == train_SN[0]).all() else train_SN
+        self.ignored = problem.unlearnable(list(distinct), validation)
         self.reference = problem.reference(validation)
         self.score = np.full(seeds, np.inf)
         self.epochs = np.zeros(seeds, dtype=np.int64)
-        self.weight: np.ndarray = np.zeros((seeds, problem.outputs, features.shape[1]), dtype=np.float32)
+        self.weight: np.ndarray = np.zeros((seeds, problem.outputs, dimension), dtype=np.float32)
         self.bias: np.ndarray = np.zeros((seeds, problem.outputs), dtype=np.float32)
 
-    def offer(self, epoch: int, weight: np.ndarray, bias: np.ndarray) -> None:
-        outputs = _outputs(self.task, self.features, self.rows, weight, bias)
-        score = selection_score(self.task, outputs, self.reference)
+    def offer(self, epoch: int, z: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:
+        answers = _answers(self.task, z)
+        if self.ignored.any():
+            answers = np.where(self.ignored, np.nan, answers)
+        score = selection_score(self.task, answers, self.reference)
         if not np.isfinite(score).all():
             raise ValueError(f"{self.task}: the validation score of epoch {epoch} is not finite: {score.tolist()}")
         better = score < self.score

@@ -59,7 +59,8 @@ def areas(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
         truth: (n, k), 1 present, 0 absent.
 
     Returns:
-        (..., k), NaN for a column whose truth is all present or all absent: it has no area.
+        (..., k), NaN for a column whose truth is all present or all absent, or with a score that is NaN: it has no
+        area.
     """
     order = np.argsort(scores, axis=-2)
     ordered = np.take_along_axis(scores, order, axis=-2)
@@ -69,7 +70,7 @@ def areas(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     negatives = len(truth) - positives
     wins = (ranks * truth).sum(axis=-2) - positives * (positives + 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 100 * wins / (positives * negatives)
+        return np.where(np.isnan(scores).any(axis=-2), np.nan, 100 * wins / (positives * negatives))
 
 
 def _tied_ranks(ordered: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from fabnet.contract import CASES, Finding, IllegalTable, Table, check, findings
 from fabnet.tables.frames import Boxes, Clips, Index, Ledger, Rejects, Shards, Splits
 from fabnet.tables.labels import Labels
 from fabnet.tables.names import ANGLE_COLUMNS, EXPRESSIONS, NO_SPACE, REJECT_REASONS, SPLITS, UNIT_COLUMNS, UNITS
-from fabnet.tables.scores import EmbeddingIds, Metrics, Predictions
+from fabnet.tables.retrieval import RetrievalScores, RetrievedFaces
+from fabnet.tables.scores import EmbeddingIds, IndexRows, LowLabel, Metrics, Neighbours, Predictions
 from fabnet.tables.training import Curriculum, History
 
 __all__ = [
@@ -28,11 +29,16 @@ __all__ = [
     "History",
     "IllegalTable",
     "Index",
+    "IndexRows",
     "Labels",
     "Ledger",
+    "LowLabel",
     "Metrics",
+    "Neighbours",
     "Predictions",
     "Rejects",
+    "RetrievalScores",
+    "RetrievedFaces",
     "Shards",
     "Splits",
     "Table",

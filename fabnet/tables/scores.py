@@ -33,6 +33,37 @@ class Predictions(Table):
         unique = ["encoder", "probe", "task", "seed", "face_id"]
 
 
+class IndexRows(Table):
+    """Row i tells of vector i of an index; what is not known is missing."""
+
+    id: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True)
+    video: Series[str] = pa.Field(nullable=True, description="what was seen at one go: a file, or a video of frames")
+    track: Series[str] = pa.Field(nullable=True, description="one person through one shot")
+    identity: Series[str] = pa.Field(nullable=True)
+    time_s: Series[np.float64] = pa.Field(nullable=True)
+    image: Series[str] = pa.Field(nullable=True, description="a picture that shows it; the box is in its pixels")
+    left: Series[np.float64] = pa.Field(nullable=True)
+    top: Series[np.float64] = pa.Field(nullable=True)
+    right: Series[np.float64] = pa.Field(nullable=True)
+    bottom: Series[np.float64] = pa.Field(nullable=True)
+
+
+class Neighbours(Table):
+    """One row per query and neighbour, the nearest first."""
+
+    query: Series[str] = pa.Field(str_length={"min_value": 1})
+    rank: Series[np.int64] = pa.Field(ge=1)
+    id: Series[str] = pa.Field(str_length={"min_value": 1})
+    similarity: Series[np.float64] = pa.Field(ge=-1.01, le=1.01, description="cosine; float16 rounds it")
+    video: Series[str] = pa.Field(nullable=True)
+    track: Series[str] = pa.Field(nullable=True)
+    identity: Series[str] = pa.Field(nullable=True)
+    time_s: Series[np.float64] = pa.Field(nullable=True)
+
+    class Config:
+        unique = ["query", "rank"]
+
+
 class Metrics(Table):
     """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}."""
 
@@ -54,3 +85,23 @@ class Metrics(Table):
     @pa.dataframe_check(name="areas_are_percentages")
     def _areas_are_percentages(cls, frame: pd.DataFrame) -> Any:
         return ~frame["metric"].str.endswith("_auc") | (frame["high"] <= 100)
+
+
+class LowLabel(Table):
+    """One score of an encoder whose probes learnt from a share of the training faces; share 1 is the main result."""
+
+    encoder: Series[str] = pa.Field(str_length={"min_value": 1})
+    share: Series[np.float64] = pa.Field(gt=0, le=1, description="of the training faces of the labelled set")
+    faces: Series[np.int64] = pa.Field(ge=2, description="training faces")
+    metric: Series[str] = pa.Field(str_matches=r"^[a-z0-9_]+$", description="its last word is its unit")
+    value: Series[np.float64] = pa.Field(ge=0, lt=float("inf"), description="mean over the seeds")
+    low: Series[np.float64] = pa.Field(ge=0, description="95 % interval over test identities")
+    high: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    seeds: Series[np.int64] = pa.Field(gt=0, description="each with training faces of its own")
+
+    class Config:
+        unique = ["encoder", "share", "metric"]
+
+    @pa.dataframe_check(name="low_is_at_most_high")
+    def _low_is_at_most_high(cls, frame: pd.DataFrame) -> Any:
+        return frame["low"] <= frame["high"]

@@ -1,9 +1,9 @@
 """Runs of what DVC has in dvc.lock: those that are missing are rebuilt from the outputs in the working tree.
 
 A stage that DVC restored from its run cache never ran, and a database may be lost; neither loses anything that the
-lock and the outputs do not still tell. Every entry of a train or probe stage ends up with exactly one FINISHED run that
-bears its id in the tag dvc.lock: the run that the stage itself left if there is one, otherwise a new one, tagged
-fabnet.rebuilt.
+lock and the outputs do not still tell. Every entry of a stage that is tracked (train, probe, supervise) ends up with
+exactly one FINISHED run that bears its id in the tag dvc.lock: the run that the stage itself left if there is one,
+otherwise a new one, tagged fabnet.rebuilt.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from fabnet.config import ProbeParams
+from fabnet.config import ProbeParams, SuperviseParams
 from fabnet.files import locked
 from fabnet.tracking.lineage import output_hash
 from fabnet.tracking.lock import Entry, commit_of, read_lock
@@ -55,7 +55,7 @@ class Synced:
 
 
 def sync(root: Path | None = None) -> Synced:
-    """Give every train and probe stage of dvc.lock its run, and close the runs of killed processes.
+    """Give every train, probe and supervise stage of dvc.lock its run, and close the runs of killed processes.
 
     Idempotent. May be killed at any moment and started again.
 
@@ -68,7 +68,7 @@ def sync(root: Path | None = None) -> Synced:
     with locked(root / ".work/track/lock", busy), required_store() as (client, experiment):
         done.closed = reap(client, experiment)
         for entry in read_lock(root).values():
-            if entry.trains or entry.kind == "probe":
+            if entry.trains or entry.kind in ("probe", "supervise"):
                 _sync(entry, root, client, experiment, done)
     return done
 
@@ -151,6 +151,13 @@ def _record(entry: Entry, root: Path) -> Record:
         from fabnet.tracking.training_record import training_record
 
         return training_record(directory)
+    if entry.kind == "supervise":
+        from fabnet.tracking.supervised_record import supervised_record
+
+        params = dict(entry.params.get("supervise", {}))
+        with suppress(ValidationError):  # as below
+            params = SuperviseParams.model_validate(params).model_dump()
+        return supervised_record(entry.key, directory, params)
     from fabnet.tracking.probing_record import probing_record
 
     params = dict(entry.params.get("probe", {}))

@@ -24,7 +24,7 @@ from fabnet.training.batches import Batch, Batches
 from fabnet.training.curriculum import Curriculum, select
 from fabnet.training.guard import Guard, give_up
 from fabnet.training.history import CurriculumPoint, Point
-from fabnet.training.objective import reconstruction_loss
+from fabnet.training.objective import LOSSES
 from fabnet.training.resume import restore, state_of
 from fabnet.training.schedule import Schedule
 from fabnet.training.stop import EXIT_CODE, StopOnTerm
@@ -54,7 +54,8 @@ class Trainer:
     """Trains `model` on `train` for `params.samples` samples.
 
     Args:
-        model: maps views (V, B, 3, H, W), and the mask of those that are no padding, to generated targets.
+        model: maps views (V, B, 3, H, W), and the mask of those that are no padding, to what its loss compares with the
+            targets; in LOSSES, by `params.objective`.
         train, validation: batches; validation draws the same samples every time.
         params: the variant's values.
         world: the processes that train together; every one has a trainer of the same arguments.
@@ -185,8 +186,8 @@ class Trainer:
 
     def _losses(self, network: Callable[[Tensor, Tensor | None], Tensor], batch: Batch) -> Tensor:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
-            generated_BCHW = network(batch.views, batch.mask)
-        return reconstruction_loss(generated_BCHW, batch.views[0])
+            output = network(batch.views, batch.mask)
+        return LOSSES[self.params.objective](output, batch.views[0])
 
     @torch.no_grad()
     def validate(self) -> float:

@@ -1,6 +1,13 @@
-"""What training minimises."""
+"""What training minimises: losses per sample, (B,), of what a network puts out, given its target frames.
 
+Those of rotation and split-brain know their targets from the frame itself, and need it no more.
+"""
+
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def reconstruction_loss(generated_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
@@ -9,3 +16,27 @@ def reconstruction_loss(generated_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     Values are in [-1, 1], so that 2 is the largest possible loss.
     """
     return (generated_BCHW - target_BCHW).abs().mean(dim=(1, 2, 3))
+
+
+def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
+    """Mean cross-entropy over the turns of a frame; chance is log 4."""
+    batch, turns, _ = scores_BTT.shape
+    true_BT = torch.arange(turns, device=scores_BTT.device).expand(batch, turns)
+    return functional.cross_entropy(scores_BTT.transpose(1, 2), true_BT, reduction="none").mean(dim=1)
+
+
+def split_brain_loss(error_B3HW: Tensor, target_BCHW: Tensor) -> Tensor:
+    """Mean squared error of lightness plus that of colour, in the units of networks.lab.to_lab.
+
+    The halves share no weights, so that neither error weighs on the other's half.
+    """
+    squared_B3 = error_B3HW.square().mean(dim=(2, 3))
+    return squared_B3[:, 0] + squared_B3[:, 1:].mean(dim=1)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "fabnet": reconstruction_loss,
+    "autoencoder": reconstruction_loss,
+    "rotation": rotation_loss,
+    "split_brain": split_brain_loss,
+}

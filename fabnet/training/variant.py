@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -56,6 +57,8 @@ def train_variant(
     # Denormal numbers slow a step on the CPU up to ten times after some hundred steps. The threads of torch inherit the
     # mode when they start, so it has to be set before the first parallel operation, drawing the initial weights.
     torch.set_flush_denormal(True)
+    # Sums are rounded in another order by another number of threads, and training makes much of little.
+    torch.set_num_threads(params.threads or os.cpu_count() or 1)
     store = FrameStore(frames)
     identities = _identities(splits)
     inputs = {"index": hash_file(frames / "index.parquet"), "splits": hash_file(splits), "recipe": store.recipe["hash"]}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fabnet.config import ExtractParams
-from fabnet.files import hash_file, write_json
+from fabnet.files import hash_file, read_json, write_json
 from fabnet.networks.build import build
 from fabnet.probing.linear import Probe
 from fabnet.probing.problem import Problem
@@ -49,7 +49,9 @@ def write_random_heads(path: Path, model: Path) -> list[Probe]:
         bias = random.normal(size=(2, len(names))).astype(np.float32)
         probes.append(Probe(task, weight, bias, np.ones(2, np.int64), np.zeros(2)))
         problems.append(Problem(task, LOSSES[task], np.zeros((0, len(names)), np.float32), len(names)))
-    meta = {"encoder": model.name, "set": "faces", "weights_sha256": hash_file(model / "best.pt"), "recipe_hash": "x"}
+    recipe = read_json(model / "model.json")["recipe"]["hash"]
+    weights = hash_file(model / "best.pt")
+    meta = {"encoder": model.name, "set": "faces", "weights_sha256": weights, "recipe_hash": recipe}
     write_heads(path, probes, problems, meta)
     return probes
 

@@ -114,7 +114,14 @@ def test_replace_is_inherited_and_merging_is_not(tmp_path: Path, project: Path):
     Path("profiles/merge.yaml").write_text("train: {variants: {wide: {base_filters: 32}}}")
     Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}, finetuned: !replace {}}")
     profiles.use_profile("merge")
-    assert set(load_params().train.variants) == {"fabnet", "fabnet_curriculum", "autoencoder", "wide"}
+    assert set(load_params().train.variants) == {
+        "fabnet",
+        "fabnet_curriculum",
+        "autoencoder",
+        "split_brain",
+        "rotation",
+        "wide",
+    }
     profiles.use_profile("swap")
     assert load_params().train.variants == {"wide": {"batch_size": 8}}
     assert "!replace" not in Path("params.yaml").read_text()

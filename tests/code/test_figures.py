@@ -1,14 +1,11 @@
 """Figures show the numbers they are given, and are the same bytes each time."""
 
-import colorsys
-
 import numpy as np
 import pandas as pd
 
 from fabnet.figures.confidence import confidence_panels
 from fabnet.figures.curves import learning_curves, loss_table
-from fabnet.figures.flow import flow_colours, reconstruction_panels
-from fabnet.figures.landmarks import landmark_overlays
+from fabnet.figures.flow import reconstruction_panels
 from fabnet.figures.pose import pose_scatter
 from fabnet.figures.save import save
 
@@ -24,12 +21,6 @@ def history(scale: float) -> pd.DataFrame:
             "learning_rate": np.tile(np.where(steps < 8, 1e-3, 1e-4), 2),
         }
     )
-
-
-def test_flow_colours_are_hue_by_direction_and_saturation_by_length():
-    flow = np.array([[[1.0, 0.0, -0.5, 0.0]], [[0.0, 1.0, 0.0, 0.0]]])  # right, down, half left, none
-    expected = [colorsys.hsv_to_rgb(h, s, 1) for h, s in ((0, 1), (0.25, 1), (0.5, 0.5), (0, 0))]
-    np.testing.assert_allclose(flow_colours(flow, largest=1.0)[0], expected, atol=1e-6)
 
 
 def test_curves_hold_the_history_and_the_learning_rate():
@@ -66,18 +57,6 @@ def test_a_table_of_losses_has_a_full_row_per_validation():
     assert loss_table(pd.DataFrame(uneven, columns=columns))["train"].tolist() == [(10 * 1 + 30 * 5) / 40]
 
 
-def test_overlays_draw_both_sets_of_points():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    true, predicted = rng.random((2, 3, 68, 2)) * 16
-    figure = landmark_overlays(images, true, predicted, np.array([1.0, 2.5, 10.0]), columns=2)
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["1.0 %", "2.5 %", "10.0 %"]
-    for axis, points, guess in zip(figure.axes, true, predicted, strict=False):
-        drawn = [line.get_xydata() for line in axis.get_lines()]
-        np.testing.assert_allclose(drawn[0], points)
-        np.testing.assert_allclose(drawn[1], guess)
-
-
 def test_pose_titles_state_the_mean_absolute_error():
     true = np.array([[0.0, 10, -30], [5, -10, 30]])
     figure = pose_scatter(true, {"fabnet": true + np.array([1, -2, 3]), "constant": np.zeros((2, 3))})
@@ -91,12 +70,15 @@ def test_confidence_panels_tell_the_mean_share_of_every_source():
     rng = np.random.default_rng(0)
     sources = rng.integers(0, 256, (3, 2, 8, 8, 3), dtype=np.uint8)
     shares = rng.dirichlet([1, 1, 1], (2, 8, 8)).transpose(3, 0, 1, 2)
-    figure = confidence_panels(sources, sources[0], sources[1], shares, ["", "noise"])
+    figure = confidence_panels(sources, sources[0], sources[1], shares, ["", "noise"], [["a", "b"]] * 3)
     rows = np.array(figure.axes[:16]).reshape(8, 2)
     for number, mean in enumerate(shares.mean(axis=(2, 3))):
         assert [axis.get_title() for axis in rows[3 + 2 * number]] == [f"mean {value:.2f}" for value in mean]
         np.testing.assert_array_equal(rows[3 + 2 * number, 1].images[0].get_array(), shares[number, 1])
     assert rows[0, 1].get_title() == "noise"
+    assert [axis.get_title() for axis in rows[4]] == ["a", "b"]
+    bar = figure.axes[-1]
+    assert (bar.get_ylim(), bar.get_ylabel()) == ((0, 1), "share of the source in a pixel, 0 to 1")
 
 
 def test_a_picture_is_the_same_bytes_each_time(tmp_path):

@@ -157,6 +157,18 @@ def test_probes_of_another_model_are_refused(fabnet, tmp_path):
     assert "but models/fabnet has weights" in err[0]
 
 
+def test_probes_of_crops_of_another_recipe_are_refused(fabnet, tmp_path):
+    other = tmp_path / "fabnet"
+    shutil.copytree("models/fabnet", other)
+    card = read_json(other / "model.json")
+    write_json(other / "model.json", card | {"recipe": card["recipe"] | {"hash": "another"}})
+    write_random_heads(tmp_path / "heads.npz", other)
+    options = ("--model", "models/fabnet", "--out", "x.parquet", "--heads", tmp_path / "heads.npz")
+    code, out, err = fabnet("embed", "talk.mp4", *options)
+    assert (code, out, len(err)) == (1, [], 1)
+    assert "its probes read embeddings of crops of recipe another, but models/fabnet learnt from" in err[0]
+
+
 def test_impossible_options_name_themselves(fabnet):
     code, _, err = fabnet("embed", "talk.mp4", "--model", "models/fabnet", "--out", "x.parquet", "--fps", "0")
     assert code == 2

@@ -21,7 +21,10 @@ VARIANTS = {
     "fabnet": "train@fabnet",
     "fabnet_curriculum": "train@fabnet_curriculum",
     "autoencoder": "train@autoencoder",
+    "split_brain": "train@split_brain",
+    "rotation": "train@rotation",
     "fabnet_curriculum_3src": "finetune@fabnet_curriculum_3src",
+    "fabnet_3src": "finetune@fabnet_3src",
 }
 METRICS = {
     *("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),

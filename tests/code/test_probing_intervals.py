@@ -9,10 +9,10 @@ from fabnet import tables
 from fabnet.probing import intervals
 from fabnet.probing.intervals import (
     absent,
-    areas_by_column,
     interval,
     resample_weights,
     score,
+    score_columns,
     weighted_areas,
     weighted_means,
 )
@@ -101,9 +101,29 @@ def test_areas_are_means_over_seeds_and_present_units():
     assert result["value"] == pytest.approx(100 * expected)
     assert result["low"] < result["value"] < result["high"]
     assert absent(table) == {"units": ["au09"]}
-    by_unit = areas_by_column(table, "units")
-    assert np.isnan(by_unit["au09"])
-    assert np.nanmean(list(by_unit.values())) == pytest.approx(result["value"])
+    by_unit = score_columns(table, "units", 300, seed=0)
+    assert by_unit.pop("au09") is None
+    assert np.mean([each["value"] for each in by_unit.values()]) == pytest.approx(result["value"])
+    assert all(each["low"] < each["value"] < each["high"] and each["n"] == 80 for each in by_unit.values())
+    # The interval of a unit is that of an explicit bootstrap of it.
+    weights = resample_weights(np.array([f"p{i // 4}" for i in range(80)]), 300, seed=0)
+    drawn = [weighted_areas(seed[:, 3].astype(np.float32), target[:, 3], weights) for seed in prediction]
+    assert by_unit["au05"]["low"] == pytest.approx(np.percentile(np.mean(drawn, axis=0), 2.5))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_areas_are_the_same_by_identity_and_by_face(monkeypatch, many):
+    """With ties, with identities that have one outcome only, and with resamples that lack an outcome."""
+    random = np.random.default_rng(3)
+    names = np.array([f"p{i}" for i in random.integers(0, 7, 60)])
+    target = (random.random((60, 2)) < [0.05, 0.5]).astype(np.float32)
+    prediction = random.normal(size=(2, 60, 2)).round(1)
+    weights = resample_weights(names, 50, seed=1)
+    naive = [[weighted_areas(seed[:, c], target[:, c], weights) for c in range(2)] for seed in prediction]
+    assert np.isnan(naive).any()
+    if many:
+        monkeypatch.setattr(intervals, "_BLOCK", 1)
+    np.testing.assert_allclose(intervals._drawn_areas(names, prediction, target, weights), np.mean(naive, axis=0))
 
 
 def test_expression_is_scored_one_against_the_rest():

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from labelled_faces import write_labelled_faces
 
+from fabnet import tables
 from fabnet.files import read_json, write_json
 from fabnet.probing.embeddings import read_embeddings
 from fabnet.probing.intervals import score
@@ -24,7 +25,7 @@ def stage(folder, *arguments):
     # Tracking points nowhere: it costs a warning, which is not what is tested here.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     command = [sys.executable, str(ROOT / "stages" / arguments[0]), *arguments[1:]]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,14 @@ def folder(tmp_path_factory):
     params["sets"] = {"tiny": {"kind": "synthetic", "path": "faces"}}
     params["extract"]["size"] = 32
     params["train"]["common"] |= {"base_filters": 4, "embedding_dim": 16}
-    params["probe"] |= {"epochs": 3, "seeds": 2, "logistic_cs": [0.01], "ridge_alphas": [100, 1000]}
+    params["probe"] |= {
+        "epochs": 3,
+        "seeds": 2,
+        "logistic_cs": [0.01],
+        "ridge_alphas": [100, 1000],
+        "shares": [0.05, 0.1],
+    }
+    params["report"]["bootstrap"] = 100
     (path / "params.yaml").write_text(yaml.safe_dump(params))
     return path
 
@@ -81,9 +89,26 @@ def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
 
 def test_choices_are_recorded(probed):
     choices = read_json(probed / "choices.json")
-    assert set(choices) == {"absent", "random", "pca", "hog", "pixels"}
+    assert set(choices) == {"absent", "low_label", "random", "pca", "hog", "pixels"}
+    assert {share: told["faces"] for share, told in choices["low_label"].items()} == {"0.05": 5, "0.1": 10}
     assert choices["pca"]["sklearn"]["pose"]["penalty"] in (100, 1000)
     assert len(choices["pca"]["torch"]["units"]["epochs"]) == 2
+
+
+def test_curves_with_few_labels_are_whole(probed):
+    """Every encoder, share and metric, whose last point is the main result."""
+    table = tables.read(probed / "low_label.parquet", tables.LowLabel)
+    assert set(table["encoder"]) == {"constant", "random", "pca", "hog", "pixels"}
+    assert table.groupby("share")["faces"].unique().map(list).to_dict() == {0.05: [5], 0.1: [10], 1.0: [96]}
+    assert set(table["seeds"]) == {2}
+    main = score(read_predictions(probed / "predictions.parquet", "hog", "torch"), 100, 0)
+    last = table[(table["encoder"] == "hog") & (table["share"] == 1)].set_index("metric")
+    assert set(last.index) == set(main)
+    for metric, told in main.items():
+        np.testing.assert_allclose(
+            last.loc[metric, ["value", "low", "high"]].tolist(), [told[key] for key in ("value", "low", "high")], 1e-4
+        )
+    assert len(table) == 5 * 3 * len(main)
 
 
 def test_probes_of_encoders_with_weights_are_kept(probed, folder):
@@ -102,6 +127,25 @@ def test_probes_of_encoders_with_weights_are_kept(probed, folder):
         outputs = by_task[task](np.asarray(features)[[ids.index(name) for name in mean.index]])
         outputs = to_pixels(outputs, 32) if task == "landmarks68" else outputs
         np.testing.assert_allclose(outputs, np.stack(list(mean)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({"set": "other"}, "embeddings of the labelled set other, not of tiny"),
+        ({"encoder": "hog"}, "says that it holds embeddings of hog, not of pca"),
+    ],
+)
+def test_embeddings_of_something_else_are_refused(probed, folder, tmp_path, said, line):
+    shutil.copy(folder / "params.yaml", tmp_path)
+    shutil.copytree(folder / "faces", tmp_path / "faces")
+    embeddings = tmp_path / "embeddings/tiny/baselines/pca"
+    shutil.copytree(folder / "embeddings/tiny/baselines/pca", embeddings)
+    write_json(embeddings / "meta.json", read_json(embeddings / "meta.json") | said)
+    done = stage(tmp_path, "probe.py", "tiny")
+    assert done.returncode == 1
+    assert line in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "probes").exists()
 
 
 def test_an_unknown_set_is_a_configuration_error(folder):

@@ -1,16 +1,48 @@
 """The report says what the scores say."""
 
-import math
+from pathlib import Path
 
-from fabnet.probing.results import area_table, report_markdown, score_table
+import pytest
+
+from fabnet.errors import UserError
+from fabnet.report.blocks import Figure, Gap, Section, Table, Text
+from fabnet.report.found import SetFound
+from fabnet.report.labelled_set import labelled_set
+from fabnet.report.left_out import left_out
+from fabnet.report.markdown import markdown, table
+from fabnet.report.robustness import robustness
+from fabnet.report.score_tables import area_table, score_table
+from fabnet.report.what_ran import closest_pairs, data_health, what_ran
 
 YAW = {"value": 6.04, "low": 5.5, "high": 6.66, "n": 800}
 AREA = {"value": 61.0, "low": 60.0, "high": 62.0, "n": 800}
+CARD = {
+    "objective": "fabnet",
+    "image_size": 64,
+    "params": {"samples": 1000},
+    "best_step": 31,
+    "best_validation_loss": 0.08349,
+    "weights_sha256": "a" * 64,
+    "recipe": {"hash": "0123456789abcdef"},
+}
+HEALTH = {
+    "counts": {
+        "index": {"rows": 48, "tracks": 4},
+        "rejects": {"reasons": {"too_short": 2, "unreadable": 0}},
+        "splits": {"rows": 4, "identities": {"train": 2, "validation": 1, "test": 1}},
+        "ledger": {"boxes_clamped": 3},
+    },
+    "limits": {
+        "tracks.frames": {"critical": {"passed": True}, "warning": {"passed": False}},
+        "tracks.brightness": {"warning": {"passed": True}},
+        "sampled.decodes": {"critical": {"passed": True}},
+    },
+}
 
 
 def test_score_table_has_a_line_per_encoder_and_a_dash_for_what_was_not_scored():
-    lines = score_table({"fabnet": {"units_auc": AREA, "yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": YAW}}).splitlines()
-    assert lines == [
+    made = score_table({"fabnet": {"units_auc": AREA, "yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": YAW}})
+    assert table(made).splitlines() == [
         "| encoder | yaw ° ↓ | action units AUC ↑ |",
         "|---|---|---|",
         "| fabnet | **6.0** [5.5, 6.7] | **61.0** [60.0, 62.0] |",
@@ -19,37 +51,13 @@ def test_score_table_has_a_line_per_encoder_and_a_dash_for_what_was_not_scored()
 
 
 def test_a_class_absent_from_the_test_faces_is_said_to_be():
-    assert area_table({"fabnet": {"au01": 61.25, "au09": math.nan}}).splitlines()[-1] == "| fabnet | 61.2 | absent |"
+    made = area_table({"fabnet": {"au01": AREA | {"value": 61.26}, "au09": None}})
+    assert table(made).splitlines()[-1] == "| fabnet | 61.3 | absent |"
 
 
 def test_report_names_what_ran_and_on_what():
-    card = {
-        "objective": "fabnet",
-        "image_size": 64,
-        "params": {"samples": 1000},
-        "best_step": 31,
-        "best_validation_loss": 0.08349,
-        "weights_sha256": "a" * 64,
-        "recipe": {"hash": "0123456789abcdef"},
-    }
-    counts = {
-        "index": {"rows": 48, "tracks": 4},
-        "rejects": {"reasons": {"too_short": 2, "unreadable": 0}},
-        "splits": {"rows": 4, "identities": {"train": 2, "validation": 1, "test": 1}},
-        "ledger": {"boxes_clamped": 3},
-    }
-    limits = {
-        "tracks.frames": {"critical": {"passed": True}, "warning": {"passed": False}},
-        "tracks.brightness": {"warning": {"passed": True}},
-        "sampled.decodes": {"critical": {"passed": True}},
-    }
-    text = report_markdown(
-        {"torch": {"faces": {"fabnet": {"yaw_mae_deg": YAW}}}, "sklearn": {"faces": {"fabnet": {"yaw_mae_deg": YAW}}}},
-        {"faces": {"units": {"fabnet": {"au01": 61.25}}}},
-        {"fabnet": card},
-        {"counts": counts, "limits": limits},
-        ["figures/a.png"],
-    )
+    text = markdown("Results", [what_ran({"fabnet": CARD}), data_health(HEALTH, ["faces"])], Path("reports"))
+    assert text.startswith("# Results\n\n## What ran\n\n")
     assert "| fabnet | fabnet | 64 px | 1000 | 31 | 0.0835 | `aaaaaaaaaaaa` | `0123456789abcdef` |" in text
     assert (
         "48 frames of 4 tracks of 4 identities (2 train, 1 validation, 1 test); rejected: 2 too_short; boxes cut"
@@ -57,6 +65,81 @@ def test_report_names_what_ran_and_on_what():
     )
     assert "cut back to their frame: 3. Limits of health that were passed, and only warn: tracks.frames." in text
     assert "[the frames](data/frames.html)" in text
+    assert "[`faces`](data/sets/faces.html)" in text
     assert "[identities across splits](audit/pairs.html)" in text
+
+
+def test_every_kind_of_block_as_markdown():
+    below = Section("Deeper", "deeper", [Gap("curves", "no history")])
+    blocks = [Text("Words."), Table(["a", "b"], [["1", "x|y"]], "Read it so."), Figure(Path("reports/p/a.png"), "An a")]
+    made = markdown("T", [Section("First", "first", blocks, [below])], Path("reports"))
+    expected = ["# T", "## First", "Words.", "Read it so.", "| a | b |\n|---|---|\n| 1 | x\\|y |", "![An a](p/a.png)"]
+    assert made == "\n\n".join([*expected, "### Deeper", "> **Not made: curves.** no history"]) + "\n"
+
+
+def test_a_labelled_set_shows_all_that_was_found():
+    paired = {"hog": {"yaw_mae_deg": {"difference": 1.0, "low": 0.5, "high": 1.5, "n": 800, "apart": True}}}
+    found = SetFound(
+        name="faces",
+        kind="table",
+        scores={"fabnet": {"yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": YAW}},
+        columns={"units": {"fabnet": {"au01": AREA}}},
+        crosscheck={"fabnet": {"yaw_mae_deg": YAW}},
+        reference="fabnet",
+        paired=paired,
+        left_out={"listed twice": 3, "the image is missing": 1200},
+        absent={"test": ["fear"]},
+        unscored={"units": ["au09"]},
+        pictures=[Figure(Path("reports/sets/faces/pose.png"), "Pose")],
+    )
+    text = markdown("Results", [labelled_set(found)], Path("reports"))
+    assert "## Labelled set `faces`" in text
     assert "800 test faces" in text
-    assert "![figures/a.png](figures/a.png)" in text
+    assert "### Area by unit" in text
+    assert "### Cross-check with scikit-learn" in text
+    assert "| hog | **+1.00** [+0.50, +1.50] |" in text
+    assert "1,203 faces of the set were left out before probing:" in text
+    assert "| the image is missing | 1,200 |" in text
+    assert "No face of the split test shows fear." in text
+    assert "All test faces agree on au09, which therefore have no area" in text
+    assert "![Pose](sets/faces/pose.png)" in text
+
+
+def test_nothing_left_out_is_said_too():
+    texts = [block.markdown for block in left_out("faces", {}, {}, {}, classes=True).blocks]
+    assert texts[0] == "No face of the set was left out."
+    assert "Every unit and class" in texts[1]
+    assert len(left_out("faces", {}, {}, {}, classes=False).blocks) == 1
+
+
+def test_bins_without_enough_faces_are_counted_and_not_scored():
+    scored = {"fabnet": {"units_auc": AREA}}
+    empty = {"identities": 0, "absent": {}, "scores": {}}
+    bins = [
+        {"low": 0.0, "high": 15.0, "faces": 30, "identities": 9, "enough": True, "scores": scored}
+        | {"absent": {"units": ["au01", "au02"]}},
+        {"low": 15.0, "high": 30.0, "faces": 3, "enough": False} | empty,
+        {"low": 30.0, "high": 45.0, "faces": 0, "enough": False} | empty,
+    ]
+    slices = {
+        "yaw": {"title": "|yaw|, degrees", "one_value": None, "outside": 2, "bins": bins},
+        "side": {"title": "side", "one_value": 96.0, "outside": 0, "bins": []},
+        "age": {"title": "age", "missing": "The set has no labels of age."},
+    }
+    section = robustness("faces", slices, ["fabnet"])
+    yaw, side, age = section.sections
+    assert yaw.blocks[0] == Text("2 test faces lie in no bin.")
+    made = yaw.blocks[1]
+    assert made.head == ["action units AUC ↑", "0 to 15", "15 to 30", "30 to 45"]
+    assert list(made.rows[0]) == ["faces", "30", "3", "0"]
+    assert list(made.rows[2]) == ["fabnet", "61.0 [60.0, 62.0]", "too few", "no faces"]
+    assert yaw.blocks[2].markdown.endswith("because all its faces agree: units: au01, au02.")
+    assert [block.markdown for block in side.blocks] == [
+        "All test faces have the same value, 96: there is nothing to compare."
+    ]
+    assert [block.markdown for block in age.blocks] == ["The set has no labels of age."]
+
+
+def test_the_picture_of_the_audit_is_asked_for(tmp_path):
+    with pytest.raises(UserError, match=r"closest\.png: no such file; run `dvc repro audit`"):
+        closest_pairs(tmp_path / "closest.png")

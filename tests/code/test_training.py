@@ -34,6 +34,12 @@ def test_sources_learn(sources, length):
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
 
 
+@pytest.mark.parametrize("objective", ["autoencoder", "rotation", "split_brain"])
+def test_baselines_learn(objective):
+    losses = losses_per_step(trainer(params(objective=objective, learning_rate=0.01)), 30)
+    assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
+
+
 @pytest.mark.parametrize("changes", [{}, {"sources": 3}, {"objective": "autoencoder"}])
 def test_a_factored_decoder_trains_alike(changes):
     """At a small learning rate, at which rounding does not grow from step to step."""
@@ -61,7 +67,7 @@ def test_loss_is_the_mean_absolute_difference_of_each_sample():
     np.testing.assert_allclose(reconstruction_loss(generated, target), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("objective", ["fabnet", "autoencoder"])
+@pytest.mark.parametrize("objective", ["fabnet", "autoencoder", "rotation", "split_brain"])
 def test_threads_and_cache_do_not_change_the_run(objective):
     plain = losses_per_step(trainer(params(objective=objective)), 6)
     threaded = losses_per_step(trainer(params(objective=objective, workers=2)), 6)

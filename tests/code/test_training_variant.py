@@ -39,7 +39,7 @@ def params(**changes) -> VariantParams:
     return VariantParams.model_validate(values | changes)
 
 
-@pytest.mark.parametrize("objective", ["fabnet", "autoencoder"])
+@pytest.mark.parametrize("objective", ["fabnet", "autoencoder", "rotation", "split_brain"])
 def test_a_variant_leaves_whole_outputs_and_no_checkpoint(data, tmp_path, objective):
     points = []
     values = params(objective=objective)

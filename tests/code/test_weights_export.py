@@ -94,7 +94,7 @@ def test_a_round_trip_is_equal_to_the_bit(model, tmp_path, kind):
         ({"fabnet.model": "{}"}, "its description of the model is damaged: KeyError"),
         ({"fabnet.model": "[1]"}, "its description of the model is damaged"),
         ({"base_filters": 8}, r"encoder\.layers\.0\.bias: not as the description of the model in this file"),
-        ({"objective": "rotation"}, "its description of the model is damaged: KeyError: 'rotation'"),
+        ({"objective": "jigsaw"}, "its description of the model is damaged: KeyError: 'jigsaw'"),
         ({"conventions": {"gamma": True}}, "its description of the model is damaged: ValueError"),
     ],
 )

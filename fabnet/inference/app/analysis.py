@@ -16,8 +16,7 @@ from fabnet.inference import readings
 from fabnet.inference.app.faces import Faces, find_faces
 from fabnet.inference.looking import Way, differences, params_of
 from fabnet.inference.model import Model, open_model
-from fabnet.networks.autoencoder import Autoencoder
-from fabnet.networks.build import load_model
+from fabnet.networks.build import Network, load_model
 from fabnet.networks.embed import embed_images
 from fabnet.networks.fabnet import FabNet
 from fabnet.probing.saved import SavedHeads, read_heads
@@ -39,7 +38,7 @@ class Reader:
 
     name: str
     model: Model
-    network: FabNet | Autoencoder
+    network: Network
     heads: SavedHeads | None
     ways: dict[Way, ExtractParams]
     device: str

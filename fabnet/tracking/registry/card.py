@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fabnet import __version__
-from fabnet.probing.results import score_table
+from fabnet.report.markdown import table
+from fabnet.report.score_tables import score_table
 from fabnet.tracking.registry.contents import Contents
 
 _LIMITS = """\
@@ -52,7 +53,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         _table(("key", "value"), [(key, f"`{value}`") for key, value in sorted(recipe.items())]),
         "## Scores",
         "Linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over test identities.",
-        *(f"Labelled set `{name}`:\n\n{score_table({contents.variant: row})}" for name, row in scores.items()),
+        *(f"Labelled set `{name}`:\n\n{table(score_table({contents.variant: row}))}" for name, row in scores.items()),
         "## Limits",
         _LIMITS,
         "## Training",

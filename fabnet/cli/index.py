@@ -1,0 +1,64 @@
+"""`fabnet index`: embeddings that can be searched."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Indexes of embeddings, for `fabnet search`.")
+
+
+@app.command()
+def build(
+    embeddings: Annotated[
+        Path,
+        typer.Argument(help="A folder embeddings/SET/KIND/NAME, a Parquet table of `fabnet embed`, or an .npy file."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write. Default: EMBEDDINGS' name with .index.")
+    ] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="What names the rows of an .npy file. Default: it lies beside it.")
+    ] = None,
+    about: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table, Parquet or CSV, with a column id or face_id and any of video, track, identity, time_s, "
+            "image, left, top, right, bottom, such as a set's labels.parquet."
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option(help="Keep float16: half the space, cosines to about 0.001.")] = False,
+    ann: Annotated[
+        Literal["hnsw", "ivf"] | None, typer.Option(help="Add a part for approximate search, by faiss.")
+    ] = None,
+) -> None:
+    """Build an index of embeddings. It appears whole or not at all."""
+    from fabnet.inference.search.building import build_index
+    from fabnet.retrieval.ann import builder
+
+    built = build_index(
+        embeddings,
+        out or embeddings.with_name(f"{embeddings.name.removesuffix('.parquet').removesuffix('.npy')}.index"),
+        ids,
+        about,
+        half,
+        None if ann is None else builder(ann),
+    )
+    count, dimension = built.vectors.shape
+    size = sum(said["bytes"] for said in built.about["files"].values())
+    typer.echo(
+        f"{built.directory}: {count} embeddings of {dimension} numbers, {built.about['dtype']}, {size / 1e6:.1f} MB"
+        + (f", with {ann}" if ann else "")
+    )
+
+
+@app.command()
+def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
+    """Read an index from end to end, and compare its files with the hashes that it was written with."""
+    from fabnet.retrieval.index import read_index
+
+    found = read_index(index, whole=True)
+    origin = ", ".join(f"{key} {value[:16]}" for key, value in sorted(found.origin.items()))
+    typer.echo(
+        f"{index}: whole; {len(found.vectors)} embeddings of {found.about['source']} ({origin or 'origin unknown'})"
+    )

@@ -1,0 +1,1 @@
+"""A picture moved as a video: `fabnet animate`."""

@@ -1,0 +1,1 @@
+"""`fabnet probe`: embeddings made anywhere, scored on anybody's labels."""

@@ -1,0 +1,1 @@
+"""Embeddings that can be searched: `fabnet index`, `fabnet search`."""

@@ -1,0 +1,164 @@
+"""Low-label curves: what probes score that learnt from a share of the training faces.
+
+Faces are drawn, not identities: a label is paid for by the face, every draw then has the same size, and one hundredth
+of the people would be a handful of them, so that a curve would tell who they happened to be. Each seed draws its own
+faces, the same for all encoders; a smaller share is part of a larger one.
+
+Validation and test faces stay what they are. With a hundredth of the validation faces most areas do not exist, and the
+choice of an epoch would be noise that differs between the points of a curve.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from fabnet.config import ProbeParams, ReportParams
+from fabnet.probing import linear
+from fabnet.probing.absence import absent_names, unseen
+from fabnet.probing.constant import constant_prediction
+from fabnet.probing.intervals import bootstrap_task, scores_of
+from fabnet.probing.linear import Probe, Schedule
+from fabnet.probing.metrics import AREAS
+from fabnet.probing.problem import Problem
+from fabnet.tables import SPLITS
+
+#: A batch of few faces is soon learnt: fewer steps than all training faces take are enough.
+_STEPS = 500
+_FEWEST = 2
+
+
+def faces_of(share: float, train: np.ndarray) -> int:
+    """How many faces a share of the training rows is: at least 2, which batch norm needs."""
+    return min(len(train), max(_FEWEST, round(share * len(train))))
+
+
+def draw_faces(problems: Sequence[Problem], train: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` of the training rows, in the order drawn.
+
+    They are drawn alike, but for this: of every class, and of every unit's presence and absence, the first face drawn
+    comes before all others, so that nothing rare is lacking where `count` has room for it.
+    """
+    order = np.random.default_rng(seed).permutation(train)
+    outcomes: list[np.ndarray] = []
+    for problem in problems:
+        if problem.task in AREAS:
+            present = problem.reference(order) > 0.5
+            outcomes += [present] if problem.loss == "cross_entropy" else [present, ~present]
+    leading = np.zeros(len(order), dtype=bool)
+    for of_task in outcomes:
+        leading[of_task.argmax(axis=0)[of_task.any(axis=0)]] = True
+    return np.concatenate([order[leading], order[~leading]])[:count]
+
+
+def draws(problems: Sequence[Problem], train: np.ndarray, share: float, seeds: int) -> np.ndarray:
+    """The training rows of every seed (seeds, n)."""
+    return np.stack([draw_faces(problems, train, faces_of(share, train), seed) for seed in range(seeds)])
+
+
+def unseen_in_draws(
+    problems: Sequence[Problem], train: np.ndarray, params: ProbeParams
+) -> dict[str, dict[str, object]]:
+    """By share, the number of faces, and the units and classes that some draws know only one outcome of: how many."""
+    told: dict[str, dict[str, object]] = {}
+    for share in params.shares:
+        names = [absent_names(problems, rows) for rows in draws(problems, train, share, params.seeds)]
+        counts: dict[str, dict[str, int]] = {}
+        for task, missing in ((task, missing) for of_seed in names for task, missing in of_seed.items()):
+            for name in missing:
+                counts.setdefault(task, {}).setdefault(name, 0)
+                counts[task][name] += 1
+        told[str(share)] = {"faces": faces_of(share, train), "unseen": counts}
+    return told
+
+
+def schedule_of(schedule: Schedule, count: int, share: float) -> Schedule:
+    """The schedule for `count` training faces, `share` of all: as many steps as all take, at most `_STEPS`."""
+    batches = -(-count // schedule.batch_size)
+    steps = min(_STEPS, schedule.epochs * -(-round(count / share) // schedule.batch_size))
+    epochs = -(-steps // batches)
+    candidates = max(1, schedule.epochs // schedule.validation_every)
+    return replace(schedule, epochs=epochs, validation_every=max(1, epochs // candidates))
+
+
+def curve(
+    encoder: str,
+    features: np.ndarray,
+    probes: Sequence[Probe],
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    rows: dict[str, np.ndarray],
+    params: ProbeParams,
+    report: ReportParams,
+) -> pd.DataFrame:
+    """Rows of tables.LowLabel of one encoder, for `params.shares` and for all faces.
+
+    Args:
+        features: (N, D), its rows being those of `table`.
+        probes: those that learnt from all training faces.
+        report: resamples and seed of the intervals.
+    """
+    train, validation, test = (rows[split] for split in SPLITS)
+    parts = [_scores(encoder, 1.0, [probe.predict(features, test) for probe in probes], problems, table, rows, report)]
+    for share in params.shares:
+        drawn = draws(problems, train, share, params.seeds)
+        schedule = schedule_of(linear.schedule_of(params), drawn.shape[1], share)
+        fitted = linear.fit(features, problems, drawn, validation, schedule)
+        outputs = [probe.predict(features, test) for probe in fitted]
+        parts.append(_scores(encoder, share, outputs, problems, table, rows, report, drawn))
+    return pd.concat(parts, ignore_index=True)
+
+
+def constant_curve(
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    rows: dict[str, np.ndarray],
+    params: ProbeParams,
+    report: ReportParams,
+) -> pd.DataFrame:
+    """`curve` of the encoder `constant`."""
+    train, count = rows["train"], len(rows["test"])
+    all_faces = [constant_prediction(problem, train, count)[None] for problem in problems]
+    parts = [_scores("constant", 1.0, all_faces, problems, table, rows, report)]
+    for share in params.shares:
+        drawn = draws(problems, train, share, params.seeds)
+        outputs = [np.stack([constant_prediction(problem, own, count) for own in drawn]) for problem in problems]
+        parts.append(_scores("constant", share, outputs, problems, table, rows, report, drawn))
+    return pd.concat(parts, ignore_index=True).assign(seeds=params.seeds)
+
+
+def _scores(
+    encoder: str,
+    share: float,
+    outputs: Sequence[np.ndarray],
+    problems: Sequence[Problem],
+    table: pd.DataFrame,
+    rows: dict[str, np.ndarray],
+    report: ReportParams,
+    drawn: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Scores of predictions (S, n, K) by problem; `drawn` are the training rows of the seeds where they are not all."""
+    train, test = rows["train"], rows["test"]
+    identities = table["identity"].to_numpy()[test]
+    found: dict[str, dict[str, float | int]] = {}
+    for problem, output in zip(problems, outputs, strict=True):
+        answer = output.astype(np.float64)
+        if problem.task in AREAS:
+            for seed, own in zip(answer, () if drawn is None else drawn, strict=drawn is not None):
+                seed[:, unseen(problem, own)] = 0  # its labels tell nothing of it, so all faces are tied: chance
+            answer[..., unseen(problem, train)] = np.nan  # nobody's labels do: it is left out of the mean
+        resampled = bootstrap_task(
+            problem.task, identities, answer, problem.reference(test), report.bootstrap, report.seed
+        )
+        found |= scores_of(resampled)
+    return pd.DataFrame(
+        {
+            "encoder": encoder,
+            "share": float(share),
+            "faces": len(train) if drawn is None else drawn.shape[1],
+            "metric": list(found),
+            **{key: [float(values[key]) for values in found.values()] for key in ("value", "low", "high")},
+            "seeds": len(outputs[0]),
+        }
+    )

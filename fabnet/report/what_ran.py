@@ -1,0 +1,71 @@
+"""Which variants were trained, on what."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fabnet.errors import UserError
+from fabnet.report.blocks import Figure, Gap, Section, Table, Text
+
+
+def what_ran(cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = ()) -> Section:
+    """A line per variant.
+
+    Args:
+        cards: model.json of each trained variant.
+        unread: those that could not be read.
+    """
+    head = ["variant", "objective", "image", "samples", "best step", "validation loss", "weights", "crop recipe"]
+    rows = [
+        [
+            name,
+            card["objective"],
+            f"{card['image_size']} px",
+            str(card["params"]["samples"]),
+            str(card["best_step"]),
+            f"{card['best_validation_loss']:.4f}",
+            f"`{card['weights_sha256'][:12]}`",
+            f"`{card['recipe']['hash']}`",
+        ]
+        for name, card in cards.items()
+    ]
+    return Section("What ran", "what-ran", [Table(head, rows), *unread])
+
+
+def data_health(health: Mapping[str, Any], sets: Sequence[str]) -> Section:
+    """The frames that were learnt from, and where more is said of them.
+
+    Args:
+        health: reports/data/frames.json.
+        sets: names of the labelled sets, whose pages are linked.
+    """
+    counts = health["counts"]
+    linked = {"the frames": "data/frames.html", **{f"`{name}`": f"data/sets/{name}.html" for name in sets}}
+    linked["identities across splits"] = "audit/pairs.html"
+    pages = ", ".join(f"[{what}]({page})" for what, page in linked.items())
+    index, rejects = counts["index"], counts["rejects"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in rejects["reasons"].items() if count) or "none"
+    people = ", ".join(f"{count} {split}" for split, count in counts["splits"]["identities"].items())
+    warnings = [
+        name for name, levels in health["limits"].items() if not levels.get("warning", {"passed": True})["passed"]
+    ]
+    text = (
+        f"{index['rows']} frames of {index['tracks']} tracks of {counts['splits']['rows']} identities ({people}); "
+        f"rejected: {reasons}; boxes cut back to their frame: {counts['ledger']['boxes_clamped']}. "
+        f"Limits of health that were passed, and only warn: {', '.join(sorted(warnings)) or 'none'}. "
+        f"In full, where the pipeline ran or `dvc pull` was: {pages}."
+    )
+    return Section("Data", "data", [Text(text)])
+
+
+def closest_pairs(path: Path) -> Section:
+    """The picture that the stage `audit` drew.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro audit`")
+    caption = "Is anybody in two splits? The pairs of frames of different splits that are most alike."
+    picture = Figure(path, "Pairs of frames of different splits that look most alike", caption)
+    return Section("Identities across splits", "audit", [picture])

@@ -1,0 +1,1 @@
+"""Networks that learnt from labels: what an embedding learnt without any is compared with."""

@@ -1,0 +1,119 @@
+"""The report as one HTML file: what is in it, and what a browser makes of it."""
+
+import base64
+import re
+import shutil
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from fabnet.report.blocks import Figure, Gap, Section, Table, Text
+from fabnet.report.page import page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "wide.png"
+    pixels = np.random.default_rng(0).integers(0, 4, (40, 1600, 3), dtype=np.uint8) * 80
+    cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture
+def sections(picture):
+    wide = Table(["encoder", *(f"column {i}" for i in range(30))], [["`fabnet`", *("**1.0** [0.5, 1.5]",) * 30]])
+    return [
+        Section("What `ran`", "ran", [Text("Of *params*, <b>raw</b>; [frames](data/frames.html)."), wide]),
+        Section(
+            "Pictures",
+            "pictures",
+            [Gap("a map", "no labels < 1")],
+            [Section("Below", "below", [Figure(picture, 'Grey "noise"', "Read it so.")])],
+        ),
+    ]
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes, and that every element is closed where it should be."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def test_pages_are_whole_html_with_headings_in_order_and_no_raw_html(sections):
+    text = page("Results", sections)
+    elements = Elements(text)
+    assert elements.open == []
+    assert [name for name, _ in elements.found if re.fullmatch(r"h[1-6]", name)] == ["h1", "h2", "h2", "h3"]
+    assert "<b>" not in text
+    assert "&lt;b&gt;raw" in text
+    assert [link["href"] for link in elements.all("a")] == ["#ran", "#pictures", "#below", "data/frames.html"]
+    assert {place["id"] for place in elements.all("section")} == {"ran", "pictures", "below"}
+    assert "no labels &lt; 1" in text
+    assert text.count("a map") == 2  # at the top, and in its place
+
+
+def test_pictures_lie_within_without_loss(sections, picture):
+    (shown,) = Elements(page("Results", sections)).all("img")
+    assert shown["alt"] == 'Grey "noise"'
+    kind, _, data = str(shown["src"]).partition(";base64,")
+    assert kind in ("data:image/webp", "data:image/png")
+    raw = base64.b64decode(data)
+    assert len(raw) <= picture.stat().st_size
+    unpacked = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(unpacked[..., :3], cv2.imread(str(picture)))
+
+
+def test_a_page_without_gaps_warns_of_none(picture):
+    assert 'class="gap"' not in page("Results", [Section("A", "a", [Figure(picture, "noise")])])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path, scheme, width):
+    path = tmp_path / "report.html"
+    path.write_text(page("Results", sections))
+    shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    asked, errors = [], []
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.on("console", lambda said: errors.append(said.text) if said.type in ("error", "warning") else None)
+    shown.on("pageerror", lambda error: errors.append(str(error)))
+    shown.goto(path.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert errors == []
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert shown.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert shown.evaluate("getComputedStyle(document.querySelector('main p')).fontSize") == "16px"
+    background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    shown.close()
