@@ -37,12 +37,12 @@ help: ## List these commands
 # The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
 export BASE ?= origin/main
 # Each variant learns with one thread (train.common.threads), so as many as there are cores learn side by side (decision 12); a
-# GPU they would share. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
+# GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
 define reproduce
-	dvc repro validate
-	for kind in train finetune; do
-	  dvc stage list --name-only | sed -n "/^$$kind@/p" | xargs -r -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item
+	dvc repro validate validate_set
+	fabnet params rounds | while read -r stages; do
+	  xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
 	done
 	dvc repro report
 endef

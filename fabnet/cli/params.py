@@ -25,6 +25,24 @@ def set(
     profiles.set_values(assignments)
 
 
+@app.command("rounds")
+def rounds() -> None:
+    """Print the stages that are trained, a line each round: those of a line may run side by side.
+
+    With the last round go the stages that learn from labelled sets and need no variant.
+    """
+    from fabnet.config import load_params
+
+    params = load_params()
+    *before, last = [
+        [f"{'finetune' if name in params.train.finetuned else 'train'}@{name}" for name in names]
+        for names in params.train.rounds()
+    ]
+    last += [f"{stage}@{name}" for stage in ("baseline", "supervise") for name in params.sets]
+    for stages in (*before, last):
+        typer.echo(" ".join(stages))
+
+
 @app.command("show")
 def show(
     section: Annotated[str | None, typer.Argument(help="A section or dotted key; everything by default.")] = None,

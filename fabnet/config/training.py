@@ -130,6 +130,19 @@ class TrainParams(Section):
         """Of all variants, in the order of params.yaml."""
         return [*self.variants, *self.finetuned]
 
+    def rounds(self) -> list[list[str]]:
+        """The variants in rounds: those of a round may be trained side by side once the rounds before are done.
+
+        Each is in the last round that lets the others begin, so that rounds which keep others waiting are short.
+        """
+
+        def followed_by(name: str) -> int:
+            followers = [other for other in self.finetuned if self.variant(other).start_from == name]
+            return max((1 + followed_by(other) for other in followers), default=0)
+
+        waiting = {name: followed_by(name) for name in self.names}
+        return [[name for name in waiting if waiting[name] == left] for left in range(max(waiting.values()), -1, -1)]
+
     def variant(self, name: str) -> VariantParams:
         if name not in self.names:
             raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self.names)}")

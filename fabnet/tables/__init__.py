@@ -8,8 +8,8 @@ from fabnet.contract import CASES, Finding, IllegalTable, Table, check, findings
 from fabnet.tables.frames import Boxes, Clips, Index, Ledger, Rejects, Shards, Splits
 from fabnet.tables.labels import Labels
 from fabnet.tables.names import ANGLE_COLUMNS, EXPRESSIONS, NO_SPACE, REJECT_REASONS, SPLITS, UNIT_COLUMNS, UNITS
-from fabnet.tables.retrieval import RetrievalScores, RetrievedFaces
-from fabnet.tables.scores import EmbeddingIds, IndexRows, LowLabel, Metrics, Neighbours, Predictions
+from fabnet.tables.retrieval import IndexRows, Neighbours, RetrievalScores, RetrievedFaces
+from fabnet.tables.scores import EmbeddingIds, LowLabel, Metrics, Predictions
 from fabnet.tables.training import Curriculum, History
 
 __all__ = [

@@ -12,6 +12,37 @@ from fabnet.contract import Table
 _SETTINGS = ("kept", "left_out")
 
 
+class IndexRows(Table):
+    """Row i tells of vector i of an index; what is not known is missing."""
+
+    id: Series[str] = pa.Field(str_length={"min_value": 1}, unique=True)
+    video: Series[str] = pa.Field(nullable=True, description="what was seen at one go: a file, or a video of frames")
+    track: Series[str] = pa.Field(nullable=True, description="one person through one shot")
+    identity: Series[str] = pa.Field(nullable=True)
+    time_s: Series[np.float64] = pa.Field(nullable=True)
+    image: Series[str] = pa.Field(nullable=True, description="a picture that shows it; the box is in its pixels")
+    left: Series[np.float64] = pa.Field(nullable=True)
+    top: Series[np.float64] = pa.Field(nullable=True)
+    right: Series[np.float64] = pa.Field(nullable=True)
+    bottom: Series[np.float64] = pa.Field(nullable=True)
+
+
+class Neighbours(Table):
+    """One row per query and neighbour, the nearest first."""
+
+    query: Series[str] = pa.Field(str_length={"min_value": 1})
+    rank: Series[np.int64] = pa.Field(ge=1)
+    id: Series[str] = pa.Field(str_length={"min_value": 1})
+    similarity: Series[np.float64] = pa.Field(ge=-1.01, le=1.01, description="cosine; float16 rounds it")
+    video: Series[str] = pa.Field(nullable=True)
+    track: Series[str] = pa.Field(nullable=True)
+    identity: Series[str] = pa.Field(nullable=True)
+    time_s: Series[np.float64] = pa.Field(nullable=True)
+
+    class Config:
+        unique = ["query", "rank"]
+
+
 class RetrievedFaces(Table):
     """One row per query and neighbour, the nearest first; a query with few faces to find has fewer rows."""
 

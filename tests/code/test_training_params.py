@@ -70,6 +70,20 @@ def test_impossible_finetuned_variants(finetuned, message):
         parse(finetuned=finetuned)
 
 
+def test_rounds_keep_back_what_nobody_waits_for():
+    train = parse(
+        two={},
+        three={},
+        finetuned={
+            "from_two": {"start_from": "two"},
+            "further": {"start_from": "from_two"},
+            "from_one": {"start_from": "one"},
+        },
+    )
+    assert train.rounds() == [["two"], ["one", "from_two"], ["three", "further", "from_one"]]
+    assert parse().rounds() == [["one"]]
+
+
 def test_the_released_code_stops_at_85():
     curriculum = params(curriculum={"shift": 5, "shifts": 7}).curriculum
     assert curriculum.shift * curriculum.shifts + curriculum.width == 85
