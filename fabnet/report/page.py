@@ -70,11 +70,10 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
+    if table.caption:  # no <caption>, which would be as wide as the table
+        yield f'<p class="caption">{_MARKDOWN.renderInline(table.caption)}</p>'
     # Wide tables scroll by themselves, and by the keyboard, so that the page does not.
-    yield '<div class="table" tabindex="0"><table>'
-    if table.caption:
-        yield f"<caption>{_MARKDOWN.renderInline(table.caption)}</caption>"
-    yield "<thead><tr>"
+    yield '<div class="table" tabindex="0"><table><thead><tr>'
     yield from (f'<th scope="col">{_MARKDOWN.renderInline(cell)}</th>' for cell in table.head)
     yield "</tr></thead>\n<tbody>\n"
     for first, *others in table.rows:

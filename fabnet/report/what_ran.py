@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.errors import UserError
-from fabnet.report.blocks import Figure, Gap, Section, Table, Text
+from fabnet.report.blocks import Block, Figure, Gap, Section, Table, Text
 
 
 def what_ran(cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = ()) -> Section:
@@ -29,7 +29,32 @@ def what_ran(cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = ())
         ]
         for name, card in cards.items()
     ]
-    return Section("What ran", "what-ran", [Table(head, rows), *unread])
+    runs = Text(
+        "Each variant is a run of MLflow, named `train@VARIANT` or `finetune@VARIANT` and found by the tag "
+        "`weights.sha256`: `mlflow ui` shows it, `fabnet track sync` rebuilds it, and `dvc.lock` ties it to code, "
+        "params and data."
+    )
+    return Section("What ran", "what-ran", [Table(head, rows), *unread, runs, *_params(cards)])
+
+
+def _params(cards: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    """A column for every param that variants differ in; the others, which all have, in a line."""
+    params = {name: card["params"] for name, card in cards.items()}
+    keys = list(dict.fromkeys(key for values in params.values() for key in values))
+    shown = {name: {key: _cell(values.get(key)) for key in keys} for name, values in params.items()}
+    differing = [key for key in keys if len({values[key] for values in shown.values()}) > 1]
+    alike = ", ".join(
+        f"{key} {values}" for key, values in next(iter(shown.values()), {}).items() if key not in differing
+    )
+    rows = [[name, *(values[key] for key in differing)] for name, values in shown.items()]
+    table: list[Block] = [Table(["params", *differing], rows)] if differing else []
+    return [*table, Text(f"All of them: {alike}.")] if alike else table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
 
 
 def data_health(health: Mapping[str, Any], sets: Sequence[str]) -> Section:
