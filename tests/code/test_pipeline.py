@@ -60,7 +60,7 @@ class Project:
             command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def run(self, *command: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         process = self.start(*command)
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
@@ -84,7 +84,7 @@ def test_a_second_repro_has_nothing_to_do(project):
 def test_metrics_cover_every_encoder_and_name(project):
     metrics = read_json(project.folder / "metrics.json")
     assert set(metrics) == {"synthetic"}
-    assert set(metrics["synthetic"]) == {*VARIANTS, "constant", "random", "hog", "pca"}
+    assert set(metrics["synthetic"]) == {*VARIANTS, "constant", "random", "hog", "pca", "vgg11"}
     for encoder, scores in metrics["synthetic"].items():
         assert set(scores) == METRICS, encoder
         for score in scores.values():
@@ -122,7 +122,7 @@ def test_mlflow_holds_a_finished_run_per_train_and_probe_stage(project):
         runs = pd.read_sql("select run_uuid, name, status from runs", database).set_index("name")
         measured = pd.read_sql("select run_uuid, key, value, step from metrics", database)
         tags = pd.read_sql("select run_uuid, key, value from tags", database)
-    assert set(runs.index) == {*VARIANTS.values(), "probe@synthetic"}
+    assert set(runs.index) == {*VARIANTS.values(), "probe@synthetic", "supervise@synthetic"}
     assert set(runs["status"]) == {"FINISHED"}
     of_training = runs.loc["train@fabnet", "run_uuid"]
     history = tables.read(project.folder / "models/fabnet/history.parquet", tables.History)
