@@ -41,6 +41,7 @@ class Setting:
 
 def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
     values: dict[str, Any] = {
+        "objective": "fabnet",
         "samples": 10**9,
         "batch_size": setting.batch,
         "validation_every": 10**9,

@@ -54,7 +54,7 @@ def values(column: pa.Column) -> st.SearchStrategy[Any]:
     high = min(limit.get("less_than_or_equal_to", limit.get("less_than", 1e6)), 1e6)
     if "int" in str(column.dtype):
         return st.integers(int(low) + ("greater_than" in limit), int(high) - ("less_than" in limit and high < 1e6))
-    return st.floats(low, high, exclude_max="less_than" in limit and high < 1e6)
+    return st.floats(low, high, exclude_min="greater_than" in limit, exclude_max="less_than" in limit and high < 1e6)
 
 
 def in_order(form: type[tables.Table], frame: pd.DataFrame) -> pd.DataFrame:

@@ -92,9 +92,9 @@ def test_each_half_of_the_embedding_sees_its_part_of_the_colours_only():
         both = encoder.of_lab(lab)
         lighter = encoder.of_lab(torch.cat((other[:, :1], lab[:, 1:]), dim=1))
         redder = encoder.of_lab(torch.cat((lab[:, :1], other[:, 1:]), dim=1))
-    assert torch.equal(lighter[:, 6:], both[:, 6:])
+    torch.testing.assert_close(lighter[:, 6:], both[:, 6:])
     assert not torch.isclose(lighter[:, :6], both[:, :6]).any()
-    assert torch.equal(redder[:, :6], both[:, :6])
+    torch.testing.assert_close(redder[:, :6], both[:, :6])
     assert not torch.isclose(redder[:, 6:], both[:, 6:]).any()
 
 
@@ -110,7 +110,7 @@ def test_each_part_is_told_from_the_other_one():
         swapped = network.other_decoder(network.encoder.of_lab(torch.cat((changed[:, :1], lab[:, 1:]), dim=1)))
     torch.testing.assert_close(errors[:, 1:] + lab[:, 1:], told[:, :2])
     torch.testing.assert_close(errors[:, :1] + lab[:, :1], told[:, 2:3])
-    assert torch.equal(swapped[:, 2:], told[:, 2:])  # lightness is told from colours, which are the same
+    torch.testing.assert_close(swapped[:, 2:], told[:, 2:])  # lightness is told from colours, which are the same
     assert not torch.isclose(swapped[:, :2], told[:, :2]).all()
 
 

@@ -36,7 +36,7 @@ def test_sources_learn(sources, length):
 
 @pytest.mark.parametrize("objective", ["autoencoder", "rotation", "split_brain"])
 def test_baselines_learn(objective):
-    losses = losses_per_step(trainer(params(objective=objective, learning_rate=0.01)), 30)
+    losses = losses_per_step(trainer(params(objective=objective, learning_rate=0.003)), 60)
     assert np.mean(losses[-10:]) < 0.97 * np.mean(losses[:10])
 
 
