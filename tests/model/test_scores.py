@@ -21,6 +21,9 @@ def apart(better: dict[str, float], worse: dict[str, float], lower_is_better: bo
 
 @pytest.mark.parametrize(("metric", "share"), [("yaw_mae_deg", 0.65), ("landmarks68_nme_pct", 0.75)])
 def test_fabnet_leaves_the_autoencoder_behind_in_pose_and_landmarks(scores, metric, share):
+    """Of one source over the training seeds, whose luck moves a ratio by some hundredths; of three in the pipeline."""
+    of_seeds = read_json(ROOT / "docs/results/variants.json")["variants"]
+    assert of_seeds["fabnet"][metric]["value"] <= share * of_seeds["autoencoder"][metric]["value"]
     best, autoencoder = scores["fabnet_3src"][metric], scores["autoencoder"][metric]
     assert best["value"] <= share * autoencoder["value"]
     for encoder in ("fabnet", "fabnet_3src"):
