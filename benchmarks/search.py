@@ -1,10 +1,11 @@
 """Nearest neighbours among a million embeddings, exact and by HNSW against faiss, and among ten million in float16.
 
-Vectors are synthetic: a mixture of clusters that overlap in a space of few dimensions, with a little noise around it,
-as embeddings of faces are. (Among independent Gaussian numbers all distances are alike, and no index is of use.) Every
-step runs in a process of its own. `make bench`, or, with a record in docs/benchmarks:
+Vectors are synthetic: a mixture of clusters that overlap in a space of few dimensions, with a little noise around it.
+(Among independent Gaussian numbers all distances are alike, and no index is of use.) How hard that is for an index is
+measured by its intrinsic dimension, beside that of the embeddings of faces in the working tree. Every step runs in a
+process of its own. `make bench`, or, with a record in docs/benchmarks:
 
-    python -m benchmarks.search --out docs/benchmarks/2026-11-22-search.md
+    python -m benchmarks.search --out docs/benchmarks/2026-11-23-search.md
 """
 
 import argparse
@@ -24,11 +25,12 @@ from numpy.typing import NDArray
 from benchmarks._memory import peak_mb
 
 ROWS, HALF_ROWS, DIMENSION, K, THREADS = 1_000_000, 10_000_000, 256, 10, 2
-BATCHES, HALF_QUERIES = (1, 100, 1000), 256
+BATCHES, HALF_QUERIES = (1, 2, 10, 100, 1000), 256
 CLUSTERS, INNER, NOISE, SEED = 2000, 24, 0.02, 2018
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 RECALL = 0.99
-_REPEATS = 3
+_REPEATS = 5
+_FACES = Path("embeddings/synthetic/trained")
 #: Rows of a seed: those of a slice do not depend on how the slices are cut.
 _SEEDED = 1 << 14
 
@@ -63,6 +65,27 @@ def queries(count: int) -> NDArray[np.float32]:
     from fabnet.retrieval.exact import unit
 
     return unit(Mixture(count, stream=1)[:count])
+
+
+def intrinsic_dimension(vectors_ND: NDArray[np.floating]) -> float:
+    """By the ratio of the distances to the two nearest others: Facco et al., Scientific Reports 7 (2017), TwoNN."""
+    from fabnet.retrieval.exact import Alike, search, unit
+
+    vectors, own = unit(vectors_ND), np.arange(len(vectors_ND))
+    similarity = search(vectors, vectors, 2, [Alike(own, own)]).similarity.astype(np.float64)
+    apart = np.sqrt(np.maximum(2 - 2 * similarity, 1e-12))
+    ratio = np.sort(apart[:, 1] / apart[:, 0])[: int(0.9 * len(own))]  # the largest are outliers
+    x, y = np.log(ratio), -np.log1p(-np.arange(1, len(ratio) + 1) / len(own))
+    return float((x @ y) / (x @ x))
+
+
+def dimensions() -> dict[str, float]:
+    """Of the mixture, and of as many embeddings of faces by each encoder as there are."""
+    _use_threads()
+    galleries = {path.parent.name: np.load(path) for path in sorted(_FACES.glob("*/embeddings.npy"))}
+    count = min([5000, *map(len, galleries.values())])
+    galleries["this mixture"] = Mixture(count)[:count]
+    return {name: intrinsic_dimension(vectors[:count]) for name, vectors in galleries.items()}
 
 
 def build(folder: Path, rows: int, half: bool, ann: bool) -> dict[str, Any]:
@@ -182,16 +205,18 @@ def record(rows: int, half_rows: int) -> str:
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(THREADS)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        dimension = apart(dimensions)
         built = apart(build, folder / "whole", rows, False, True)
         compared = apart(compare, folder / "whole")
         half = apart(build, folder / "half", half_rows, True, False)
         searched = apart(search_half, folder / "half")
-    return _written(rows, half_rows, built, compared, half, searched, time.perf_counter() - started)
+    return _written(rows, half_rows, dimension, built, compared, half, searched, time.perf_counter() - started)
 
 
 def _written(
     rows: int,
     half_rows: int,
+    dimension: dict[str, float],
     built: dict[str, Any],
     compared: dict[str, Any],
     half: dict[str, Any],
@@ -211,8 +236,10 @@ def _written(
         f"run of {seconds / 60:.1f} minutes. {K} neighbours, {DIMENSION} numbers.",
         "",
         f"The gallery is a mixture of {CLUSTERS:,} clusters that overlap in a space of {INNER} dimensions, with noise "
-        "around it, as embeddings of faces are: among independent Gaussian numbers all distances are alike, and no "
-        "index is of use. Queries are other vectors of the same mixture.",
+        "around it: among independent Gaussian numbers all distances are alike, and no index is of use. Queries are "
+        "other vectors of the same mixture. Intrinsic dimension (TwoNN): "
+        + ", ".join(f"{name} {value:.1f}" for name, value in dimension.items())
+        + ". The larger, the harder for an index.",
         "",
         f"## Exact search, {rows:,} rows in float32",
         "",

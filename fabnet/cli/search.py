@@ -30,7 +30,8 @@ def search(
         bool, typer.Option("--each-frame", help="Every frame of a video is a query, not the mean of each track.")
     ] = False,
     images: Annotated[
-        Path | None, typer.Option(help="Folder or tar of the images that the index names, for the page.")
+        Path | None,
+        typer.Option(help="Folder of the images and videos that the index names, or tar of images, for the page."),
     ] = None,
     frames: Annotated[Path | None, typer.Option(help="Folder of track shards, data/frames, for the page.")] = None,
     faces: Faces = None,

@@ -18,11 +18,12 @@ from fabnet.config import AuditParams, HealthParams
 from fabnet.errors import UserError
 from fabnet.frames.store import FrameStore
 from fabnet.quality.health import Verdict
-from fabnet.quality.neighbours import nearest, spread, unit
+from fabnet.quality.neighbours import nearest, nearest_of_group, spread
 from fabnet.quality.page import Picture
 from fabnet.quality.sample import of_tracks
 from fabnet.quality.shared_tracks import shared_tracks
 from fabnet.quality.suites import judge_tables
+from fabnet.retrieval.exact import unit
 
 #: A way of looking at frames: RGB (N, H, W, 3) to vectors (N, D).
 View = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
@@ -92,8 +93,8 @@ def audit_identities(
     vectors = _look(store, rows, views)
     closest, pairs, told = [], [], {}
     for view, of_view in vectors.items():
-        yardstick = spread(of_view, lambda i, j: identity[i][:, None] == identity[j])
-        own = nearest(of_view, of_view, lambda i, j: (identity[i][:, None] == identity[j]) & (i[:, None] != j))
+        yardstick = spread(of_view, identity)
+        own = nearest_of_group(of_view, identity)
         owned = own[1][np.isfinite(own[1])]
         near = float(np.quantile(owned, _SUSPECT)) if len(owned) else 0.0
         across: dict[str, list[float | None]] = {}

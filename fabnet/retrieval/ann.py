@@ -21,7 +21,7 @@ Kind = Literal["hnsw", "ivf"]
 _ROWS = 1 << 16
 
 #: HNSW: links of a vector, and candidates while it is built. Neighbours are looked for among `EFFORT` candidates.
-LINKS, _CONSTRUCTION, EFFORT = 16, 60, 128
+LINKS, _CONSTRUCTION, EFFORT = 16, 60, 256
 
 #: IVF: cells for the root of the number of vectors, vectors that a cell is learnt from, and the share that is searched.
 _CELLS_PER_ROOT, _LEARNT_FROM, _PROBED = 2, 64, 24

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from fabnet.errors import UserError
 
-#: Queries that are multiplied at a time, and similarities that result: they should stay in the cache.
+#: Queries that are multiplied at a time, and similarities that result: many, so that the calls of a block cost little,
+#: and no more than a processor caches.
 _QUERIES = 1024
-_SIMILARITIES = 1 << 21
+_SIMILARITIES = 1 << 23
 
 #: Rows of a block at least, and at most: few queries make large ones, since each costs some calls.
-_ROWS = 2048, 32768
+_ROWS = 2048, 131072
 
 #: Rows of a group.
 _GROUP = 16
@@ -146,16 +147,14 @@ def _blocks(gallery_MD: Gallery, size: int, device: torch.device | str) -> Itera
     buffer = None
     for first in range(0, count, size):
         rows = gallery_MD[first : min(first + size, count)]
-        if rows.dtype == np.float32 and rows.flags.c_contiguous:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a memory map cannot be written to; nobody does
-                block = torch.from_numpy(rows)
-            yield first, block.to(device)
-            continue
-        if buffer is None:
-            buffer = np.empty((size, dimension), np.float32)
-        np.copyto(buffer[: len(rows)], rows)
-        yield first, torch.from_numpy(buffer[: len(rows)]).to(device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a memory map cannot be written to; nobody does
+            block = torch.from_numpy(np.ascontiguousarray(rows))
+        if block.dtype != torch.float32 and torch.device(device).type == "cpu":
+            if buffer is None:
+                buffer = torch.empty(size, dimension)
+            block = buffer[: len(rows)].copy_(block)
+        yield first, block.to(device, torch.float32)
 
 
 class _Part:
@@ -163,70 +162,68 @@ class _Part:
 
     def __init__(self, queries_QD: torch.Tensor, k: int, names: Sequence[NDArray[np.int64]], size: int) -> None:
         count, device = len(queries_QD), queries_QD.device
-        self._queries, self._names = queries_QD, names
-        self._similarity_QB = torch.empty(count, size, device=device)
+        self._names = names
+        # A product with a vector runs on one core: one query is asked twice.
+        self._queries_DQ = (queries_QD.repeat(2, 1) if count == 1 else queries_QD).T
+        self._similarity_BQ = torch.empty(size, self._queries_DQ.shape[1], device=device)
         self.similarity = torch.full((count, k), -torch.inf, device=device)
         self.rows = torch.full((count, k), -1, dtype=torch.int64, device=device)
 
     def meet(self, block_BD: torch.Tensor, first: int, names: Sequence[NDArray[np.int64]]) -> None:
         """Take the rows of a block, which begin at `first`, into account."""
-        similarity_QB = self._similarity_QB
-        if len(block_BD) == similarity_QB.shape[1]:
-            torch.mm(self._queries, block_BD.T, out=similarity_QB)
-        else:
-            similarity_QB[:, : len(block_BD)] = self._queries @ block_BD.T
-            similarity_QB[:, len(block_BD) :] = -torch.inf
+        filled = self._similarity_BQ[: len(block_BD)]
+        torch.mm(block_BD, self._queries_DQ, out=filled)
+        self._similarity_BQ[len(block_BD) :] = -torch.inf
+        similarity_BQ = self._similarity_BQ[:, : len(self.rows)]
         for mine, theirs in zip(self._names, names, strict=True):
-            _leave_out(similarity_QB, mine, theirs)
-        self._keep(similarity_QB, first)
+            _leave_out(similarity_BQ, mine, theirs)
+        self._keep(similarity_BQ, first)
 
-    def _keep(self, similarity_QB: torch.Tensor, first: int) -> None:
-        k, apart = self.rows.shape[1], similarity_QB.shape[1] // _GROUP
-        # Group g holds the columns g, g + B/G ...: the greatest of each is then found along contiguous memory.
-        groups_QxG = similarity_QB.view(len(similarity_QB), _GROUP, apart)
-        greatest_QG = groups_QxG.amax(dim=1)
-        best_Q = greatest_QG.amax(dim=1)
+    def _keep(self, similarity_BQ: torch.Tensor, first: int) -> None:
+        k = self.rows.shape[1]
+        groups_GxQ = similarity_BQ.unflatten(0, (-1, _GROUP))
+        greatest_GQ = groups_GxQ.amax(dim=1)
+        best_Q = greatest_GQ.amax(dim=0)
         if best_Q.isnan().any():
             raise UserError(
-                f"one of {similarity_QB.shape[1]} rows of the gallery from {first} on holds a number that is not finite"
+                f"one of {len(similarity_BQ)} rows of the gallery from {first} on holds a number that is not finite"
             )
         worst_Q = self.similarity[:, -1]
+        # A row as near as the k-th neighbour comes later in the gallery, and so does not count.
         (hit,) = (best_Q > worst_Q).nonzero(as_tuple=True)
         if not len(hit):
             return
-        greatest, least = greatest_QG[hit], worst_Q[hit]
-        # k rows at least are as near as the k-th of the groups' greatest: nothing below that is looked at.
-        few = k > greatest.shape[1]
-        enough = torch.full_like(least, -torch.inf) if few else greatest.topk(k, dim=1).values[:, -1]
-        # A row as near as the k-th neighbour comes later in the gallery, and so does not count.
-        query, group = ((greatest >= enough[:, None]) & (greatest > least[:, None])).nonzero(as_tuple=True)
-        values = groups_QxG[hit[query], :, group]
-        inside, member = ((values >= enough[query, None]) & (values > least[query, None])).nonzero(as_tuple=True)
-        self._merge(hit, query[inside], values[inside, member], first + member * apart + group[inside])
+        greatest_GH, worst_H = greatest_GQ.index_select(1, hit), worst_Q[hit]
+        better_GH = greatest_GH > worst_H
+        if k <= len(greatest_GH) and worst_H.isinf().any():
+            # k rows at least are as near as the k-th of the groups' greatest: nothing below that is looked at.
+            better_GH &= greatest_GH >= greatest_GH.topk(k, dim=0).values[-1]
+        group, at = better_GH.nonzero(as_tuple=True)
+        values = groups_GxQ[group, :, hit[at]]
+        inside, member = (values > worst_H[at, None]).nonzero(as_tuple=True)
+        self._merge(hit[at[inside]], values[inside, member], first + group[inside] * _GROUP + member)
 
-    def _merge(self, hit: torch.Tensor, query: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
-        """Sort candidates, `query` counting within `hit`, in with the neighbours so far; keep the first k of each."""
+    def _merge(self, query: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
+        """Sort candidates, in the order of their rows, in with the neighbours so far; keep the first k of each."""
         k = self.rows.shape[1]
-        old = torch.arange(len(hit), device=hit.device).repeat_interleave(k)
-        query = torch.cat([old, query])
-        values = torch.cat([self.similarity[hit].flatten(), values])
-        rows = torch.cat([self.rows[hit].flatten(), rows])
-        order = rows.argsort(stable=True)
-        order = order[values[order].argsort(descending=True, stable=True)]
-        order = order[query[order].argsort(stable=True)]
-        query = query[order]
-        counts = torch.bincount(query, minlength=len(hit))
-        rank = torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[query]
-        kept = rank < k
-        at = hit[query[kept]], rank[kept]
-        self.similarity[at] = values[order][kept]
-        self.rows[at] = rows[order][kept]
+        query, order = query.sort(stable=True)
+        hit, at, counts = query.unique_consecutive(return_inverse=True, return_counts=True)
+        place = k + torch.arange(len(query), device=query.device) - (counts.cumsum(0) - counts)[at]
+        width = k + int(counts.max())
+        all_values = values.new_full((len(hit), width), -torch.inf)
+        all_rows = rows.new_full((len(hit), width), -1)
+        all_values[:, :k], all_rows[:, :k] = self.similarity[hit], self.rows[hit]
+        all_values[at, place], all_rows[at, place] = values[order], rows[order]
+        # Stable: of equally near rows, the earlier ones stay first.
+        ranked, order = all_values.sort(dim=1, descending=True, stable=True)
+        self.similarity[hit] = ranked[:, :k]
+        self.rows[hit] = all_rows.gather(1, order[:, :k])
 
 
-def _leave_out(similarity_QB: torch.Tensor, queries: NDArray[np.int64], block: NDArray[np.int64]) -> None:
-    """Put -inf where numbers are equal; columns that share no query's number, mostly all, are not touched."""
-    columns = np.flatnonzero(np.isin(block, queries[queries >= 0]))
-    if len(columns):
-        same = torch.from_numpy(queries[:, None] == block[None, columns]).to(similarity_QB.device)
-        at = torch.from_numpy(columns).to(similarity_QB.device)
-        similarity_QB[:, at] = similarity_QB[:, at].masked_fill(same, -torch.inf)
+def _leave_out(similarity_BQ: torch.Tensor, queries: NDArray[np.int64], block: NDArray[np.int64]) -> None:
+    """Put -inf where numbers are equal; rows that share no query's number, mostly all, are not touched."""
+    rows = np.flatnonzero(np.isin(block, queries[queries >= 0]))
+    if len(rows):
+        same = torch.from_numpy(block[rows, None] == queries[None, :]).to(similarity_BQ.device)
+        at = torch.from_numpy(rows).to(similarity_BQ.device)
+        similarity_BQ[at] = similarity_BQ[at].masked_fill(same, -torch.inf)

@@ -1,4 +1,4 @@
-"""Vectors in a .npy file, mapped and read in order, in memory that does not grow with the file."""
+"""Vectors in a .npy file, mapped and read in order, in memory that does not grow with the file beyond a gibibyte."""
 
 import math
 import mmap
@@ -11,12 +11,16 @@ from fabnet.errors import UserError
 
 _DTYPES = ("float32", "float16")
 
+#: Bytes of a file that may stay mapped: to map pages anew costs half as much as to multiply them by a query.
+_KEPT = 1 << 30
+
 
 class MappedVectors:
     """Rows of a .npy file, float32 or float16 (M, D).
 
-    Pages that a reader has gone past are given back to the system, which keeps them as long as it has room: they count
-    as its cache, and no longer as memory of this process. What was handed out stays readable.
+    Of a file of more than a gibibyte, pages that a reader has gone past are given back to the system, which keeps them
+    as long as it has room: they count as its cache, and no longer as memory of this process. What was handed out stays
+    readable.
 
     Raises:
         UserError: the file is cut short or of another form.
@@ -61,7 +65,7 @@ class MappedVectors:
         stride = self.shape[1] * self.dtype.itemsize
         here = (self._offset + row * stride) // mmap.PAGESIZE * mmap.PAGESIZE
         begin, end = (self._passed, here) if here >= self._passed else (0, len(self._map))
-        if end > begin and hasattr(mmap, "MADV_DONTNEED"):
+        if end > begin and len(self._map) > _KEPT and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
         self._passed = here
 

@@ -54,6 +54,11 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return decode_image(data)
 
 
+def is_image(head: bytes) -> bool:
+    """Whether a file that begins so is one that `decode_image` reads."""
+    return head.startswith((_JPEG, _PNG))
+
+
 def decode_image(data: bytes) -> NDArray[np.uint8]:
     """A JPEG or PNG, uint8 (H, W, 3) RGB, upright. Its size is checked before it is decoded.
 

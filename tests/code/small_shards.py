@@ -14,7 +14,7 @@ SIZE = 16
 RECIPE = {"size": SIZE, "hash": "0123456789abcdef"}
 
 
-def write_small_shards(folder: Path) -> Path:
+def write_small_shards(folder: Path, size: int = SIZE) -> Path:
     """Six identities with two tracks of four frames: `frames` and splits.parquet in `folder`, which is returned."""
     part, frames = folder / "part", folder / "frames"
     part.mkdir()
@@ -27,7 +27,7 @@ def write_small_shards(folder: Path) -> Path:
             for video in range(2):
                 track = f"p{person}/v{video}/c/0"
                 for frame in range(4):
-                    picture = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+                    picture = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
                     jpeg = simplejpeg.encode_jpeg(picture)
                     offset = tar.add(member_name(track, frame), jpeg)
                     place = (shard_name(0), offset, len(jpeg), 0.0, 0.0, 16.0, 16.0, 1.0, 1.0)
@@ -38,7 +38,7 @@ def write_small_shards(folder: Path) -> Path:
         pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns)), part / "index.parquet", tables.Index
     )
     merge([part], frames, 1)
-    (frames / "crop.json").write_text(json.dumps(RECIPE))
+    (frames / "crop.json").write_text(json.dumps(RECIPE | {"size": size}))
     people = [f"p{person}" for person in range(6)]
     split = ["train"] * 4 + ["validation", "test"]
     tables.write(pd.DataFrame({"identity": people, "split": split}), folder / "splits.parquet", tables.Splits)

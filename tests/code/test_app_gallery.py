@@ -17,10 +17,11 @@ from fabnet.errors import UserError
 from fabnet.files import read_json
 from fabnet.inference.app import gallery as module
 from fabnet.inference.app.analysis import open_reader
-from fabnet.inference.app.gallery import Gallery, directions, find_gallery, open_gallery
+from fabnet.inference.app.gallery import Gallery, find_gallery, open_gallery
 from fabnet.inference.embed import embed
 from fabnet.inference.looking import params_of
 from fabnet.probing.embeddings import write_embeddings
+from fabnet.retrieval.exact import unit
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +55,7 @@ def test_neighbours_are_those_of_a_naive_search():
     embeddings = random.normal(size=(50, 8)).astype(np.float32)
     embeddings[7] = 0
     asked = random.normal(size=8).astype(np.float32)
-    gallery = Gallery("random", directions(embeddings), lambda number: (None, str(number)), 4)
+    gallery = Gallery("random", unit(embeddings), lambda number: (None, str(number)), 4)
     found = gallery.nearest(asked, 5)
     cosines = []
     for number, each in enumerate(embeddings):
@@ -126,7 +127,7 @@ def test_a_table_of_fabnet_embed_is_a_gallery_whose_crops_are_cut_again(here, tm
         "4.jpg",
     ]
     # What is shown is what was embedded, up to the JPEG in between.
-    again = directions(reader.embed(np.stack([image for image, _ in images])))
+    again = unit(reader.embed(np.stack([image for image, _ in images])))
     assert ((again * gallery.directions_ND).sum(axis=1) > 0.99).all()
     (tmp_path / "4.jpg").unlink()
     last = gallery.nearest(gallery.directions_ND[6], 1)

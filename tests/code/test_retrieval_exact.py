@@ -116,5 +116,5 @@ def test_no_queries_have_no_neighbours():
 def test_blocks_are_whole_groups_and_of_bounded_size(queries, count):
     size = exact.block_size(queries, count)
     assert size % 16 == 0
-    assert 16 <= size <= 32768
+    assert 16 <= size <= 131072
     assert size < count + 16

@@ -17,8 +17,9 @@ from fabnet.files import write_json
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.store import FrameStore
 from fabnet.quality.identity_audit import audit_identities, pixels
-from fabnet.quality.neighbours import nearest, spread, unit
+from fabnet.quality.neighbours import nearest, nearest_of_group, spread
 from fabnet.quality.shared_tracks import shared_tracks
+from fabnet.retrieval.exact import unit
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = {f"p{number}": split for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2)}
@@ -212,11 +213,11 @@ def test_search_in_blocks_is_the_naive_one(monkeypatch, block):
     np.testing.assert_allclose(distance, table.min(axis=1), atol=1e-6)
     group = rng.integers(0, 3, 17)
     among = 1 - b.astype(np.float64) @ b.T.astype(np.float64)
-    own, away = nearest(b, b, lambda i, j: (group[i][:, None] == group[j]) & (i[:, None] != j))
+    own, away = nearest_of_group(b, group)
     masked = np.where((group[:, None] == group) & ~np.eye(17, dtype=bool), among, np.inf)
     assert own.tolist() == masked.argmin(axis=1).tolist()
     np.testing.assert_allclose(away, masked.min(axis=1), atol=1e-6)
-    pairs = spread(b, lambda i, j: group[i][:, None] == group[j])
+    pairs = spread(b, group)
     i, j = np.triu_indices(17, 1)
     expected = among[i, j][group[i] == group[j]]
     assert pairs.counts.sum() == len(expected)
@@ -225,7 +226,7 @@ def test_search_in_blocks_is_the_naive_one(monkeypatch, block):
 
 def test_who_has_no_other_frame_has_no_yardstick():
     vectors = unit(np.eye(3))
-    row, distance = nearest(vectors, vectors, lambda i, j: np.zeros((len(i), len(j)), dtype=bool))
-    assert row.tolist() == [-1] * 3
-    assert np.isinf(distance).all()
+    for row, distance in (nearest_of_group(vectors, np.arange(3)), nearest(vectors, vectors[:0])):
+        assert row.tolist() == [-1] * 3
+        assert np.isinf(distance).all()
     assert unit(np.zeros((1, 4))).tolist() == [[0, 0, 0, 0]]

@@ -18,10 +18,10 @@ from fabnet.frames.shards import INDEX, RECIPE
 from fabnet.frames.store import FrameStore
 from fabnet.inference.app.analysis import Reader
 from fabnet.probing.embeddings import read_embeddings, rows_of
+from fabnet.retrieval.exact import search, unit
 from fabnet.video.crop import Box, crop
-from fabnet.video.decode import frames
-from fabnet.video.images import decode_image
 from fabnet.video.reject import Rejected
+from fabnet.video.still import still
 
 #: Faces of a gallery: of more, so many are taken, evenly spread.
 MOST = 100_000
@@ -61,21 +61,13 @@ class Gallery:
 
     def nearest(self, embedding_D: NDArray[np.float32], count: int) -> Neighbours:
         """The `count` faces, or all if there are fewer, whose embeddings have the smallest angle to this one."""
-        similarities = self.directions_ND @ directions(embedding_D[None])[0]
-        best = np.argsort(-similarities, kind="stable")[:count]
+        found = search(self.directions_ND, unit(embedding_D[None]), min(count, len(self.directions_ND)))
         crops, names = [], []
-        for number in best.tolist():
+        for number in found.rows[0].tolist():
             image, name = self.picture(number)
             crops.append(np.full((self.size, self.size, 3), 200, np.uint8) if image is None else image)
             names.append(name if image is not None else f"gone: {name}")
-        return Neighbours(np.stack(crops), similarities[best], names)
-
-
-def directions(embeddings_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Embeddings divided by their lengths; one of length 0 stays 0, and is similar to nothing."""
-    lengths = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = (embeddings_ND / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-    return scaled
+        return Neighbours(np.stack(crops), found.similarity[0], names)
 
 
 def open_gallery(reader: Reader, path: Path) -> Gallery:
@@ -126,7 +118,7 @@ def _of_set(reader: Reader, path: Path) -> Gallery:
         return labelled.crop(row, reader.model.size), ids[chosen[number]]
 
     title = f"{_count(chosen, len(ids))} faces of the labelled set {name}"
-    return Gallery(title, directions(np.asarray(embeddings[chosen])), picture, reader.model.size)
+    return Gallery(title, unit(np.asarray(embeddings[chosen])), picture, reader.model.size)
 
 
 def _of_frames(reader: Reader, path: Path) -> Gallery:
@@ -149,12 +141,12 @@ def _of_frames(reader: Reader, path: Path) -> Gallery:
         return store.decode([row])[0], f"{tracks.names[track].as_py()} {store.frame_no[row]}"
 
     return Gallery(
-        f"{_count(chosen, store.frame_count)} frames of {path}", directions(embeddings), picture, reader.model.size
+        f"{_count(chosen, store.frame_count)} frames of {path}", unit(embeddings), picture, reader.model.size
     )
 
 
 def _of_table(reader: Reader, path: Path) -> Gallery:
-    wanted = ["input", "frame", "time_s", "left", "top", "right", "bottom", "embedding"]
+    wanted = ["input", "time_s", "left", "top", "right", "bottom", "embedding"]
     try:
         file = pq.ParquetFile(path)
         about = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
@@ -167,31 +159,18 @@ def _of_table(reader: Reader, path: Path) -> Gallery:
     chosen = _spread(len(table), MOST)
     table = table.take(pa.array(chosen)).combine_chunks()
     embeddings = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    fps = float(about["fps"])
 
     def picture(number: int) -> tuple[NDArray[np.uint8] | None, str]:
         row = table.slice(number, 1).to_pylist()[0]
         name = Path(row["input"]).name
-        image = _frame(Path(row["input"]), row["frame"], fps)
-        if image is None:
+        try:
+            image = still(Path(row["input"]), row["time_s"] or 0.0)
+        except Rejected:  # the file is gone, or is no longer what it was
             return None, name
         box = Box(*(row[edge] for edge in ("left", "top", "right", "bottom")))
         return crop(image, box, reader.model.size), f"{name} {row['time_s']:.1f} s" if row["time_s"] else name
 
-    return Gallery(f"{_count(chosen, len(chosen))} faces of {path}", directions(embeddings), picture, reader.model.size)
-
-
-def _frame(path: Path, number: int, fps: float) -> NDArray[np.uint8] | None:
-    """Sample `number` of a video, or an image; None if its file is gone, or is no longer what it was."""
-    try:
-        with path.open("rb") as file:
-            is_image = file.read(3) in (b"\xff\xd8\xff", b"\x89PN")
-        if is_image:
-            return decode_image(path.read_bytes())
-        found = next(frames(path, fps, span=(number / fps, number / fps)), None)
-    except (OSError, Rejected):
-        return None
-    return None if found is None else found.image
+    return Gallery(f"{_count(chosen, len(chosen))} faces of {path}", unit(embeddings), picture, reader.model.size)
 
 
 def _check_weights(reader: Reader, path: Path, theirs: Any) -> None:

@@ -12,9 +12,9 @@ import simplejpeg
 from fabnet.attributes.crops import crop_box
 from fabnet.errors import UserError
 from fabnet.frames.store import FrameStore
-from fabnet.inference.inputs import IMAGE_SUFFIXES
 from fabnet.video.images import decode_image
 from fabnet.video.reject import Rejected
+from fabnet.video.still import still
 
 _SIDE = 96
 
@@ -24,7 +24,8 @@ class Thumbnails:
 
     Args:
         rows: fabnet.tables.IndexRows of those that may be asked for, indexed by their numbers.
-        images: a folder, or a tar, in which the column `image` names files; without it, they are named from here.
+        images: a folder of images and videos, or a tar of images, in which the column `image` names files; without
+            it, they are named from here.
         frames: a folder of track shards; its frames are named by track/number, as ids or by their members' names.
 
     Raises:
@@ -51,19 +52,18 @@ class Thumbnails:
         if not isinstance(row.image, str):
             return b""
         with suppress(OSError, KeyError, Rejected, UserError):
-            if self._tar is None and Path(row.image).suffix.lower() not in IMAGE_SUFFIXES:
-                return b""
-            image = decode_image(self._read(row.image))
+            image = self._image(row.image, row.time_s)
             if np.isfinite([row.left, row.top, row.right, row.bottom]).all():
                 image = crop_box(image, row, _SIDE)
             return bytes(simplejpeg.encode_jpeg(image, quality=88, colorspace="RGB"))
         return b""
 
-    def _read(self, name: str) -> bytes:
+    def _image(self, name: str, time_s: float) -> np.ndarray:
+        """The image of this name, or the frame of the video at this time (of an unknown time, the first)."""
         if self._tar is None:
-            return ((self._images or Path()) / name).read_bytes()
+            return still((self._images or Path()) / name, time_s if np.isfinite(time_s) else 0.0)
         member = self._tar.extractfile(name)
-        return member.read() if member is not None else b""
+        return decode_image(member.read() if member is not None else b"")
 
     def _stored(self, id_: str) -> bytes | None:
         """The frame TRACK/NUMBER or TRACK#NUMBER of the store."""
