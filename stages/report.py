@@ -44,7 +44,7 @@ def main() -> None:
     out = Path("reports/training")
     health = Path("reports/data/frames.json")
     sections = [
-        attempt_section("What ran", "what-ran", lambda: what_ran(cards, unread)),
+        attempt_section("What ran", "what-ran", lambda: what_ran(cards, unread, params.report.runs)),
         attempt_section("Data", "data", lambda: data_health(read_json(health), list(params.sets))),
         attempt_section("The paper's tables", "paper-tables", lambda: paper_tables(list(found.values()))),
         *(

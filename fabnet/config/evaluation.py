@@ -147,4 +147,6 @@ class ReportParams(Section):
     bootstrap: Annotated[int, Field(ge=100)] = 1000
     #: The encoder that all others are compared with on the same faces; None: the first variant.
     reference: Name | None = None
+    #: The page of an experiment on an MLflow server, HTTPS://HOST/#/experiments/ID; the report then links its runs.
+    runs: Annotated[str, Field(pattern=r"^https?://[^\s()<>?]+#/experiments/\d+$")] | None = None
     slices: SlicesParams = SlicesParams()

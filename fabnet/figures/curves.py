@@ -13,15 +13,26 @@ if TYPE_CHECKING:
 
 _COLUMNS = 2
 
+#: What the losses of each objective are (fabnet.training.objective), with their units.
+LOSSES = {
+    "fabnet": "absolute error, pixels in [-1, 1]",
+    "autoencoder": "absolute error, pixels in [-1, 1]",
+    "rotation": "cross-entropy, nats",
+    "split_brain": "squared error, scaled L* and a*b*",
+}
+
 
 def learning_curves(
-    histories: Mapping[str, pd.DataFrame], curricula: Mapping[str, pd.DataFrame] | None = None
+    histories: Mapping[str, pd.DataFrame],
+    objectives: Mapping[str, str],
+    curricula: Mapping[str, pd.DataFrame] | None = None,
 ) -> Figure:
     """Training and validation loss and the learning rate against samples seen, one panel per variant.
 
     Args:
         histories: tables of the contract `History` by variant. Losses of different objectives do not compare, hence
             the panels.
+        objectives: of every variant.
         curricula: tables of the contract `Curriculum` by variant, of those that have one: bands show which percentiles
             of a batch's losses were learnt from.
     """
@@ -36,7 +47,7 @@ def learning_curves(
         # The first points are far above the rest and would flatten what matters.
         low, high = 0.97 * history["loss"].min(), history["loss"].quantile(0.97)
         axis.set_ylim(low, high)
-        axis.set(title=variant, xlabel="thousand samples", ylabel="L1 loss")
+        axis.set(title=variant, xlabel="thousand samples", ylabel=f"loss: {LOSSES[objectives[variant]]}")
         train = history[history["split"] == "train"]
         rate = axis.twinx()
         rate.plot(train["samples"] / 1000, 1000 * train["learning_rate"], "k:", lw=1, label="learning rate")
@@ -44,7 +55,9 @@ def learning_curves(
         if curricula and variant in curricula:
             _windows(axis, curricula[variant])
         lines = [*axis.get_lines(), *rate.get_lines()]
-        rate.legend(lines, [line.get_label() for line in lines], frameon=False, fontsize=8, loc="upper right")
+    # Beside the panels: curves end anywhere in them.
+    names = [str(line.get_label()) for line in lines]
+    figure.legend(lines, names, frameon=False, fontsize=9, ncols=3, loc="outside upper center")
     for axis in axes[len(histories) :]:
         axis.remove()
     return figure

@@ -11,7 +11,7 @@ import pandas as pd
 from fabnet import tables
 from fabnet.figures.contact_sheet import contact_sheet
 from fabnet.figures.curves import learning_curves, loss_table
-from fabnet.files import atomic_file
+from fabnet.files import atomic_file, read_json
 from fabnet.frames.store import FrameStore
 from fabnet.report.attempt import attempt
 from fabnet.report.blocks import Block, Gap, Section
@@ -59,9 +59,10 @@ def training(models: Mapping[str, Path], frames: Path, out: Path) -> Section:
 
 def _curves(models: Mapping[str, Path]) -> "Figure":
     histories = {name: tables.read(path / "history.parquet", tables.History) for name, path in models.items()}
+    objectives = {name: read_json(path / "model.json")["objective"] for name, path in models.items()}
     windows = {name: path / "curriculum.parquet" for name, path in models.items()}
     curricula = {name: tables.read(path, tables.Curriculum) for name, path in windows.items() if path.is_file()}
-    return learning_curves(histories, curricula)
+    return learning_curves(histories, objectives, curricula)
 
 
 def _losses(model: Path, path: Path) -> None:

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fabnet.errors import UserError
 from fabnet.report.blocks import Block, Figure, Gap, Section, Table, Text
 
 
-def what_ran(cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = ()) -> Section:
+def what_ran(
+    cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = (), experiment: str | None = None
+) -> Section:
     """A line per variant.
 
     Args:
         cards: model.json of each trained variant.
         unread: those that could not be read.
+        experiment: its page on an MLflow server, if runs are to be linked.
     """
     head = ["variant", "objective", "image", "samples", "best step", "validation loss", "weights", "crop recipe"]
     rows = [
@@ -24,17 +28,26 @@ def what_ran(cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = ())
             str(card["params"]["samples"]),
             str(card["best_step"]),
             f"{card['best_validation_loss']:.4f}",
-            f"`{card['weights_sha256'][:12]}`",
+            _linked(f"`{card['weights_sha256'][:12]}`", experiment, card["weights_sha256"]),
             f"`{card['recipe']['hash']}`",
         ]
         for name, card in cards.items()
     ]
     runs = Text(
         "Each variant is a run of MLflow, named `train@VARIANT` or `finetune@VARIANT` and found by the tag "
-        "`weights.sha256`: `mlflow ui` shows it, `fabnet track sync` rebuilds it, and `dvc.lock` ties it to code, "
-        "params and data."
+        "`weights.sha256`: `mlflow ui` shows it"
+        + (", as do the links above" if experiment else "")
+        + ", `fabnet track sync` rebuilds it, and `dvc.lock` ties it to code, params and data."
     )
     return Section("What ran", "what-ran", [Table(head, rows), *unread, runs, *_params(cards)])
+
+
+def _linked(text: str, experiment: str | None, weights: str) -> str:
+    """A link to the run that made these weights, by what an MLflow server finds."""
+    if experiment is None:
+        return text
+    wanted = quote(f'tags.`weights.sha256` = "{weights}"')
+    return f"[{text}]({experiment}/runs?searchFilter={wanted})"
 
 
 def _params(cards: Mapping[str, Mapping[str, Any]]) -> list[Block]:

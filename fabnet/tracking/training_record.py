@@ -22,6 +22,7 @@ def training_record(directory: Path | str) -> Record:
 
     directory = Path(directory)
     card = read_json(directory / "model.json")
+    variant = card["variant"]
     history = tables.read(directory / "history.parquet", tables.History)
     points: list[tuple[str, float, int]] = []
     for split, part in history.groupby("split"):
@@ -47,6 +48,6 @@ def training_record(directory: Path | str) -> Record:
         tags={"weights.sha256": card["weights_sha256"], "recipe.hash": card["recipe"]["hash"]},
         metrics={"best_validation_loss": card["best_validation_loss"], "best_step": card["best_step"]},
         history=tuple((key, float(value), int(step)) for key, value, step in points),
-        figures={"learning_curve.png": lambda: learning_curves({card["variant"]: history})},
+        figures={"learning_curve.png": lambda: learning_curves({variant: history}, {variant: card["objective"]})},
         artifacts=(directory / "model.json",),
     )

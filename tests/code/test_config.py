@@ -58,6 +58,7 @@ def test_params_of_the_checkout_are_valid():
         ("probe.ridge_alphas", [], "probe.ridge_alphas", "at least 1"),
         ("probe.ridge_alphas", [-1], "probe.ridge_alphas.0", "greater than 0"),
         ("report.bootstrap", 10, "report.bootstrap", "greater than or equal to 100"),
+        ("report.runs", "mlflow.example.org", "report.runs", "should match pattern"),
     ],
 )
 def test_impossible_value_is_one_line_that_names_the_key(

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from fabnet.figures.confidence import confidence_panels
-from fabnet.figures.curves import learning_curves, loss_table
+from fabnet.figures.curves import LOSSES, learning_curves, loss_table
 from fabnet.figures.flow import reconstruction_panels
 from fabnet.figures.pose import pose_scatter
 from fabnet.figures.save import save
+from fabnet.training import objective
 
 
 def history(scale: float) -> pd.DataFrame:
@@ -24,20 +25,29 @@ def history(scale: float) -> pd.DataFrame:
 
 
 def test_curves_hold_the_history_and_the_learning_rate():
-    figure = learning_curves({"fabnet": history(1), "autoencoder": history(2)})
-    assert [axis.get_title() for axis in figure.axes[:2]] == ["fabnet", "autoencoder"]
+    figure = learning_curves({"fabnet": history(1), "turned": history(2)}, {"fabnet": "fabnet", "turned": "rotation"})
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["fabnet", "turned"]
+    assert [axis.get_ylabel().split(",")[0] for axis in figure.axes[:2]] == [
+        "loss: absolute error",
+        "loss: cross-entropy",
+    ]
     train, validation = figure.axes[1].get_lines()
     np.testing.assert_allclose(train.get_ydata(), 2 / np.arange(1, 11))
     np.testing.assert_allclose(validation.get_xdata(), np.arange(1, 11) * 0.032)
     (rate,) = figure.axes[3].get_lines()
     np.testing.assert_allclose(rate.get_ydata(), [1] * 7 + [0.1] * 3)
-    legend = [text.get_text() for text in figure.axes[3].get_legend().get_texts()]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["loss, train", "loss, validation", "learning rate"]
+
+
+def test_every_objective_has_a_name_of_its_loss():
+    assert LOSSES.keys() == objective.LOSSES.keys()
 
 
 def test_curves_show_the_windows_of_a_curriculum():
     windows = pd.DataFrame({"samples": [100, 200, 320], "window": [0, 0, 1], "low": [0, 0, 10], "high": [50, 50, 60]})
-    figure = learning_curves({"one": history(1), "two": history(1), "three": history(1)}, {"two": windows})
+    names = ("one", "two", "three")
+    figure = learning_curves(dict.fromkeys(names, history(1)), dict.fromkeys(names, "fabnet"), {"two": windows})
     bands = [(patch.get_x(), patch.get_width()) for patch in figure.axes[1].patches]
     np.testing.assert_allclose(bands, [(0, 0.2), (0.2, 0.12)])
     assert [text.get_text() for text in figure.axes[1].texts] == ["0-50 %", "10-60 %"]

@@ -1,6 +1,8 @@
 """The report says what the scores say."""
 
+import re
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -38,6 +40,19 @@ HEALTH = {
         "sampled.decodes": {"critical": {"passed": True}},
     },
 }
+
+
+def test_runs_are_linked_on_the_server_that_params_name():
+    experiment = "https://mlflow.example.org/#/experiments/7"
+    section = what_ran({"fabnet": CARD}, experiment=experiment)
+    table, told = section.blocks[:2]
+    text, url = re.fullmatch(r"\[(.*)\]\((\S+)\)", table.rows[0][6]).groups()
+    assert text == "`aaaaaaaaaaaa`"
+    page, query = url.split("?")
+    assert page == f"{experiment}/runs"
+    assert parse_qs(query) == {"searchFilter": ['tags.`weights.sha256` = "%s"' % ("a" * 64)]}
+    assert "as do the links above" in told.markdown
+    assert "links" not in what_ran({"fabnet": CARD}).blocks[1].markdown
 
 
 def test_score_table_has_a_line_per_encoder_and_a_dash_for_what_was_not_scored():

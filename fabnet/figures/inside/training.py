@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from fabnet import tables
 from fabnet.errors import UserError
 from fabnet.figures.curves import learning_curves
+from fabnet.files import read_json
 
 
 def draw_curves(model: Path) -> Figure:
@@ -19,4 +20,5 @@ def draw_curves(model: Path) -> Figure:
     if not history.is_file():
         raise UserError(f"{history}: no such file; only models that were trained here have curves")
     windows = {model.name: tables.read(curriculum, tables.Curriculum)} if curriculum.is_file() else {}
-    return learning_curves({model.name: tables.read(history, tables.History)}, windows)
+    objective = read_json(model / "model.json")["objective"]
+    return learning_curves({model.name: tables.read(history, tables.History)}, {model.name: objective}, windows)
