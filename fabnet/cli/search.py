@@ -62,7 +62,7 @@ def search(
         if own is not None:
             queries.append(own)
             continue
-        if not Path(one).exists():
+        if not one or not Path(one).exists():
             raise UserError(f"--query {one}: neither a file nor an id of {index}")
         if model is None:
             raise UserError(f"--query {one}: an image or video needs --model, the one that made the index")

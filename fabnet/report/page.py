@@ -16,6 +16,8 @@ from fabnet.report.blocks import Block, Figure, Gap, Section, Table, Text
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 # For OpenCV's encoder of WebP, a quality above 100 asks for one without loss.
 _LOSSLESS = 101
+# Sections of this level and below are folded: details, which would make a page of metres on a phone.
+_FOLDED = 4
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
@@ -53,7 +55,12 @@ def _section(section: Section, level: int) -> str:
     heading = f"<h{level}>{_MARKDOWN.renderInline(section.title)}</h{level}>\n"
     blocks = "".join(_block(block) for block in section.blocks)
     below = "".join(_section(each, min(level + 1, 6)) for each in section.sections)
-    return f'<section id="{escape(section.anchor)}">\n{heading}{blocks}{below}</section>\n'
+    if level < _FOLDED:
+        return f'<section id="{escape(section.anchor)}">\n{heading}{blocks}{below}</section>\n'
+    # The anchor is inside: browsers unfold what a link leads into.
+    inside = f'<section id="{escape(section.anchor)}">\n{blocks}{below}</section>'
+    unfolded = " open" if any(gaps_of([section])) else ""
+    return f"<details{unfolded}><summary>{heading}</summary>\n{inside}</details>\n"
 
 
 def _block(block: Block) -> str:

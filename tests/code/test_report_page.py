@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,7 +27,10 @@ def picture(tmp_path):
 
 @pytest.fixture
 def sections(picture):
-    wide = Table(["encoder", *(f"column {i}" for i in range(30))], [["`fabnet`", *("**1.0** [0.5, 1.5]",) * 30]])
+    wide = Table(
+        ["encoder", *(f"column {i}" for i in range(30))],
+        [["fabnet_curriculum_of_long_names", *("**1.0** [0.5, 1.5]",) * 30]],
+    )
     return [
         Section("What `ran`", "ran", [Text("Of *params*, <b>raw</b>; [frames](data/frames.html)."), wide]),
         Section(
@@ -98,11 +102,8 @@ def browser():
         browser.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path, scheme, width):
-    path = tmp_path / "report.html"
-    path.write_text(page("Results", sections))
+def opened(browser, path, width, scheme):
+    """The page of a file, which asked for nothing else and had no errors."""
     shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     asked, errors = [], []
     shown.on("request", lambda request: asked.append(request.url))
@@ -113,7 +114,49 @@ def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path
     assert errors == []
     assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert shown.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert shown.evaluate("[...document.querySelectorAll('tbody th')].every(th => th.scrollWidth <= th.clientWidth)")
+    return shown
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path, scheme, width):
+    path = tmp_path / "report.html"
+    path.write_text(page("Results", sections))
+    shown = opened(browser, path, width, scheme)
     assert shown.evaluate("getComputedStyle(document.querySelector('main p')).fontSize") == "16px"
     background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    shown.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_the_pipelines_report_is_whole_small_and_fetches_nothing(browser, width, scheme):
+    path = Path(__file__).parents[2] / "reports/results.html"
+    if not path.is_file():
+        pytest.skip("the pipeline has not run here")
+    assert path.stat().st_size < 10_000_000
+    opened(browser, path, width, scheme).close()
+
+
+def deep(*blocks):
+    return [Section("One", "one", [], [Section("Two", "two", [], [Section("Three", "three", list(blocks))])])]
+
+
+def test_details_are_folded_unless_something_is_missing_there():
+    folded = Elements(page("Results", deep(Text("Words."))))
+    assert folded.open == []
+    assert [place["id"] for place in folded.all("section")] == ["one", "two", "three"]
+    assert [place.keys() for place in folded.all("details")] == [{"open"}, set()]  # contents, Three
+    missing = Elements(page("Results", deep(Gap("a curve", "no points"))))
+    assert [place.keys() for place in missing.all("details")] == [{"open"}] * 2
+
+
+def test_a_link_unfolds_what_it_leads_to(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(page("Results", deep(Text("Words."))))
+    shown = opened(browser, path, 1280, "light")
+    assert not shown.is_visible("text=Words.")
+    shown.click("nav >> text=Three")
+    shown.wait_for_selector("text=Words.", state="visible", timeout=5000)
     shown.close()

@@ -134,6 +134,7 @@ def test_same_identity(fabnet):
 def test_bad_queries_are_refused_in_a_line(fabnet, index, tmp_path):
     search = partial(refusal, fabnet, "search", "--index", index, "--out", "no.parquet")
     assert "--query nothing: neither a file nor an id of faces.index" in search("--query", "nothing")
+    assert "--query : neither a file nor an id of faces.index" in search("--query", "")
     assert "--k 99: the index has 7 rows; ask for at most 7" in search("--query", "photos/a.png", "--k", 99)
     assert "needs --model" in search("--query", "labels.parquet")
     assert "has no approximate part" in search("--query", "photos/a.png", "--k", 2, "--ann")
