@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,9 +21,6 @@ from fabnet.files import hash_file
 from fabnet.inference.app import server
 
 pytest.importorskip("gradio", reason="the extra `app` is not installed")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 #: Of a machine on which others work, too.
 PATIENCE_MS = 120_000
@@ -139,17 +135,6 @@ class Visit:
         assert {url.split("/")[2] for url in elsewhere} == {"{}:{}".format(*address)}
         assert self.errors == []
         self.page.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip(f"no browser on PATH: {', '.join(BROWSERS)}")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +11,6 @@ import pytest
 
 from fabnet.report.blocks import Figure, Gap, Section, Table, Text
 from fabnet.report.page import page
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @pytest.fixture
@@ -89,17 +85,6 @@ def test_pictures_lie_within_without_loss(sections, picture):
 
 def test_a_page_without_gaps_warns_of_none(picture):
     assert 'class="gap"' not in page("Results", [Section("A", "a", [Figure(picture, "noise")])])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def opened(browser, path, width, scheme):
