@@ -1,0 +1,33 @@
+"""The exact versions that the environment is made of can be installed where the README says they can."""
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parents[2]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
+
+
+def test_every_pinned_version_runs_on_the_oldest_python_that_is_promised():
+    """Distributions of Linux ship early patch releases: Debian 12 has Python 3.11.2."""
+    promised = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = re.fullmatch(r">=(\d+\.\d+)", promised)[1] + ".0"
+    seen, refused = 0, {}
+    for name, version in PINS.items():
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:  # of another platform
+            continue
+        if found.version != version:  # `make newest`
+            continue
+        seen += 1
+        wanted = found.metadata["Requires-Python"]
+        if wanted and not SpecifierSet(wanted).contains(oldest):
+            refused[name] = f"{version} wants Python {wanted}"
+    if not seen:
+        pytest.skip("this environment is not made of constraints.txt")
+    assert refused == {}
