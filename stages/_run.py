@@ -1,5 +1,6 @@
 """Runs a stage's command: errors meant for people become one line and an exit code."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -13,9 +14,16 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(143)
 
 
-def run(command: Callable[..., None]) -> None:
+def run(command: Callable[..., None], one_thread: bool = False) -> None:
+    """
+    Args:
+        one_thread: of linear algebra. Another number of threads rounds sums in another order, and scores would depend
+            on the number of cores.
+    """
     from fabnet.errors import UserError
 
+    if one_thread:  # libraries read it when `command` imports them
+        os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -78,4 +78,4 @@ def _pictures(pairs: list["Pair"], store: "FrameStore") -> "Figure":
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, one_thread=True)

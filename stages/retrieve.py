@@ -82,4 +82,4 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, one_thread=True)
