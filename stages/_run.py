@@ -15,7 +15,8 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def run(command: Callable[..., None], one_thread: bool = False) -> None:
-    """
+    """Run `command` as the program, with arguments from the command line.
+
     Args:
         one_thread: of linear algebra. Another number of threads rounds sums in another order, and scores would depend
             on the number of cores.
