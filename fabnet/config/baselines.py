@@ -29,7 +29,8 @@ class BaselinesParams(Section):
 class SuperviseParams(Section):
     """The VGG-11 trained from scratch on the labels of a set."""
 
-    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    #: Networks; 0: none is trained.
+    seeds: Annotated[int, Field(ge=0, le=100)] = 1
     #: Pixels of a crop; None: extract.size. VGG-11 halves it five times.
     size: Annotated[int, Field(ge=32, le=1024)] | None = None
     width: Count
@@ -40,6 +41,6 @@ class SuperviseParams(Section):
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32"] = "fp32"
     cache_mb: Annotated[int, Field(ge=0)] = 2048
     threads: Annotated[int, Field(ge=1, le=1024)] = 2

@@ -36,6 +36,12 @@ class VariantParams(Section):
 
     objective: Literal["fabnet", "autoencoder", "rotation", "split_brain"] = "fabnet"
     sources: Annotated[int, Field(ge=1, le=16)] = 1
+    #: Frames of a sample, each of which is made from the others; None: one target and its sources.
+    views: Annotated[int, Field(ge=2, le=16)] | None = None
+    #: Sides of the frame and of the decoders' maps, as a ratio.
+    flow_stride: Literal[1, 2, 4] = 1
+    #: Flow and confidence are channels of one decoder.
+    shared_decoder: bool = False
     start_from: Name | None = None
     freeze: tuple[Literal["encoder", "flow_decoder"], ...] = ()
     seed: Seed = 0
@@ -48,13 +54,15 @@ class VariantParams(Section):
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    #: Share of the budget in which the learning rate rises to its value.
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
     schedule: Literal["linear", "step", "plateau"] = "linear"
     drop_at: Annotated[float, Field(gt=0, le=1)] = 0.7
     patience: Count = 5
     curriculum: CurriculumParams | None = None
     flip: bool = True
     jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32"] = "fp32"
     decoder: Literal["direct", "factored"] = "direct"
     checkpoint_every: Count
     workers: Annotated[int, Field(ge=0, le=64)] = 1
@@ -71,6 +79,19 @@ class VariantParams(Section):
             raise ValueError(f"`sources` and `freeze` are for objective fabnet, not {self.objective}")
         if self.objective == "split_brain" and (self.base_filters % 2 or self.embedding_dim % 2):
             raise ValueError("split_brain halves `base_filters` and `embedding_dim`: both must be even")
+        if self.objective != "fabnet" and (self.views or self.flow_stride > 1 or self.shared_decoder):
+            raise ValueError(
+                f"`views`, `flow_stride` and `shared_decoder` are for objective fabnet, not {self.objective}"
+            )
+        if self.views is not None and self.sources > 1 and self.views != self.sources + 1:
+            raise ValueError(
+                f"`views` {self.views}: each is made from all others, so that with {self.sources} sources there are "
+                f"{self.sources + 1}, or null for one target"
+            )
+        if self.views is not None and self.curriculum is not None:
+            raise ValueError("`curriculum` ranks samples of one target: with it, `views` must be null")
+        if self.shared_decoder and "flow_decoder" in self.freeze:
+            raise ValueError("`shared_decoder` makes the confidence, too: `freeze` cannot keep its flow alone")
         if self.freeze and self.start_from is None:
             raise ValueError("`freeze` keeps weights of the variant in `start_from`, which is null")
         if self.batch_size < 2 * self.processes:

@@ -32,17 +32,34 @@ def build(
     embedding_dim: int,
     sources: int = 1,
     conventions: Conventions = OURS,
+    flow_stride: int = 1,
+    shared_decoder: bool = False,
 ) -> Network:
-    """The network of an objective; `sources` and `conventions` are for fabnet, which alone has any.
+    """The network of an objective; what follows `embedding_dim` is for fabnet (see there), which alone has any.
 
     Raises:
         UserError: another objective with other conventions than ours.
     """
     if objective == "fabnet":
-        return FabNet(image_size, base_filters, embedding_dim, sources, conventions)
+        return FabNet(image_size, base_filters, embedding_dim, sources, conventions, flow_stride, shared_decoder)
     if conventions != OURS:
         raise UserError(f"objective {objective}: only fabnet can have other conventions than ours, not {conventions}")
     return _BASELINES[objective](image_size, base_filters, embedding_dim)
+
+
+def build_described(card: dict[str, Any], conventions: Conventions) -> Network:
+    """The network that a model.json describes, with drawn weights."""
+    return build(
+        card["objective"],
+        card["image_size"],
+        card["base_filters"],
+        card["embedding_dim"],
+        # Older cards do not have these keys.
+        card.get("sources", 1),
+        conventions,
+        card.get("flow_stride", 1),
+        card.get("shared_decoder", False),
+    )
 
 
 def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[Network, dict[str, Any]]:
@@ -56,10 +73,7 @@ def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[Network
         if not (directory / name).is_file():
             raise UserError(f"{directory / name}: no such file; train the variant first (dvc repro train)")
     card = read_json(directory / "model.json")
-    # Cards written before there were several sources do not say that there is one.
-    sources = card.get("sources", 1)
-    sizes = card["image_size"], card["base_filters"], card["embedding_dim"]
-    model = build(card["objective"], *sizes, sources, _conventions(directory, card))
+    model = build_described(card, _conventions(directory, card))
     try:
         model.load_state_dict(torch.load(directory / weights, map_location="cpu", weights_only=True))
     except (RuntimeError, KeyError, UnpicklingError) as error:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.decoder import Decoder
@@ -41,6 +42,11 @@ class FabNet(nn.Module):
         sources: source frames per target; one needs no confidences and has no decoder for them. A network for several
             takes any number.
         conventions: others than ours are for weights from elsewhere.
+        flow_stride: the decoders' maps are so many times smaller than the frames, and upsampled (the paper: 1).
+        shared_decoder: flow and confidence of several sources are channels of one decoder (the paper: one each).
+
+    Attributes:
+        every_view: `forward` makes every view from the others, not only the first one.
     """
 
     def __init__(
@@ -50,14 +56,18 @@ class FabNet(nn.Module):
         embedding_dim: int = 256,
         sources: int = 1,
         conventions: Conventions = OURS,
+        flow_stride: int = 1,
+        shared_decoder: bool = False,
     ) -> None:
         super().__init__()
-        pair, align_corners = 2 * embedding_dim, conventions.align_corners
+        size, pair, align_corners = image_size // flow_stride, 2 * embedding_dim, conventions.align_corners
         self.encoder = Encoder(image_size, base_filters, embedding_dim, conventions.unit_input)
-        self.flow_decoder = Decoder(image_size, pair, base_filters, 2, align_corners)
-        if sources > 1:
-            self.confidence_decoder = Decoder(image_size, pair, base_filters, 1, align_corners)
-        self.sources, self.conventions = sources, conventions
+        self.shared_decoder = shared_decoder and sources > 1
+        self.flow_decoder = Decoder(size, pair, base_filters, 3 if self.shared_decoder else 2, align_corners)
+        if sources > 1 and not self.shared_decoder:
+            self.confidence_decoder = Decoder(size, pair, base_filters, 1, align_corners)
+        self.sources, self.conventions, self.flow_stride = sources, conventions, flow_stride
+        self.every_view = False
 
     @property
     def views(self) -> int:
@@ -66,35 +76,75 @@ class FabNet(nn.Module):
 
     def flow(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
         """Offsets (B, 2, H, W) at which the source is sampled to make the target."""
-        flow_B2HW: Tensor = self.flow_decoder(self._pairs(source_BCHW[None], target_BCHW))
-        return flow_B2HW
+        return self.flow_between(self._pairs(source_BCHW[None], target_BCHW))
+
+    def flow_between(self, pairs_ND: Tensor) -> Tensor:
+        """Offsets (N, 2, H, W) for embeddings of a source beside those of its target, (N, 2 * D)."""
+        return self._full_size(self.flow_decoder(pairs_ND)[:, :2])
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
         """Views in [-1, 1], (V, B, 3, H, W), target first, to the generated targets (B, 3, H, W).
+
+        With `every_view`, each view is a target: what is made of it, (V, K, B, 3, H, W). A network for several sources
+        merges the other views, K = 1; one for a single source moves each of them by itself, in their order, K = V - 1.
 
         Args:
             mask_VB: False for padding, which gets no confidence; None where there is none. The target and at least
                 one source are always real.
         """
+        if self.every_view:
+            return self._every_view(views_VBCHW, mask_VB)
         target_BCHW, sources_NBCHW = views_VBCHW[0], views_VBCHW[1:]
         pairs_ND = self._pairs(sources_NBCHW, target_BCHW)
-        warped_NBCHW = self._warp(sources_NBCHW, self.flow_decoder(pairs_ND))
+        flow, logits = self._decoded(pairs_ND)
+        warped_NBCHW = self._warp(sources_NBCHW, flow)
         if len(sources_NBCHW) == 1:
             return warped_NBCHW[0]
-        return merge(warped_NBCHW, self._confidence(pairs_ND, len(sources_NBCHW), mask_VB))
+        return merge(warped_NBCHW, _shares(logits.unflatten(0, (len(sources_NBCHW), -1)), _of_sources(mask_VB)))
 
     def reconstruct(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Reconstruction:
-        """As `forward`, with everything that led there."""
+        """The first view made from the others, with everything that led there."""
         target_BCHW, sources_NBCHW = views_VBCHW[0], views_VBCHW[1:]
         sources = len(sources_NBCHW)
-        pairs_ND = self._pairs(sources_NBCHW, target_BCHW)
-        flow = self.flow_decoder(pairs_ND)
+        flow, logits = self._decoded(self._pairs(sources_NBCHW, target_BCHW))
         warped_NBCHW = self._warp(sources_NBCHW, flow)
         confidence_NB1HW = torch.ones_like(warped_NBCHW[:, :, :1])
         if sources > 1:
-            confidence_NB1HW = self._confidence(pairs_ND, sources, mask_VB)
+            confidence_NB1HW = _shares(logits.unflatten(0, (sources, -1)), _of_sources(mask_VB))
         generated_BCHW = merge(warped_NBCHW, confidence_NB1HW)
         return Reconstruction(generated_BCHW, warped_NBCHW, flow.unflatten(0, (sources, -1)), confidence_NB1HW)
+
+    def _every_view(self, views_VBCHW: Tensor, mask_VB: Tensor | None) -> Tensor:
+        """All ordered pairs from one encoding of each view: V (V - 1) of them for V encodings."""
+        views, batch = views_VBCHW.shape[:2]
+        embedding_VBD = self.encoder(views_VBCHW.flatten(0, 1)).unflatten(0, (views, batch))
+        # Row by row the sources of target 0, 1, ...: all views but itself.
+        source = torch.tensor([[i for i in range(views) if i != j] for j in range(views)], device=views_VBCHW.device)
+        target = torch.arange(views, device=views_VBCHW.device)[:, None].expand_as(source)
+        pairs_ND = torch.cat((embedding_VBD[source], embedding_VBD[target]), dim=-1).flatten(0, 2)
+        flow, logits = self._decoded(pairs_ND)
+        moved = warp(views_VBCHW[source].flatten(0, 2), flow).unflatten(0, (views, views - 1, batch))
+        if self.sources == 1:
+            return moved
+        masked = None if mask_VB is None else mask_VB[source]
+        return (moved * _shares(logits.unflatten(0, (views, views - 1, batch)), masked)).sum(dim=1, keepdim=True)
+
+    def _decoded(self, pairs_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow (N, 2, H, W) and confidence before the softmax, (N, 1, H, W), which is empty for a single source."""
+        decoded = self.flow_decoder(pairs_ND)
+        if self.shared_decoder:
+            decoded = self._full_size(decoded)
+            return decoded[:, :2], decoded[:, 2:]
+        logits = self.confidence_decoder(pairs_ND) if self.sources > 1 else decoded[:, 2:]
+        return self._full_size(decoded), self._full_size(logits)
+
+    def _full_size(self, map_NCHW: Tensor) -> Tensor:
+        if self.flow_stride == 1 or map_NCHW.shape[1] == 0:
+            return map_NCHW
+        # Offsets are in the coordinates of the frame, so that they are the same at any size.
+        return functional.interpolate(
+            map_NCHW, scale_factor=self.flow_stride, mode="bilinear", align_corners=self.conventions.align_corners
+        )
 
     def _pairs(self, sources_NBCHW: Tensor, target_BCHW: Tensor) -> Tensor:
         """Embeddings of each source beside the target's, (N * B, 2 * D)."""
@@ -110,13 +160,19 @@ class FabNet(nn.Module):
     def _warp(sources_NBCHW: Tensor, flow: Tensor) -> Tensor:
         return warp(sources_NBCHW.flatten(0, 1), flow).unflatten(0, sources_NBCHW.shape[:2])
 
-    def _confidence(self, pairs_ND: Tensor, sources: int, mask_VB: Tensor | None) -> Tensor:
-        # In float32: a softmax of bfloat16 gives weights that do not sum to 1.
-        confidence_NB1HW = self.confidence_decoder(pairs_ND).float().unflatten(0, (sources, -1))
-        if mask_VB is not None:
-            confidence_NB1HW = confidence_NB1HW.masked_fill(~mask_VB[1:, :, None, None, None], -torch.inf)
-        weights_NB1HW: Tensor = confidence_NB1HW.softmax(dim=0)
-        return weights_NB1HW
+
+def _of_sources(mask_VB: Tensor | None) -> Tensor | None:
+    return None if mask_VB is None else mask_VB[1:]
+
+
+def _shares(logits_NB1HW: Tensor, mask_NB: Tensor | None) -> Tensor:
+    """Softmax over the N sources, the fifth dimension from the right; what the mask says is padding gets nothing."""
+    # In float32: a softmax of bfloat16 gives weights that do not sum to 1.
+    logits_NB1HW = logits_NB1HW.float()
+    if mask_NB is not None:
+        logits_NB1HW = logits_NB1HW.masked_fill(~mask_NB[..., None, None, None], -torch.inf)
+    weights_NB1HW: Tensor = logits_NB1HW.softmax(dim=-5)
+    return weights_NB1HW
 
 
 def merge(warped_NBCHW: Tensor, weights_NB1HW: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fabnet.supervised.crops import Crops
 from fabnet.supervised.objective import Objective, total_loss
 from fabnet.supervised.vgg11 import Vgg11
 from fabnet.training import checkpoint
+from fabnet.training.precision import autocast, warn_of_emulation
 
 #: Seconds between checkpoints: a run that is shorter writes none.
 _CHECKPOINT_EVERY_S = 60.0
@@ -106,6 +107,7 @@ def fit(
     """
     torch.set_flush_denormal(True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    warn_of_emulation(params.precision, device, "supervise")
     with torch.random.fork_rng(), _threads(params.threads):
         torch.manual_seed(seed)
         outputs = {problem.task: problem.outputs for problem in problems}
@@ -162,7 +164,7 @@ def _epoch(
             chosen = flipped_N.to(device)[:, None, None, None]
             frames_NCSS = torch.where(chosen, frames_NCSS.flip(-1), frames_NCSS)
             frames_NCSS = frames_NCSS.contiguous(memory_format=torch.channels_last)
-        with _precision(params, device):
+        with autocast(params.precision, device):
             outputs = model(frames_NCSS)
         loss = total_loss(objectives, outputs, rows, flipped_N)
         state.optimiser.zero_grad(set_to_none=True)
@@ -182,7 +184,7 @@ def _predict(
     parts: dict[str, list[np.ndarray]] = {each.problem.task: [] for each in objectives}
     device = objectives[0].device
     for _, images in crops.batches(_parts(rows, params.batch_size)):
-        with _precision(params, device):
+        with autocast(params.precision, device):
             outputs = model(to_float(torch.from_numpy(images).to(device)))
         for each in objectives:
             parts[each.problem.task].append(each.prediction(outputs[each.problem.task]))
@@ -226,7 +228,3 @@ def _threads(count: int) -> Iterator[None]:
 
 def _parts(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _precision(params: SuperviseParams, device: torch.device) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bf16")

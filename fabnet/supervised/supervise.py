@@ -28,7 +28,7 @@ _SAMPLED = 16
 
 
 def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: int, out: Path, work: Path) -> None:
-    """Train a network for each seed and write predictions.parquet and model.json to `out`.
+    """Train a network for each seed and write predictions.parquet and model.json to `out`; of no seeds, the latter alone.
 
     Resumable state is kept in `work`, under a name that says what it depends on; it is removed once `out` is written.
 
@@ -42,6 +42,10 @@ def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: i
     seen = params.size or size
     if seen < SMALLEST:
         raise ConfigError(f"supervise.size: VGG-11 needs crops of {SMALLEST} px, and extract.size is {seen}; set it")
+    if params.seeds == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "model.json", {"encoder": ENCODER, "set": name, "params": params.model_dump(), "history": []})
+        return
     table = labelled.table()
     rows = rows_by_split(table, f"sets.{name}")
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]

@@ -24,7 +24,8 @@ def supervised_record(set_name: str, directory: Path | str, params: Mapping[str,
     directory = Path(directory)
     predictions = directory / "predictions.parquet"
     metrics: dict[str, float] = {}
-    for encoder, probe in encoders_and_probes(predictions):
+    # With `seeds: 0` nothing was trained and there are none.
+    for encoder, probe in encoders_and_probes(predictions) if read_json(directory / "model.json")["history"] else []:
         part = read_predictions(predictions, encoder, probe)
         metrics |= {f"{encoder}/{metric}": float(values["value"]) for metric, values in score(part, 0, 0).items()}
     root = directory.parent.parent

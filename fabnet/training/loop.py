@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fabnet.errors import UserError
 from fabnet.networks.decoder import Decoder
+from fabnet.networks.fabnet import FabNet
 from fabnet.progress import Progress
 from fabnet.training import checkpoint
 from fabnet.training.batch_norm import synchronised
@@ -24,7 +25,8 @@ from fabnet.training.batches import Batch, Batches
 from fabnet.training.curriculum import Curriculum, select
 from fabnet.training.guard import Guard, give_up
 from fabnet.training.history import CurriculumPoint, Point
-from fabnet.training.objective import LOSSES
+from fabnet.training.objective import LOSSES, every_view_loss
+from fabnet.training.precision import autocast, warn_of_emulation
 from fabnet.training.resume import restore, state_of
 from fabnet.training.schedule import Schedule
 from fabnet.training.stop import EXIT_CODE, StopOnTerm
@@ -85,6 +87,8 @@ class Trainer:
         for module in self.model.modules():
             if isinstance(module, Decoder):
                 module.factored = self.params.decoder == "factored"
+        if isinstance(self.model, FabNet):
+            self.model.every_view = self.params.views is not None
         self.model.to(self.world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = self._network()
         self.optimiser = self._optimiser()
@@ -122,6 +126,8 @@ class Trainer:
             UserError: the loss is not finite; a file beside the checkpoint, which is from before that, tells all.
         """
         self._resume()
+        if self.world.first:
+            warn_of_emulation(self.params.precision, self.world.device, self.title)
         progress = Progress(
             self.title, self.steps * self.params.batch_size, "samples", done=self._samples, silent=not self.world.first
         )
@@ -185,8 +191,10 @@ class Trainer:
         return loss, losses_b.where(keep_b, 0).sum() * (self.world.size / (end - first))
 
     def _losses(self, network: Callable[[Tensor, Tensor | None], Tensor], batch: Batch) -> Tensor:
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
+        with autocast(self.params.precision, self.world.device):
             output = network(batch.views, batch.mask)
+        if self.params.views is not None:
+            return every_view_loss(output, batch.views, batch.mask)
         return LOSSES[self.params.objective](output, batch.views[0])
 
     @torch.no_grad()

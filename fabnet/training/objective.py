@@ -18,6 +18,24 @@ def reconstruction_loss(generated_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     return (generated_BCHW - target_BCHW).abs().mean(dim=(1, 2, 3))
 
 
+def every_view_loss(generated_VKBCHW: Tensor, views_VBCHW: Tensor, mask_VB: Tensor | None) -> Tensor:
+    """Mean absolute difference over all that was generated of a sample, (B,).
+
+    Args:
+        generated_VKBCHW: K pictures of each view, see FabNet.forward; K = V - 1: each from one of the others.
+        mask_VB: False for padding, of which and from which alone nothing counts.
+    """
+    views, kinds = generated_VKBCHW.shape[:2]
+    losses_VKB = (generated_VKBCHW - views_VBCHW[:, None]).abs().mean(dim=(3, 4, 5))
+    if mask_VB is None:
+        return losses_VKB.mean(dim=(0, 1))
+    real_VKB = mask_VB[:, None].expand_as(losses_VKB)
+    if kinds == views - 1:
+        others = [[i for i in range(views) if i != j] for j in range(views)]
+        real_VKB = real_VKB & mask_VB[torch.tensor(others, device=mask_VB.device)]
+    return losses_VKB.where(real_VKB, 0).sum(dim=(0, 1)) / real_VKB.sum(dim=(0, 1))
+
+
 def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
     """Mean cross-entropy over the turns of a frame; chance is log 4."""
     batch, turns, _ = scores_BTT.shape

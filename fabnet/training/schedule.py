@@ -16,7 +16,7 @@ class Schedule:
 
     def __init__(self, params: VariantParams) -> None:
         self.kind, self.patience = params.schedule, params.patience
-        self.samples = params.samples
+        self.samples, self.warm_up = params.samples, params.warm_up * params.samples
         self.drop_after = params.drop_at * params.samples
         self.factor = 1.0
         self.best = float("inf")
@@ -24,6 +24,9 @@ class Schedule:
 
     def at(self, samples: int) -> float:
         """Factor on the learning rate after `samples` samples."""
+        return self._fallen(samples) * (min(1.0, samples / self.warm_up) if self.warm_up else 1.0)
+
+    def _fallen(self, samples: int) -> float:
         if self.kind == "linear":
             return max(0.0, 1 - samples / self.samples)
         if self.kind == "step":

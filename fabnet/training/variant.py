@@ -91,6 +91,8 @@ def train_variant(
                 "base_filters": params.base_filters,
                 "embedding_dim": params.embedding_dim,
                 "sources": params.sources,
+                "flow_stride": params.flow_stride,
+                "shared_decoder": params.shared_decoder,
                 **conventions.card(),
                 "params": params.model_dump(mode="json"),
                 "recipe": store.recipe,
@@ -160,7 +162,8 @@ def _trainer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         sizes = store.size, params.base_filters, params.embedding_dim
-        model = build(params.objective, *sizes, params.sources, conventions)
+        shape = params.sources, conventions, params.flow_stride, params.shared_decoder
+        model = build(params.objective, *sizes, *shape)
     if start is not None:
         start_from(model, start)
     corrupt = Corrupt(params.corrupt_limit)
@@ -170,7 +173,7 @@ def _trainer(
         if len(tracks) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
         first, length = store.tracks.start[tracks], store.tracks.length[tracks]
-        sampler = PairSampler(first, length, store.tracks.identity[tracks], model.views, seed)
+        sampler = PairSampler(first, length, store.tracks.identity[tracks], params.views or model.views, seed)
         cache = FrameCache(store, first, length, store.size, limit)
         return Batches(cache, sampler, params.batch_size, world, corrupt=corrupt, **options)
 

@@ -46,7 +46,7 @@ def embeddings(network: FabNet, images_NHWC: NDArray[np.uint8]) -> NDArray[np.fl
 def flows(network: FabNet, sources_ND: NDArray[np.float32], targets_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Offsets (N, 2, H, W) in [-1, 1] coordinates at which each source is sampled to look like its target."""
     pairs = torch.from_numpy(np.concatenate((sources_ND, targets_ND), axis=1)).to(_device(network))
-    decoded = [network.flow_decoder(part).float().cpu() for part in pairs.split(_BATCH)]
+    decoded = [network.flow_between(part).float().cpu() for part in pairs.split(_BATCH)]
     return torch.cat(decoded).numpy()
 
 

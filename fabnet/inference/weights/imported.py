@@ -16,7 +16,7 @@ from fabnet.files import atomic_directory, hash_file, write_json
 from fabnet.inference.weights.exported import CARD
 from fabnet.inference.weights.files import Content, read_file
 from fabnet.inference.weights.probe import folded, write_probes
-from fabnet.networks.build import build
+from fabnet.networks.build import build_described
 from fabnet.networks.conventions import Conventions
 from fabnet.networks.released import from_released
 from fabnet.video.recipe import recipe
@@ -121,10 +121,9 @@ def _exported(content: Content) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         card = json.loads(content.metadata[CARD])
         card = {key: value for key, value in card.items() if key not in _OF_FILE}
-        sizes = card["image_size"], card["base_filters"], card["embedding_dim"]
         conventions = Conventions.of_card(card)
         with torch.device("meta"):
-            expected = build(card["objective"], *sizes, card.get("sources", 1), conventions).state_dict()
+            expected = build_described(card, conventions).state_dict()
         card["recipe"]["hash"]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its description of the model is damaged: {type(error).__name__}: {error}") from None

@@ -1,0 +1,37 @@
+"""The number format of a step's arithmetic: float32, or bfloat16 by autocast where the machine has it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+#: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
+#: network (docs/decisions/0016-precision.md).
+SLOWER = 8
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of a forward pass in `precision`, "fp32" or "bf16"."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether `device` computes in bfloat16; a CPU without AVX512-BF16 and AMX emulates it."""
+    if device.type != "cpu":
+        return True
+    # What the processor has, and what oneDNN was allowed to use of it (ONEDNN_MAX_CPU_ISA).
+    return bool(torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def warn_of_emulation(precision: str, device: torch.device, title: str) -> None:
+    """Say once, on stderr, that what was asked for will be slow."""
+    if precision == "bf16" and not has_bf16(device):
+        print(
+            f"{title}: warning: precision bf16 is emulated on this processor, about {SLOWER} times slower than fp32; "
+            "set precision: fp32",
+            file=sys.stderr,
+            flush=True,
+        )
