@@ -28,7 +28,7 @@ _SAMPLED = 16
 
 
 def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: int, out: Path, work: Path) -> None:
-    """Train a network for each seed and write predictions.parquet and model.json to `out`; of no seeds, the latter alone.
+    """Train a network for each seed; predictions.parquet, if there are any, and model.json go to `out`.
 
     Resumable state is kept in `work`, under a name that says what it depends on; it is removed once `out` is written.
 
