@@ -32,7 +32,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
 
     params = load_params()
     labelled = open_set(name, params.labelled_set(name))
-    source, out, size = Path("embeddings", name), Path("probes", name), params.extract.size
+    source, out, size = Path("embeddings", name), Path("probes", name), params.extract.image_size
     encoders = {path.parent.name: path.parent for path in sorted(source.glob("*/*/meta.json"))}
     if not encoders:
         raise UserError(f"{source}: holds no embeddings; run `dvc repro` to make them")

@@ -62,7 +62,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
         tables.write(neighbours, out / "neighbours.parquet", tables.RetrievedFaces)
     rows = faces.assign(row=faces.index).set_index("row")
     with atomic_directory(where / name) as out:
-        size = params.extract.size
+        size = params.extract.image_size
         pictures = [
             *draw_rows(
                 out,

@@ -69,7 +69,9 @@ def project(tmp_path_factory):
     """A small project, stores with and without a champion, and the files that the pages name."""
     with pytest.MonkeyPatch.context() as patch:
         size = tracked_project.SIZE
-        patch.setattr(tracked_project, "RECIPE", recipe(ExtractParams.model_validate({"videos": ".", "size": size})))
+        patch.setattr(
+            tracked_project, "RECIPE", recipe(ExtractParams.model_validate({"videos": ".", "image_size": size}))
+        )
         root = tracked_project.make(tmp_path_factory.mktemp("project"))
     tracked_project.add_store(root)
     shutil.copyfile(root / "mlflow.db", root / EMPTY)
