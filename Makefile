@@ -40,6 +40,7 @@ export BASE ?= origin/main
 # GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
 define reproduce
+	fabnet tidy
 	dvc repro validate validate_set
 	fabnet params rounds | while read -r stages; do
 	  xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
