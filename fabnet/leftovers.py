@@ -8,31 +8,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from fabnet.errors import UserError
+from fabnet.pipeline import read_pipeline
 
 #: Where leftovers are moved to. Neither git nor DVC looks there.
 ASIDE = Path(".work/aside")
 
 #: Half-written files and folders of running stages (fabnet/files.py), which .dvcignore has DVC overlook.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\..*)?")
-
-
-def pipeline(root: Path) -> list[Any]:
-    """The stages in `root` as DVC resolves them: of dvc.yaml, with the values of params.yaml, and of .dvc files.
-
-    Raises:
-        UserError: DVC cannot read it.
-    """
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.repo import Repo  # type: ignore[import-untyped]
-
-    try:
-        with Repo(str(root)) as repo:
-            return list(repo.index.stages)
-    except DvcException as error:
-        raise UserError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from None
 
 
 def find_leftovers(root: Path) -> list[PurePosixPath]:
@@ -42,10 +26,10 @@ def find_leftovers(root: Path) -> list[PurePosixPath]:
     """
     if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
         return []
-    stages = pipeline(root)
-    outs = {PurePosixPath(out.def_path) for stage in stages for out in stage.outs}
+    stages = read_pipeline(root)
+    outs = {out for stage in stages for out in stage.outs}
     made_in = {parent for out in outs for parent in out.parents}
-    shared = {PurePosixPath(dep.def_path) for stage in stages for dep in stage.deps} & made_in
+    shared = {dep for stage in stages for dep in stage.deps} & made_in
     return sorted({path for folder in shared for path in _strange(root, folder, outs, made_in)})
 
 
