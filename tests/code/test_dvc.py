@@ -124,18 +124,23 @@ def test_another_image_size_runs_the_stage_again(tmp_path: Path):
     shutil.copyfile(ROOT / "params.yaml", made.folder / "params.yaml")
     write_pictures(made.folder / "data/clips/ada/talk.mp4", range(0, 75, 5))
 
-    def extracted(*settings: str) -> tuple[str, int]:
-        set_values(["extract.videos=data/clips", "extract.workers=1", *settings], made.folder / "params.yaml")
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        said = made.dvc("repro", "extract", PATH=path, PYTHONPATH=str(ROOT))
-        return said, read_json(made.folder / "data/frames/crop.json")["size"]
+    set_values(["extract.videos=data/clips", "extract.workers=1"], made.folder / "params.yaml")
+    (made.folder / ".gitignore").write_text("/data/\n__pycache__/\n")
+    made.commit()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-    said, size = extracted("extract.image_size=32")
-    assert (size, "Running stage 'extract'" in said) == (32, True)
-    said, size = extracted("extract.image_size=16")
-    assert (size, "Running stage 'extract'" in said) == (16, True)
-    said, size = extracted("extract.image_size=32")  # this one was seen before
-    assert (size, "is cached" in said) == (32, True)
+    def extracted(*command: str) -> tuple[int, bool, bool]:
+        said = made.dvc(*command, "extract", PATH=path, PYTHONPATH=str(ROOT))
+        size = read_json(made.folder / "data/frames/crop.json")["size"]
+        return size, "Running stage 'extract'" in said, "is cached" in said
+
+    set_values(["extract.image_size=32"], made.folder / "params.yaml")
+    assert extracted("repro") == (32, True, False)
+    set_values(["extract.image_size=16"], made.folder / "params.yaml")
+    assert extracted("repro") == (16, True, False)
+    assert extracted("exp", "run", "--set-param", "extract.image_size=64") == (64, True, False)
+    set_values(["extract.image_size=32"], made.folder / "params.yaml")
+    assert extracted("repro") == (32, False, True)  # this one was seen before
 
 
 #: Every variant a stage and a folder; a stage that reads all of them, as `embed` does, and checks as it does.
