@@ -14,6 +14,7 @@ from clip_files import write_pictures
 from fabnet.figures.curves import loss_table
 from fabnet.files import read_json
 from fabnet.leftovers import find_leftovers, move_aside
+from fabnet.pipeline import read_pipeline
 from fabnet.profiles import set_values
 
 ROOT = Path(__file__).parents[2]
@@ -260,3 +261,14 @@ def test_folders_that_stages_of_this_project_fill_together(tmp_path: Path):
     for path in [*strange, "models/fabnet", "embeddings/synthetic/trained/old", "embeddings/old", "reports/mine"]:
         (made.folder / path).mkdir(parents=True)
     assert [str(path) for path in find_leftovers(made.folder)] == sorted(strange)
+
+
+def test_every_stage_that_reads_a_shared_folder_refuses_leftovers(tmp_path: Path):
+    made = Repository(tmp_path / "checkout")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, made.folder / name)
+    stages = read_pipeline(made.folder)
+    made_in = {parent for stage in stages for out in stage.outs for parent in out.parents}
+    readers = {stage.kind for stage in stages if made_in & set(stage.deps)}
+    checking = {path.stem for path in (ROOT / "stages").glob("*.py") if "    check_leftovers()\n" in path.read_text()}
+    assert readers == checking == {"embed", "probe", "retrieve", "retrieve_frames", "report"}
