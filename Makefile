@@ -33,13 +33,14 @@ help: ## List these commands
 
 # -- the pipeline ---------------------------------------------------------------------------------------------------
 
-.PHONY: repro tiny lock gate metrics contracts bench
+.PHONY: repro tiny lock verify gate metrics contracts bench
 # The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
 export BASE ?= origin/main
 # Each variant learns with one thread (train.common.threads), so as many as there are cores learn side by side (decision 12); a
 # GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
 define reproduce
+	fabnet tidy
 	dvc repro validate validate_set
 	fabnet params rounds | while read -r stages; do
 	  xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
@@ -69,6 +70,10 @@ lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
 	  exit 1
 	fi
 	echo "dvc.lock agrees with code and params"
+
+verify: BASE = HEAD
+verify: .venv/.stamp ## Was the commit BASE (HEAD) reproduced on this machine? (docs/reproducibility.md)
+	fabnet verify --base "$$BASE"
 
 gate: .venv/.stamp ## Compare metrics and predictions with those of the commit BASE (docs/gate.md)
 	fabnet gate --base "$$BASE" --markdown .work/gate.md

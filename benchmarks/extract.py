@@ -96,7 +96,7 @@ def ours(videos: Path, scratch: Path, source: Source = "cropped") -> int:
 
 def ffmpeg(videos: Path, scratch: Path, at_once: int) -> int:
     """Crops as ours, `at_once` clips at a time on as many cores; returns their number."""
-    size = ExtractParams(videos=videos).size
+    size = ExtractParams(videos=videos).image_size
 
     def one(clip: Path) -> None:
         out = scratch / clip.parent.name

@@ -115,7 +115,7 @@ def write_frames(root: Path, rows: int) -> None:
     ledger = pd.DataFrame([{**counts, "boxes_clamped": 0, "bytes": total, "sha256": "0" * 64}])
     tables.write(ledger, frames / LEDGER, tables.Ledger)
     tables.write(tables.Rejects.empty_frame(), frames / REJECTS, tables.Rejects)
-    write_json(frames / "crop.json", recipe(ExtractParams(videos=Path("videos"), size=SIZE)))
+    write_json(frames / "crop.json", recipe(ExtractParams(videos=Path("videos"), image_size=SIZE)))
     splits = split_identities(people, {"train": 75, "validation": 15, "test": 10}, 0)
     table = pd.DataFrame({"identity": splits.keys(), "split": splits.values()})
     tables.write(table, root / "splits.parquet", tables.Splits)

@@ -29,7 +29,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     chosen = params.labelled_set(name)
     labelled = open_set(name, chosen)
     table = labelled.table()
-    size, batch = params.extract.size, params.embed.batch_size
+    size, batch = params.extract.image_size, params.embed.batch_size
 
     def crops(split: str | None = None, side: int = size) -> Iterator[np.ndarray]:
         return (images for _, images in iterate_crops(labelled, side, batch, split))

@@ -11,12 +11,14 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
     """models/* + the labelled set -> embeddings/SET/trained"""
     from fabnet.attributes.sets import iterate_crops, open_set
     from fabnet.config import load_params
+    from fabnet.leftovers import check_leftovers
     from fabnet.networks.build import load_model
     from fabnet.networks.embed import embed_images
     from fabnet.probing.embeddings import write_embeddings
     from fabnet.progress import track
 
     params = load_params()
+    check_leftovers()
     labelled = open_set(set_name, params.labelled_set(set_name))
     face_ids = labelled.table()["face_id"].tolist()
     batch = params.embed.batch_size

@@ -24,7 +24,7 @@ def main(set_name: Annotated[str, typer.Argument(metavar="SET", help="a key of `
 
     params = load_params()
     labelled = open_set(set_name, params.labelled_set(set_name))
-    files, size = files_of(set_name), params.extract.size
+    files, size = files_of(set_name), params.extract.image_size
     few = Path("probes") / set_name / "low_label.parquet"
     with atomic_directory(Path("reports/sets") / set_name) as out:
         slices = attempt(

@@ -19,6 +19,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.errors import UserError
     from fabnet.figures.pose import pose_scatter
     from fabnet.files import read_json, write_json
+    from fabnet.leftovers import check_leftovers
     from fabnet.parallel import ordered_map
     from fabnet.probing.absence import absent_by_split
     from fabnet.probing.evaluate import probe_constant, probe_embeddings, rows_by_split
@@ -31,8 +32,9 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.progress import track
 
     params = load_params()
+    check_leftovers()
     labelled = open_set(name, params.labelled_set(name))
-    source, out, size = Path("embeddings", name), Path("probes", name), params.extract.size
+    source, out, size = Path("embeddings", name), Path("probes", name), params.extract.image_size
     encoders = {path.parent.name: path.parent for path in sorted(source.glob("*/*/meta.json"))}
     if not encoders:
         raise UserError(f"{source}: holds no embeddings; run `dvc repro` to make them")

@@ -12,6 +12,7 @@ def main() -> None:
     from fabnet import tables
     from fabnet.config import load_params
     from fabnet.files import atomic_file, read_json, write_json
+    from fabnet.leftovers import check_leftovers
     from fabnet.quality.metrics import metrics_frame
     from fabnet.report.attempt import attempt, attempt_section, require_whole
     from fabnet.report.blocks import Gap, Section
@@ -26,6 +27,7 @@ def main() -> None:
     from fabnet.report.what_ran import closest_pairs, data_health, what_ran
 
     params = load_params()
+    check_leftovers()
     models = {name: Path("models") / name for name in params.train.names}
     read = {name: attempt(f"card of {name}", partial(read_json, path / "model.json")) for name, path in models.items()}
     cards = {name: card for name, card in read.items() if not isinstance(card, Gap)}

@@ -18,6 +18,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.config import load_params
     from fabnet.errors import UserError
     from fabnet.files import atomic_directory, write_json
+    from fabnet.leftovers import check_leftovers
     from fabnet.probing.embeddings import read_embeddings, rows_of
     from fabnet.progress import track
     from fabnet.report.blocks import Gap
@@ -28,6 +29,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.retrieval.tables import neighbours_frame, scores_frame
 
     params = load_params()
+    check_leftovers()
     asked = params.retrieve
     labelled = open_set(name, params.labelled_set(name))
     table = labelled.table()
@@ -62,7 +64,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
         tables.write(neighbours, out / "neighbours.parquet", tables.RetrievedFaces)
     rows = faces.assign(row=faces.index).set_index("row")
     with atomic_directory(where / name) as out:
-        size = params.extract.size
+        size = params.extract.image_size
         pictures = [
             *draw_rows(
                 out,

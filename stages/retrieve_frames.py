@@ -15,6 +15,7 @@ def main() -> None:
     from fabnet.config import load_params
     from fabnet.files import atomic_directory, write_json
     from fabnet.frames.store import FrameStore
+    from fabnet.leftovers import check_leftovers
     from fabnet.networks.build import load_model
     from fabnet.networks.embed import embed_images
     from fabnet.progress import track
@@ -27,6 +28,7 @@ def main() -> None:
     from fabnet.retrieval.tables import neighbours_frame, scores_frame
 
     params = load_params()
+    check_leftovers()
     asked = params.retrieve
     store = FrameStore("data/frames")
     splits = tables.read("data/splits.parquet", tables.Splits)

@@ -27,7 +27,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
         dependencies=[Path("reports/data/sets", f"{name}.json")],
         outs=[out],
     ) as logged:
-        supervise(name, labelled, params.supervise, params.extract.size, out, work)
+        supervise(name, labelled, params.supervise, params.extract.image_size, out, work)
         logged.log(supervised_record(name, out, run_params))
 
 

@@ -93,7 +93,7 @@ def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.Da
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
     rows = rows_by_split(table, f"sets.{set_name}")
     if variant == RANDOM:
-        common, size = params.train.variant(params.train.names[0]), params.extract.size
+        common, size = params.train.variant(params.train.names[0]), params.extract.image_size
         encoder: nn.Module = random_encoder(size, common.base_filters, common.embedding_dim, seed)
     else:
         model, card = load_model(WORK / f"seed-{seed}" / variant)
@@ -102,7 +102,7 @@ def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.Da
     features = np.concatenate(list(embed_images(encoder, crops)))
     if variant == RANDOM:  # as the stage `baseline` has it
         features /= common_scale([features[rows["train"]]])
-    tables, _, _ = probe_encoder(variant, features, problems, table, rows, params.probe, params.extract.size)
+    tables, _, _ = probe_encoder(variant, features, problems, table, rows, params.probe, params.extract.image_size)
     return tables[0]
 
 

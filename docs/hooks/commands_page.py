@@ -16,7 +16,8 @@ Every command of `fabnet`, with its arguments and options, as `--help` says them
 this site is built.
 
 A command that is given something wrong says so in one line and exits with 1 (2 for an option that does not exist);
-`gate` and `promote` exit with 2 for a regression and 3 where nothing can be compared ([the gate](gate.md)).
+`gate` and `promote` exit with 2 for a regression and 3 where nothing can be compared ([the gate](gate.md)); `verify`
+with 2 for what was not reproduced and 3 likewise ([reproducibility](reproducibility.md)).
 """
 _PLAIN = {"str": "text", "Path": "path", "int": "whole number", "float": "number", "bool": "flag"}
 

@@ -9,12 +9,26 @@ from typing import Annotated
 import typer
 
 from fabnet import __version__
-from fabnet.cli import animate, data, figure, index, inference, params, probe, registry, search, serve, track, weights
+from fabnet.cli import (
+    animate,
+    data,
+    figure,
+    index,
+    inference,
+    params,
+    pipeline,
+    probe,
+    registry,
+    search,
+    serve,
+    track,
+    weights,
+)
 from fabnet.cli import app as page
 from fabnet.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for commands in (inference, animate, figure, probe, search, data, registry, serve, page):
+for commands in (inference, animate, figure, probe, search, data, pipeline, registry, serve, page):
     app.add_typer(commands.app)
 app.add_typer(index.app, name="index")
 app.add_typer(params.app, name="params")

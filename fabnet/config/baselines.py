@@ -31,8 +31,8 @@ class SuperviseParams(Section):
 
     #: Networks; 0: none is trained.
     seeds: Annotated[int, Field(ge=0, le=100)] = 1
-    #: Pixels of a crop; None: extract.size. VGG-11 halves it five times.
-    size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    #: Pixels of a crop; None: extract.image_size. VGG-11 halves it five times.
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None
     width: Count
     batch_norm: bool = True
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5

@@ -91,7 +91,7 @@ class ExtractParams(Section):
     margin: Annotated[float, Field(ge=-0.4, le=4)] = 0.0
     recrop: Literal["none", "authors"] = "none"
     fps: Annotated[float, Field(gt=0, le=240)] = 1.0
-    size: ImageSize = 64
+    image_size: ImageSize = 64
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
     min_frames: Annotated[int, Field(ge=2)] = 2
     clip_limit_s: Annotated[float, Field(gt=0)] = 600
@@ -99,7 +99,7 @@ class ExtractParams(Section):
     engine: Literal["local", "ray"] = "local"
     workers: Workers = 0
 
-    _size = field_validator("size")(power_of_two)
+    _image_size = field_validator("image_size")(power_of_two)
 
     @model_validator(mode="after")
     def _tables_come_with_their_source(self) -> "ExtractParams":

@@ -11,6 +11,7 @@ from fabnet.config.baselines import BaselinesParams, SuperviseParams
 from fabnet.config.data import ExtractParams, SplitParams, SynthesizeParams
 from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
 from fabnet.config.health import HealthParams
+from fabnet.config.reserved import check_reserved
 from fabnet.config.retrieval import RetrieveParams
 from fabnet.config.section import Name, Section, first_error
 from fabnet.config.training import TrainParams
@@ -65,7 +66,12 @@ def load_params(path: Path | str = "params.yaml") -> Params:
 
 
 def parse_params(values: dict[str, Any], where: str = "params") -> Params:
-    """Validate a mapping as read from params.yaml; `where` begins the error message."""
+    """Validate a mapping as read from params.yaml; `where` begins the error message.
+
+    Raises:
+        ConfigError: it holds an unknown, impossible or reserved key, which is named.
+    """
+    check_reserved(values, where)
     try:
         return Params.model_validate(values)
     except ValidationError as error:

@@ -55,7 +55,7 @@ def params_of(
             f"the model learnt from crops along the boxes of source `{model_recipe.get('source')}`, which new inputs "
             "do not have; --faces detect finds boxes of another kind, and --force says that this is meant"
         )
-    values: dict[str, Any] = {"videos": ".", "source": _SOURCES[way], "size": size, "clip_limit_s": _LIMIT_S}
+    values: dict[str, Any] = {"videos": ".", "source": _SOURCES[way], "image_size": size, "clip_limit_s": _LIMIT_S}
     values |= {key: model_recipe[key] for key in ("margin", "jpeg_quality", "recrop", "fps") if key in model_recipe}
     if way == "detect":
         values["detection"] = _detection(model_recipe.get("detection", {}), detector_model)

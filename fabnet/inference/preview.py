@@ -118,7 +118,7 @@ def preview(path: str, params: ExtractParams) -> Preview:
     lines = [
         f"{gathered.size}, frames from 0:00.0 to {clock(gathered.last_s)}, {params.fps:g} per second; "
         f"samples: {gathered.frames}, tracks: {len(tracks)}, faces: {sum(track.spool.count for track in tracks)}",
-        f"recipe {crops['hash']}: faces {crops['source']}, margin {params.margin:g}, {params.size} px crops"
+        f"recipe {crops['hash']}: faces {crops['source']}, margin {params.margin:g}, {params.image_size} px crops"
         + (", re-cropped as the authors did" if params.recrop == "authors" else ""),
     ]
     sheet = preview_sheet(

@@ -39,13 +39,15 @@ def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: i
     Raises:
         UserError: too few faces, crops too small or a loss that is not finite; another process trains this set.
     """
-    seen = params.size or size
-    if seen < SMALLEST:
-        raise ConfigError(f"supervise.size: VGG-11 needs crops of {SMALLEST} px, and extract.size is {seen}; set it")
     if params.seeds == 0:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "model.json", {"encoder": ENCODER, "set": name, "params": params.model_dump(), "history": []})
         return
+    seen = params.image_size or size
+    if seen < SMALLEST:
+        raise ConfigError(
+            f"supervise.image_size: VGG-11 needs crops of {SMALLEST} px, and extract.image_size is {seen}; set it"
+        )
     table = labelled.table()
     rows = rows_by_split(table, f"sets.{name}")
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.tracking.address import check_reachable, one_line, shown
+from fabnet.tracking.moved import follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,8 +59,8 @@ def tracking_uri() -> str:
 def open_store() -> tuple["MlflowClient", str]:
     """A client of the store and the id of the experiment, made if need be.
 
-    A sqlite store keeps artifacts in mlartifacts/ beside its database, another database in the root of the project; a
-    server decides for itself.
+    A sqlite store keeps artifacts in mlartifacts/ beside its database, also after both were moved or copied; another
+    database in the root of the project; a server decides for itself.
     """
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
@@ -78,6 +79,7 @@ def open_store() -> tuple["MlflowClient", str]:
     with _locked(folder), quiet():
         if database:
             _create_or_check(database)
+            follow(database, folder / "mlartifacts", _BUSY_S)
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment(client, (folder / "mlartifacts").as_uri())
 

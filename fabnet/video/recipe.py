@@ -24,7 +24,7 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
     pixels = {
         "source": _way(params),
         "margin": 0.0 if params.source in _CROPPED else params.margin,
-        "size": params.size,
+        "size": params.image_size,
         "jpeg_quality": params.jpeg_quality,
         "jpeg_chroma": "4:4:4",
         "resize": "area",

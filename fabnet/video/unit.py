@@ -105,9 +105,9 @@ def crop_of(face: Face, params: ExtractParams) -> Crop:
     """The crop of a face under the recipe of `params`; its box is the part of the frame that it shows."""
     box = face.box
     if params.recrop == "authors":
-        image, box = recrop(face.image, box, params.size)
+        image, box = recrop(face.image, box, params.image_size)
     else:
-        image = crop(face.image, box, params.size)
+        image = crop(face.image, box, params.image_size)
     sharpness, brightness = quality(image)
     jpeg = encode(image, params.jpeg_quality)
     return Crop(face.number, face.time_s, box, sharpness, brightness, jpeg)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import dvc.logger  # noqa: F401 - DVC keeps the stderr of its first import, which must not be that of a single test
 import typer
 import yaml
 

@@ -130,7 +130,7 @@ def test_bad_clips_among_good_ones(tmp_path):
     write_clip(videos / "cy" / "short.mp4", [0, 100])
     (videos / "ann" / "notes.txt").write_text("not a clip")
     (videos / "ann" / ".hidden.mp4").write_text("not a clip")
-    extract(ExtractParams(videos=videos, workers=1, size=16), tmp_path / "frames", tmp_path / "work")
+    extract(ExtractParams(videos=videos, workers=1, image_size=16), tmp_path / "frames", tmp_path / "work")
     rejects = tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)
     expected = {f"bob/{name.replace('.', '-')}{Path(name).suffix}": reason for name, (_, reason) in BAD.items()}
     assert dict(zip(rejects["clip"], rejects["reason"], strict=True)) == expected | {"cy/short.mp4": "too_short"}

@@ -59,7 +59,7 @@ def test_paper_profile_has_the_values_of_the_paper(project: Path):
     profiles.use_profile("paper")
     params = load_params()
     variant = params.train.variant("fabnet")
-    assert (params.extract.size, params.extract.fps) == (256, 1)
+    assert (params.extract.image_size, params.extract.fps) == (256, 1)
     assert (params.split.train, params.split.validation, params.split.test) == (75, 15, 10)
     assert (variant.base_filters, variant.embedding_dim, variant.batch_size) == (32, 256, 8)
     assert (variant.optimiser, variant.learning_rate, variant.momentum) == ("sgd", 0.001, 0.9)
@@ -132,8 +132,8 @@ def test_replace_is_inherited_and_merging_is_not(tmp_path: Path, project: Path):
     [
         ("extract.fsp=2", "extract.fsp"),
         ("nothing.at.all=2", "nothing"),
-        ("extract.size=48", "extract.size"),
-        ("extract.size.x=48", "extract.size"),
+        ("extract.image_size=48", "extract.image_size"),
+        ("extract.image_size.x=48", "extract.image_size"),
         ("split.train=80", "split"),
         ("train.common.oops=1", "train.common.oops"),
         ("train.variants.fabnet.oops=1", "train.variants.fabnet.oops"),
@@ -185,7 +185,7 @@ def test_use_and_set_by_the_command(project: Path, monkeypatch: pytest.MonkeyPat
     assert fabnet("params", "use", "tiny", monkeypatch=monkeypatch) == 0
     assert fabnet("params", "set", "extract.fps=4", "split.seed=9", monkeypatch=monkeypatch) == 0
     params = load_params()
-    assert (params.extract.size, params.extract.fps, params.split.seed) == (32, 4, 9)
+    assert (params.extract.image_size, params.extract.fps, params.split.seed) == (32, 4, 9)
 
 
 def test_version_and_help_import_nothing_heavy():

@@ -1,12 +1,15 @@
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabnet.config import SplitParams, load_params, parse_params
+from fabnet.config import Params, SplitParams, VariantParams, load_params, parse_params
+from fabnet.config.reserved import RESERVED
+from fabnet.config.section import Section
 from fabnet.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +42,9 @@ def test_params_of_the_checkout_are_valid():
         ("train.variants.fabnet", {"oops": 1}, "train.variants.fabnet.oops", "unknown key"),
         ("split.train", 80, "split", "must be 100 percent, not 105"),
         ("split.test", 0, "split.test", "greater than 0"),
-        ("extract.size", 48, "extract.size", "must be a power of two"),
-        ("extract.size", 2048, "extract.size", "less than or equal to 1024"),
-        ("extract.size", "big", "extract.size", "'big'"),
+        ("extract.image_size", 48, "extract.image_size", "must be a power of two"),
+        ("extract.image_size", 2048, "extract.image_size", "less than or equal to 1024"),
+        ("extract.image_size", "big", "extract.image_size", "'big'"),
         ("extract.fps", 0, "extract.fps", "greater than 0"),
         ("extract.fps", float("nan"), "extract.fps", "finite"),
         ("extract.source", "boxes", "extract", "`boxes` names the table"),
@@ -72,6 +75,53 @@ def test_impossible_value_is_one_line_that_names_the_key(
     assert why in message
     assert "\n" not in message
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named", "advice"),
+    [
+        ("extract.size", 64, "extract.size", "it is called extract.image_size now"),
+        ("supervise.size", None, "supervise.size", "it is called supervise.image_size now"),
+        ("mine", {"deep": [1, {"size": 3}]}, "mine.deep.1.size", "choose another name"),
+        ("nfiles", 3, "nfiles", "choose another name"),
+        ("train.variants.size", {}, "train.variants.size", "choose another name"),
+        ("train.finetuned.nfiles", {"start_from": "fabnet"}, "train.finetuned.nfiles", "choose another name"),
+        ("sets.size", {"kind": "synthetic", "path": "faces"}, "sets.size", "choose another name"),
+        ("sets.synthetic.embeddings", {"nfiles": "e.npy"}, "sets.synthetic.embeddings.nfiles", "choose another name"),
+        ("sets.synthetic.columns", {"size": "width"}, "sets.synthetic.columns.size", "choose another name"),
+    ],
+)
+def test_a_key_that_the_run_cache_does_not_see_is_refused(
+    values: dict[str, Any], key: str, value: Any, named: str, advice: str
+):
+    place(values, key, value)
+    with pytest.raises(ConfigError) as caught:
+        parse_params(values, "params.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"params.yaml: {named}: {advice}; DVC does not see")
+    assert "\n" not in message
+
+
+def test_no_model_has_a_key_that_the_run_cache_does_not_see():
+    """DVC 3.67.1 leaves them out of the run cache's key at any depth (upstream issue 10296)."""
+
+    def sections(kind: Any) -> Iterator[type[Section]]:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield kind
+            for field in kind.model_fields.values():
+                yield from sections(field.annotation)
+        for inner in get_args(kind):
+            yield from sections(inner)
+
+    # Variants are overlays of plain values in TrainParams; their model is reached through no field.
+    seen = {*sections(Params), *sections(VariantParams)}
+    assert {"Params", "ExtractParams", "DetectionParams", "SuperviseParams", "Range", "VariantParams"} <= {
+        each.__name__ for each in seen
+    }
+    named = {f"{each.__name__}.{field}" for each in seen for field in each.model_fields if field in RESERVED}
+    assert not named
+    aliases = {field.alias for each in seen for field in each.model_fields.values()}
+    assert aliases == {None}, "an alias is what params.yaml says: look at it too"
 
 
 def test_missing_key_is_named(values: dict[str, Any]):

@@ -40,6 +40,7 @@ ELSEWHERE = {
 NOT_RUN = {
     r"fabnet (track sync|rollback)": "needs two versions; test_registry_commands.py runs the page's block",
     r"make repro": "minutes; test_pipeline.py runs the stages on tiny data",
+    r"make verify": "needs a repro; test_verify.py runs `fabnet verify` after one",
     r"make (test|check|format)": "they run these tests, and rewrite the working tree",
     r"make docs": "test_docs_site.py builds the site",
     r"make contracts BASE=\S+": "needs the other commit; test_workflows.py",
@@ -69,7 +70,9 @@ def project(tmp_path_factory):
     """A small project, stores with and without a champion, and the files that the pages name."""
     with pytest.MonkeyPatch.context() as patch:
         size = tracked_project.SIZE
-        patch.setattr(tracked_project, "RECIPE", recipe(ExtractParams.model_validate({"videos": ".", "size": size})))
+        patch.setattr(
+            tracked_project, "RECIPE", recipe(ExtractParams.model_validate({"videos": ".", "image_size": size}))
+        )
         root = tracked_project.make(tmp_path_factory.mktemp("project"))
     tracked_project.add_store(root)
     shutil.copyfile(root / "mlflow.db", root / EMPTY)

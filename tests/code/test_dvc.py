@@ -1,16 +1,21 @@
-"""What docs/dvc.md says of remotes and plots, with this project's settings, in small repositories."""
+"""What docs/dvc.md says of remotes, plots and leftovers, with this project's settings, in small repositories."""
 
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pytest
 import yaml
+from clip_files import write_pictures
 
 from fabnet.figures.curves import loss_table
+from fabnet.files import read_json
+from fabnet.leftovers import find_leftovers, move_aside
+from fabnet.pipeline import read_pipeline
+from fabnet.profiles import set_values
 
 ROOT = Path(__file__).parents[2]
 DVC = shutil.which("dvc", path=str(Path(sys.executable).parent)) or "dvc"
@@ -104,3 +109,166 @@ def test_curves_are_plotted_for_a_commit_and_against_it(tmp_path: Path):
         text = Path(page).read_text()
         for loss in settings["y"]:
             assert text.count(f'"field": "{loss}"}}') == points
+
+
+# -- no stale results -----------------------------------------------------------------------------------------------
+
+
+def test_another_image_size_runs_the_stage_again(tmp_path: Path):
+    """The stage extract of this project, on a clip of its own. Under the key's old name DVC answered from its cache."""
+    made = Repository(tmp_path / "checkout")
+    pipeline = {"stages": {"extract": yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["extract"]}}
+    (made.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    shutil.copytree(ROOT / "stages", made.folder / "stages")
+    for room in ("video", "frames"):
+        shutil.copytree(ROOT / "fabnet" / room, made.folder / "fabnet" / room)
+    shutil.copyfile(ROOT / "params.yaml", made.folder / "params.yaml")
+    write_pictures(made.folder / "data/clips/ada/talk.mp4", range(0, 75, 5))
+
+    set_values(["extract.videos=data/clips", "extract.workers=1"], made.folder / "params.yaml")
+    (made.folder / ".gitignore").write_text("/data/\n__pycache__/\n")
+    made.commit()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def extracted(*command: str) -> tuple[int, bool, bool]:
+        said = made.dvc(*command, "extract", PATH=path, PYTHONPATH=str(ROOT))
+        size = read_json(made.folder / "data/frames/crop.json")["size"]
+        return size, "Running stage 'extract'" in said, "is cached" in said
+
+    set_values(["extract.image_size=32"], made.folder / "params.yaml")
+    assert extracted("repro") == (32, True, False)
+    set_values(["extract.image_size=16"], made.folder / "params.yaml")
+    assert extracted("repro") == (16, True, False)
+    assert extracted("exp", "run", "--set-param", "extract.image_size=64") == (64, True, False)
+    set_values(["extract.image_size=32"], made.folder / "params.yaml")
+    assert extracted("repro") == (32, False, True)  # this one was seen before
+
+
+#: Every variant a stage and a folder; a stage that reads all of them, as `embed` does, and checks as it does.
+_FAN_IN = {
+    "train": {
+        "foreach": "${variants}",
+        "do": {"cmd": "python train.py ${key}", "deps": ["train.py"], "outs": ["models/${key}"]},
+    },
+    "all": {"cmd": "python all.py", "deps": ["models", "all.py"], "params": ["variants"], "outs": ["all.txt"]},
+}
+_TRAIN = """\
+import sys
+from pathlib import Path
+out = Path("models", sys.argv[1])
+out.mkdir(parents=True)
+(out / "weights").write_text(sys.argv[1])
+"""
+_ALL = """\
+import sys
+from pathlib import Path
+import yaml
+from fabnet.errors import UserError
+from fabnet.leftovers import check_leftovers
+try:
+    check_leftovers()
+except UserError as error:
+    sys.exit(f"error: {error}")
+names = yaml.safe_load(Path("params.yaml").read_text())["variants"]
+Path("all.txt").write_text("".join(Path("models", name, "weights").read_text() for name in names))
+"""
+
+
+@pytest.fixture
+def fan_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """Two variants, reproduced and committed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    made = Repository(tmp_path / "one/checkout")
+    shutil.copyfile(ROOT / ".dvcignore", made.folder / ".dvcignore")
+    (made.folder / ".gitignore").write_text("/models/\n/all.txt\n/.work/\n")
+    (made.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": _FAN_IN}))
+    (made.folder / "train.py").write_text(_TRAIN)
+    (made.folder / "all.py").write_text(_ALL)
+    choose(made, "fabnet", "rotation")
+    made.dvc("repro")
+    made.commit()
+    return made
+
+
+def choose(repository: Repository, *variants: str) -> None:
+    (repository.folder / "params.yaml").write_text(yaml.safe_dump({"variants": {name: {} for name in variants}}))
+
+
+def test_a_removed_variant_is_no_input_on_any_machine(fan_in: Repository, tmp_path: Path):
+    choose(fan_in, "fabnet")
+    refused = subprocess.run([DVC, "repro"], cwd=fan_in.folder, capture_output=True, text=True)
+    assert refused.returncode != 0
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
+    assert line == (
+        "error: models/rotation: no stage makes it, but this stage would depend on it; "
+        "`fabnet tidy` moves it to .work/aside"
+    )
+    assert move_aside(fan_in.folder) == [
+        (PurePosixPath("models/rotation"), fan_in.folder / ".work/aside/models/rotation")
+    ]
+    assert (fan_in.folder / ".work/aside/models/rotation/weights").read_text() == "rotation"
+    fan_in.dvc("repro")
+    fan_in.commit()
+    fan_in.dvc("push", "-q")
+    other = Repository(tmp_path / "one/another", fan_in)
+    other.dvc("pull", "-q")
+    assert "up to date" in other.dvc("status", "all")
+    assert "Running stage" not in other.dvc("repro")
+    other.git("diff", "--exit-code", "--", "dvc.lock")
+    assert "Running stage" not in fan_in.dvc("repro")
+    fan_in.git("diff", "--exit-code", "--", "dvc.lock")
+
+    # Back to more variants: nothing is trained again.
+    choose(fan_in, "fabnet", "rotation")
+    said = fan_in.dvc("repro")
+    assert "Running stage" not in said
+    assert (fan_in.folder / "all.txt").read_text() == "fabnetrotation"
+    # And to fewer: the main job runs after tidying, and what was moved aside before is still there.
+    choose(fan_in, "fabnet")
+    ((_, second),) = move_aside(fan_in.folder)
+    assert second == fan_in.folder / ".work/aside/models/rotation.2"
+    assert "Running stage" not in fan_in.dvc("repro")
+
+
+def test_what_somebody_put_beside_models_is_found_and_half_written_files_are_not(fan_in: Repository):
+    models = fan_in.folder / "models"
+    (models / ".fabnet-ab12cd_9").mkdir()  # as atomic_directory leaves it when it is killed
+    (models / ".fabnet-ab12cd_9/weights").write_text("half")
+    (models / ".card-ab12cd_9.json").write_text("half")
+    assert find_leftovers(fan_in.folder) == []
+    assert "up to date" in fan_in.dvc("status")
+    (models / "notes.txt").write_text("mine")
+    (models / "fabnet/more").write_text("a part of an output, which DVC itself sees change")
+    assert find_leftovers(fan_in.folder) == [PurePosixPath("models/notes.txt")]
+
+
+def test_no_pipeline_has_no_leftovers(tmp_path: Path):
+    (tmp_path / "models/strange").mkdir(parents=True)
+    assert find_leftovers(tmp_path) == []
+
+
+def test_folders_that_stages_of_this_project_fill_together(tmp_path: Path):
+    """In a copy of dvc.yaml and params.yaml: every fan-in is found, and `reports` as a whole is not one."""
+    made = Repository(tmp_path / "checkout")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, made.folder / name)
+    strange = [
+        *("models/old", "probes/old", "supervised/old", "embeddings/synthetic/old"),
+        *("reports/sets/old", "reports/data/sets/old.json", "reports/retrieval/sets/old"),
+    ]
+    for path in [*strange, "models/fabnet", "embeddings/synthetic/trained/old", "embeddings/old", "reports/mine"]:
+        (made.folder / path).mkdir(parents=True)
+    assert [str(path) for path in find_leftovers(made.folder)] == sorted(strange)
+
+
+def test_every_stage_that_reads_a_shared_folder_refuses_leftovers(tmp_path: Path):
+    made = Repository(tmp_path / "checkout")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, made.folder / name)
+    stages = read_pipeline(made.folder)
+    made_in = {parent for stage in stages for out in stage.outs for parent in out.parents}
+    readers = {stage.kind for stage in stages if made_in & set(stage.deps)}
+    checking = {path.stem for path in (ROOT / "stages").glob("*.py") if "    check_leftovers()\n" in path.read_text()}
+    assert readers == checking == {"embed", "probe", "retrieve", "retrieve_frames", "report"}

@@ -10,7 +10,7 @@ from fabnet.video.recipe import recipe
 
 
 def learnt(**values):
-    return recipe(ExtractParams.model_validate({"videos": ".", "size": 32, **values}))
+    return recipe(ExtractParams.model_validate({"videos": ".", "image_size": 32, **values}))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def project(tmp_path_factory):
     for person in ("ann", "bob", "cid"):
         frames = [drawn_face(0.3 * number, 64) for number in range(8)]
         write_frames(root / f"videos/{person}/interview.mp4", frames, rate=1)
-    params = {"videos": root / "videos", "source": "cropped", "size": SIZE, "workers": 1}
+    params = {"videos": root / "videos", "source": "cropped", "image_size": SIZE, "workers": 1}
     extract(ExtractParams.model_validate(params), root / "data/frames", root / ".work")
     people = pd.DataFrame({"identity": ["ann", "bob", "cid"], "split": ["train", "test", "test"]})
     tables.write(people, root / "data/splits.parquet", tables.Splits)

@@ -33,7 +33,7 @@ def params_with(embeddings, **changes):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     chosen = {"kind": "table", "path": "mine", "labels": "labels.csv", "images": "pictures", "embeddings": embeddings}
     params["sets"] = {"mine": {**chosen, **changes}}
-    params["extract"]["size"] = 32
+    params["extract"]["image_size"] = 32
     params["train"]["common"] |= {"base_filters": 4, "embedding_dim": 16}
     params["probe"] |= {"epochs": 2, "seeds": 1, "shares": [], "logistic_cs": [0.01], "ridge_alphas": [0.01]}
     params["report"]["bootstrap"] = 100

@@ -178,7 +178,7 @@ def test_killed_training_resumes_to_the_same_weights(project):
     ("setting", "message"),
     [
         ("extract.fsp: 2", "extract.fsp: unknown key"),
-        ("extract.size: 60", "extract.size: must be a power of two"),
+        ("extract.image_size: 60", "extract.image_size: must be a power of two"),
         ("split.train: 80", "split: train + validation + test must be 100 percent, not 105"),
         ("train.common.jitter: 2", "train.common.jitter"),
     ],

@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     write_labelled_faces(path / "faces", identities=20, per_identity=8)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["sets"] = {"tiny": {"kind": "synthetic", "path": "faces"}}
-    params["extract"]["size"] = 32
+    params["extract"]["image_size"] = 32
     params["train"]["common"] |= {"base_filters": 4, "embedding_dim": 16}
     params["probe"] |= {
         "epochs": 3,

@@ -106,7 +106,7 @@ def project(tmp_path, monkeypatch, faces):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["sets"] = {"tiny": {"kind": "synthetic", "path": str(faces)}}
     params["train"] |= {"variants": {"fabnet": {}, "autoencoder": {"objective": "autoencoder"}}, "finetuned": {}}
-    params["extract"]["size"] = 32
+    params["extract"]["image_size"] = 32
     params["report"] |= {"bootstrap": 100, "reference": "fabnet"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     labelled = open_set("tiny", SetParams(kind="synthetic", path=faces))

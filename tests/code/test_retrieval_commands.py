@@ -41,7 +41,9 @@ def made(tmp_path_factory):
         cv2.imwrite(str(folder / f"photos/{name}.png"), random.integers(0, 256, (40, 40, 3), np.uint8))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        params = ExtractParams.model_validate({"videos": ".", "size": model.size, "workers": 1, "source": "cropped"})
+        params = ExtractParams.model_validate(
+            {"videos": ".", "image_size": model.size, "workers": 1, "source": "cropped"}
+        )
         embed(["talk.mp4", "photos"], model, Path("faces.parquet"), params)
     names = [f"p{person}-{number:02d}" for person in range(4) for number in range(3)]
     array = random.normal(size=(12, DIMENSION)).astype(np.float32)

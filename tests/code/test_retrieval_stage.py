@@ -47,7 +47,7 @@ def project(folder, **settings):
     labels = write_labelled_faces(folder / "faces", identities=20, per_identity=8)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["sets"] = {"tiny": {"kind": "synthetic", "path": "faces"}}
-    params["extract"]["size"] = 32
+    params["extract"]["image_size"] = 32
     params["retrieve"] |= SETTINGS | settings
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     ids = labels["face_id"].tolist()

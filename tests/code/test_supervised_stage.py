@@ -30,8 +30,15 @@ def project(path, **changed):
     labels = write_labelled_faces(path / "faces", identities=15, per_identity=4)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["sets"] = {"tiny": {"kind": "synthetic", "path": "faces"}}
-    params["extract"]["size"] = 64
-    params["supervise"] |= {"width": 4, "epochs": 2, "batch_size": 16, "seeds": 2, "size": 32, "threads": 1} | changed
+    params["extract"]["image_size"] = 64
+    params["supervise"] |= {
+        "width": 4,
+        "epochs": 2,
+        "batch_size": 16,
+        "seeds": 2,
+        "image_size": 32,
+        "threads": 1,
+    } | changed
     (path / "params.yaml").write_text(yaml.safe_dump(params))
     write_json(path / "reports/data/sets/tiny.json", {})
     return labels
@@ -114,6 +121,8 @@ def test_crops_too_small_are_one_clear_line(trained):
     path, _ = trained
     labelled = open_set("tiny", SetParams(kind="synthetic", path=path / "faces"))
     params = SuperviseParams(width=4, epochs=1, batch_size=16, learning_rate=0.001)
-    with pytest.raises(ConfigError, match=r"supervise.size: VGG-11 needs crops of 32 px, and extract.size is 16"):
+    with pytest.raises(
+        ConfigError, match=r"supervise.image_size: VGG-11 needs crops of 32 px, and extract.image_size is 16"
+    ):
         supervise("tiny", labelled, params, 16, path / "never", path / ".work/never")
     assert not (path / "never").exists()

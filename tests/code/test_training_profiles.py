@@ -28,7 +28,7 @@ def profile(tmp_path):
 def test_the_variants_of_the_paper(profile):
     everything = profile("paper")
     extract = everything.extract
-    assert (extract.source, extract.recrop, extract.size, extract.fps) == ("voxceleb2", "authors", 256, 1)
+    assert (extract.source, extract.recrop, extract.image_size, extract.fps) == ("voxceleb2", "authors", 256, 1)
     variants = [everything.train.variant(name) for name in VARIANTS]
     assert [variant.batch_size for variant in variants] == [8, 32, 32]
     assert [variant.sources for variant in variants] == [1, 1, 3]
@@ -48,7 +48,7 @@ def test_the_variants_of_the_paper(profile):
 
 def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_long(profile):
     default, gpu = profile("default"), profile("gpu")
-    assert gpu.extract.size == 128
+    assert gpu.extract.image_size == 128
     assert gpu.synthesize.image_size >= 128
     assert gpu.synthesize.videos.identities > default.synthesize.videos.identities
     for name in VARIANTS:
@@ -68,4 +68,4 @@ def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_lo
         # All frames of the videos fit into the cache.
         videos = gpu.synthesize.videos
         frames = videos.identities * videos.seconds * videos.fps
-        assert frames * 3 * gpu.extract.size**2 < after.cache_mb * 2**20 * 7 / 8
+        assert frames * 3 * gpu.extract.image_size**2 < after.cache_mb * 2**20 * 7 / 8

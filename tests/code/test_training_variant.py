@@ -270,7 +270,7 @@ def test_the_profile_of_the_paper_starts(tmp_path):
         update={"samples": 16, "validation_samples": 2, "workers": 0}
     )
     assert (values.base_filters, values.optimiser, values.learning_rate, values.batch_size) == (32, "sgd", 0.001, 8)
-    assert everything.extract.size == 256
+    assert everything.extract.image_size == 256
 
     class Noise:
         def decode(self, rows):

@@ -71,7 +71,7 @@ def files(directory):
 
 
 def test_every_row_holds_its_frame(tmp_path, videos):
-    params = ExtractParams(videos=videos, fps=2, size=32, workers=1)
+    params = ExtractParams(videos=videos, fps=2, image_size=32, workers=1)
     extract(params, tmp_path / "frames", tmp_path / "work")
     store = FrameStore(tmp_path / "frames")
     index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
@@ -96,13 +96,13 @@ def test_every_row_holds_its_frame(tmp_path, videos):
 
 def test_workers_do_not_matter(tmp_path, videos, few_clips_per_unit):
     for workers in (1, 2):
-        params = ExtractParams(videos=videos, workers=workers, size=32, jpeg_quality=80)
+        params = ExtractParams(videos=videos, workers=workers, image_size=32, jpeg_quality=80)
         extract(params, tmp_path / f"out{workers}", tmp_path / "work")
     assert files(tmp_path / "out1") == files(tmp_path / "out2")
 
 
 def test_interrupted_run_is_taken_up(tmp_path, videos, few_clips_per_unit, monkeypatch):
-    params = ExtractParams(videos=videos, workers=1, size=32)
+    params = ExtractParams(videos=videos, workers=1, image_size=32)
     out, work = tmp_path / "frames", tmp_path / "work"
     extract(params, tmp_path / "uninterrupted", work)
     run_unit = module.run_unit
@@ -127,7 +127,7 @@ def test_interrupted_run_is_taken_up(tmp_path, videos, few_clips_per_unit, monke
 
 @pytest.mark.parametrize("change", ["params", "clip", "shards"])
 def test_what_a_taken_up_run_trusts(tmp_path, videos, few_clips_per_unit, monkeypatch, change):
-    params = ExtractParams(videos=videos, workers=1, size=32)
+    params = ExtractParams(videos=videos, workers=1, image_size=32)
     work = tmp_path / "work"
     monkeypatch.setattr(module, "merge", lambda *_: (_ for _ in ()).throw(RuntimeError("interrupted")))
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -136,7 +136,7 @@ def test_what_a_taken_up_run_trusts(tmp_path, videos, few_clips_per_unit, monkey
     monkeypatch.setattr(module, "clips_per_unit", lambda clips: 2)
     again = counted(monkeypatch)
     if change == "params":
-        params = params.model_copy(update={"size": 16})
+        params = params.model_copy(update={"image_size": 16})
     elif change == "clip":
         write_clip(videos / "bob" / "v0" / "c.mp4", [0, 900, 1700, 4000])
     else:
@@ -155,7 +155,7 @@ def test_boxes_source(tmp_path, videos):
     pd.DataFrame(rows, columns=["clip", "time_s", "left", "top", "right", "bottom"]).to_csv(boxes, index=False)
     tracking = TrackingParams(min_side=20, max_gap_s=3)
     params = ExtractParams(
-        videos=videos, source="boxes", boxes=boxes, tracking=tracking, margin=0.1, fps=4, size=16, workers=1
+        videos=videos, source="boxes", boxes=boxes, tracking=tracking, margin=0.1, fps=4, image_size=16, workers=1
     )
     extract(params, tmp_path / "frames", tmp_path / "work")
     index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
@@ -199,7 +199,7 @@ def run_unit_or_die(unit: Unit) -> None:
 
 def test_a_clip_that_kills_is_rejected_alone(tmp_path, videos, few_clips_per_unit, monkeypatch):
     videos = many_clips(tmp_path / "many", 6)
-    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "whole", tmp_path / "work")
     monkeypatch.setattr(module, "run_unit", run_unit_or_die)
     monkeypatch.setattr(apart, "run_unit", run_unit_or_die)
@@ -217,7 +217,7 @@ def test_a_clip_that_kills_is_rejected_alone(tmp_path, videos, few_clips_per_uni
 
 def test_a_killed_worker_costs_nothing_but_time(tmp_path, monkeypatch):
     videos = many_clips(tmp_path / "videos", 10)
-    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "whole", tmp_path / "work")
 
     def kill() -> bool:
@@ -239,7 +239,7 @@ def test_a_killed_node_of_a_cluster_costs_nothing_but_time(tmp_path, monkeypatch
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     videos = many_clips(tmp_path / "videos", 16)
-    params = ExtractParams(videos=videos, size=32, fps=5, workers=1)
+    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "local", tmp_path / "work")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -285,7 +285,12 @@ def test_recipe_hash_covers_pixels_only():
     ]
     same += [{"source": "voxceleb2"}, {"source": "frames"}, {"engine": "ray"}, {"tracking": TrackingParams(min_side=9)}]
     same += [{"detection": DetectionParams(every=2)}, {"tracking": TrackingParams(smoothing_s=2)}, {"clip_limit_s": 9}]
-    other: list[dict[str, Any]] = [{"size": 128}, {"jpeg_quality": 90}, {"recrop": "authors"}, {"source": "folder"}]
+    other: list[dict[str, Any]] = [
+        {"image_size": 128},
+        {"jpeg_quality": 90},
+        {"recrop": "authors"},
+        {"source": "folder"},
+    ]
     assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
     assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
     looked_for = base.model_copy(update={"source": "folder"})

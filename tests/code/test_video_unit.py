@@ -54,7 +54,7 @@ def unit_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script, nam
     clips = [Clip(tmp_path / "v" / name, name, name.split("/")[0], "w") for name in names]
     ClipList.write(clips, tmp_path / "state" / unit.CLIPS)
     monkeypatch.setattr(unit, "open_source", lambda *_: Scripted(script))
-    return Unit(ExtractParams(videos=tmp_path / "v", size=16, **params), tmp_path / "state", 0, len(names))
+    return Unit(ExtractParams(videos=tmp_path / "v", image_size=16, **params), tmp_path / "state", 0, len(names))
 
 
 def rejects(out: Path) -> list[tuple[str, str, str]]:

@@ -96,7 +96,7 @@ def make(root: Path) -> Place:
     index = pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns))
     (root / "frames").mkdir()
     np.save(root / "images.npy", np.stack(images))
-    write_json(root / "frames/crop.json", recipe(ExtractParams(videos=Path("videos"), size=SIZE)))
+    write_json(root / "frames/crop.json", recipe(ExtractParams(videos=Path("videos"), image_size=SIZE)))
     _write_frames(root, index, np.stack(images), SIZE, 95)
     rejects = pd.DataFrame({"clip": ["x/y.mp4"], "track_id": [""], "reason": ["truncated"], "detail": ["ends early"]})
     tables.write(rejects, root / "frames/rejects.parquet", tables.Rejects)

@@ -122,7 +122,7 @@ def find_source(image: Input, params: ExtractParams, size: int) -> Source:
     if largest is None:
         raise UserError(f"{image.name}: no face in it")
     crop, _ = seen(largest, params)
-    shown, _ = seen(largest, params.model_copy(update={"size": size}))
+    shown, _ = seen(largest, params.model_copy(update={"image_size": size}))
     return Source(crop, shown)
 
 

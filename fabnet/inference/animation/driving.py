@@ -58,7 +58,7 @@ class Driving:
 
     def __init__(self, params: ExtractParams, size: int, keep_shown: bool) -> None:
         self._params = params
-        self._wide = params.model_copy(update={"size": size}) if keep_shown else None
+        self._wide = params.model_copy(update={"image_size": size}) if keep_shown else None
         self._jpegs = TemporaryFile()  # noqa: SIM115 (closed by __exit__)
         self._times = array("d")
         # By face: number of the frame, number of the track, where its crops begin, and bytes of the one and the other.

@@ -101,7 +101,7 @@ def _released(content: Content, choices: Choices) -> tuple[dict[str, Tensor], di
     if sources is None and content.views is not None:
         sources = max(content.views - 1, 1)
     network = from_released(content.network(), str(content.path), sources)
-    params = ExtractParams(videos=Path(), source="cropped", size=network.image_size, recrop=choices.recrop)
+    params = ExtractParams(videos=Path(), source="cropped", image_size=network.image_size, recrop=choices.recrop)
     card = {
         "objective": "fabnet",
         "image_size": network.image_size,

@@ -6,7 +6,6 @@ otherwise the weaker rule on committed intervals has to do, and the verdict says
 """
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ import yaml
 
 from fabnet.errors import TableError, UserError
 from fabnet.probing.intervals import score
+from fabnet.tracking.gate.committed import file_of, require_commit
 from fabnet.tracking.gate.compare import Verdict, compare_intervals, first, judge
 from fabnet.tracking.gate.evaluation import CannotCompare, Evaluation, read_evaluation
 from fabnet.tracking.gate.rules import Gates
@@ -38,9 +38,9 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run `make repro` to score the models")
     ours = _metrics(path.read_text(), str(path), gates.encoder)
-    _git(root, base, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+    require_commit(root, base)
     here = "the working tree"
-    text = _git_file(root, base, "metrics.json")
+    text = file_of(root, base, "metrics.json")
     theirs = _metrics(text, f"{base}:metrics.json", gates.encoder) if text is not None else {}
     if not theirs:
         return first(here, {key: value["value"] for key, value in ours.items()}, gates)
@@ -104,7 +104,7 @@ def _evaluation(name: str, files: Mapping[str, Path], metrics: Metrics, gates: G
 
 def _check_labels(root: Path, base: str, gates: Gates) -> None:
     """Compare what dvc.lock says of the labelled sets: the weaker rule sees no faces."""
-    locks = [_git_file(root, base, "dvc.lock"), _text(root / "dvc.lock")]
+    locks = [file_of(root, base, "dvc.lock"), _text(root / "dvc.lock")]
     if None in locks:
         return
     stages = [yaml.safe_load(str(lock)).get("stages", {}) for lock in locks]
@@ -146,22 +146,6 @@ def _fetch(root: Path, base: str, files: Mapping[str, Path], folder: Path) -> di
             continue
         found[name] = copy
     return found
-
-
-def _git(root: Path, base: str, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CannotCompare(f"{base}: git does not run: {error}") from None
-    if done.returncode:
-        raise CannotCompare(f"{base}: no such commit here; fetch it first (git fetch), or name another by BASE=")
-    return done.stdout
-
-
-def _git_file(root: Path, base: str, name: str) -> str | None:
-    """A file of a commit, None where it has none."""
-    listed = _git(root, base, "ls-tree", "--name-only", base, "--", name)
-    return _git(root, base, "show", f"{base}:./{name}") if listed.strip() else None
 
 
 def _text(path: Path) -> str | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -15,7 +15,7 @@ TASK_OF = {metric: task for task, metrics in METRICS.items() for metric in metri
 
 
 class GatesError(ConfigError):
-    """gates.yaml asks for something unknown or impossible. The message names the key."""
+    """gates.yaml or verify.yaml asks for something unknown or impossible. The message names the key."""
 
     exit_code = 1  # 2 is a regression
 
@@ -47,11 +47,16 @@ def _loss(value: Any) -> Any:
     return Loss(amount, relative=text.endswith("%"))
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What rules are made of: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
-class Gate(_Strict):
+Rules = TypeVar("Rules", bound=Strict)
+
+
+class Gate(Strict):
     """One metric on one labelled set.
 
     Attributes:
@@ -81,7 +86,7 @@ class Gate(_Strict):
         return self
 
 
-class Gates(_Strict):
+class Gates(Strict):
     """All of gates.yaml.
 
     Attributes:
@@ -119,20 +124,30 @@ def read_gates(path: Path | str = "gates.yaml") -> Gates:
     Raises:
         GatesError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
     """
+    return read_rules(path, Gates, "it says on which metrics a model must not get worse (docs/gate.md)")
+
+
+def read_rules(path: Path | str, kind: type[Rules], purpose: str) -> Rules:
+    """Read and validate a file of rules; `purpose` is what is told where it is absent.
+
+    Raises:
+        GatesError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
+    """
     path = Path(path)
     if not path.is_file():
-        raise GatesError(f"{path}: no such file; it says on which metrics a model must not get worse (docs/gate.md)")
+        raise GatesError(f"{path}: no such file; {purpose}")
     try:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise GatesError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise GatesError(f"{path}: must be a mapping with encoder and gates, not {type(values).__name__}")
+        keys = " and ".join(name for name, field in kind.model_fields.items() if field.is_required())
+        raise GatesError(f"{path}: must be a mapping with {keys}, not {type(values).__name__}")
     try:
-        return Gates.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = "unknown key; is it misspelt?"

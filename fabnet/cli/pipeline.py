@@ -1,0 +1,36 @@
+"""The pipeline as a whole: `fabnet tidy`, `verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def tidy() -> None:
+    """Move what no stage makes, such as a removed variant's models, out of the folders that stages fill together."""
+    from fabnet.leftovers import move_aside
+    from fabnet.tracking.store import project_root
+
+    root = project_root()
+    for path, target in move_aside(root):
+        typer.echo(f"{path}: no stage makes it; moved to {target.relative_to(root)}")
+
+
+@app.command()
+def verify(
+    base: Annotated[str, typer.Option(help="The commit that was to be reproduced.")] = "HEAD",
+    rules: Annotated[Path, typer.Option(help="What may differ, and by how much.")] = Path("verify.yaml"),
+    data: Annotated[bool, typer.Option("--data", help="Only what is promised to the byte, and no scores.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all of it to this file, in full precision.")] = None,
+) -> None:
+    """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare: something has not run, or otherwise."""
+    from fabnet.tracking.store import project_root
+    from fabnet.tracking.verify.rules import read_verify_rules
+    from fabnet.tracking.verify.verdict import report
+    from fabnet.tracking.verify.verify import verify
+
+    raise typer.Exit(report(verify(project_root(), base, read_verify_rules(rules), data), markdown, json))
