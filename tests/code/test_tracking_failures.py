@@ -112,7 +112,7 @@ def test_a_command_on_a_server_that_is_not_there_is_one_line_at_once(
 
 
 def test_a_command_that_makes_its_database_is_one_line(tmp_path: Path):
-    """In a process of its own: MLflow sets up its logging when it is imported, which here is after the command began."""
+    """In a process of its own: MLflow sets up its logging when it is imported, here after the command began."""
     tracked_project.add_store(tmp_path)  # which takes seconds to make; the registry's stays to be made
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= {"DVC_ROOT": str(tmp_path), "MLFLOW_REGISTRY_URI": f"sqlite:///{tmp_path / 'registry.db'}"}
