@@ -60,12 +60,13 @@ def run(arguments, *, cwd, env=None, timeout=240) -> subprocess.CompletedProcess
 
 @cache
 def _server() -> subprocess.Popen[bytes]:
-    """It ends with this process, whose end closes its input."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= one_thread | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    return subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
+    server = subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
+    atexit.register(server.communicate)  # the end of its input is its end
+    return server
 
 
 def _next_request(requests, replies) -> dict | None:
