@@ -134,9 +134,9 @@ class Recorder:
 
     def _open(self, stage: str, name: str, params: Mapping[str, Any], dependencies: Iterable[Path | str]) -> None:
         try:
+            inputs = {Path(path).as_posix(): hash_file(path) for path in dependencies}
+            self._client, experiment = open_store()
             with quiet():
-                inputs = {Path(path).as_posix(): hash_file(path) for path in dependencies}
-                self._client, experiment = open_store()
                 reap(self._client, experiment)
                 tags = {
                     **stage_tags(stage, name, params, inputs),

@@ -62,12 +62,23 @@ def open_store() -> tuple["MlflowClient", str]:
     A sqlite store keeps artifacts in mlartifacts/ beside its database, also after both were moved or copied; another
     database in the root of the project; a server decides for itself.
     """
+    _import_mlflow()
+    with quiet():
+        return _open()
+
+
+def _import_mlflow() -> None:
+    """Import MLflow if the store can be reached; its import sets up its logging, which only then can be silenced."""
     for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
-    uri = tracking_uri()
-    check_reachable(uri)
+    check_reachable(tracking_uri())
+    import mlflow  # noqa: F401
+
+
+def _open() -> tuple["MlflowClient", str]:
     from mlflow import MlflowClient
 
+    uri = tracking_uri()
     if not uri.startswith(_DATABASES):
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment(client, None)
@@ -75,8 +86,7 @@ def open_store() -> tuple["MlflowClient", str]:
     folder = database.parent if database else project_root()
     folder.mkdir(parents=True, exist_ok=True)
     # Two processes that create the schema of one database at once crash each other.
-    # MLflow has set up its logging by now, so only now can it be silenced.
-    with _locked(folder), quiet():
+    with _locked(folder):
         if database:
             _create_or_check(database)
             follow(database, folder / "mlartifacts", _BUSY_S)
@@ -108,19 +118,20 @@ def required_store() -> Iterator[tuple["MlflowClient", str]]:
     Raises:
         UserError: the store cannot be reached, opened or written to.
     """
-    with quiet():
-        try:
-            yield open_store()
-        except UserError:
+    try:
+        _import_mlflow()
+        with quiet():
+            yield _open()
+    except UserError:
+        raise
+    except Exception as error:
+        if not _of_the_store(error):
             raise
-        except Exception as error:
-            if not _of_the_store(error):
-                raise
-            uri = tracking_uri()
-            raise UserError(
-                f"{shown(uri)}: the tracking store failed: {one_line(error, uri, 300)}; is it running, free of other "
-                "writers, and its disk not full?"
-            ) from error
+        uri = tracking_uri()
+        raise UserError(
+            f"{shown(uri)}: the tracking store failed: {one_line(error, uri, 300)}; is it running, free of other "
+            "writers, and its disk not full?"
+        ) from error
 
 
 def _of_the_store(error: Exception) -> bool:
@@ -134,7 +145,7 @@ def _of_the_store(error: Exception) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what MLflow logs, so that a failure is one line of ours and not twenty of its."""
+    """Silence what MLflow, which is imported, logs, so that a failure is one line of ours and not twenty of its."""
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,13 +1,12 @@
 """A labelled set that brings embeddings made elsewhere, through the stage baseline as DVC runs it, and the probes."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import set_layouts as layouts
+import warm_process
 import yaml
 
 from fabnet.attributes.sets import open_set, targets
@@ -25,8 +24,7 @@ ROOT = Path(__file__).parents[2]
 def stage(folder, name):
     # Tracking points nowhere: it costs a warning, which is not what is tested here.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    command = [sys.executable, str(ROOT / "stages" / name), "mine"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    return warm_process.run([ROOT / "stages" / name, "mine"], cwd=folder, env=environment)
 
 
 def params_with(embeddings, **changes):

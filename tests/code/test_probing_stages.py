@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_process
 import yaml
 from labelled_faces import write_labelled_faces
 
@@ -24,8 +23,7 @@ ROOT = Path(__file__).parents[2]
 def stage(folder, *arguments):
     # Tracking points nowhere: it costs a warning, which is not what is tested here.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    command = [sys.executable, str(ROOT / "stages" / arguments[0]), *arguments[1:]]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return warm_process.run([ROOT / "stages" / arguments[0], *arguments[1:]], cwd=folder, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,11 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tracked_project
+import warm_process
 from registered_project import aliases, client_of, forget_store, make_unregistered
 
 from fabnet.errors import UserError
@@ -123,7 +122,7 @@ MlflowClient.{name} = dying
         "encoder: fabnet\ngates: [{set: synthetic, metric: yaw_mae_deg, direction: lower, allowed_loss: 1 %}]"
     )
     environment = {**os.environ, "DVC_ROOT": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    done = warm_process.run(["-c", code], cwd=root, env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

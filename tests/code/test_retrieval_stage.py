@@ -3,13 +3,13 @@
 import contextlib
 import importlib
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import warm_process
 import yaml
 from labelled_faces import write_labelled_faces
 
@@ -142,8 +142,7 @@ def test_one_class_and_no_angles_leave_words_in_the_report(tmp_path):
 
 def test_neighbours_of_too_few_faces_are_one_clear_line(tmp_path):
     project(tmp_path, k=32)
-    command = [sys.executable, str(ROOT / "stages/retrieve.py"), "tiny"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    run = warm_process.run([ROOT / "stages/retrieve.py", "tiny"], cwd=tmp_path)
     line = "error: sets.tiny: 32 test faces are too few for 32 neighbours of each; lower retrieve.k"
     assert run.stderr.strip().splitlines()[-1] == line
     assert run.returncode == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_process
 import yaml
 from labelled_faces import write_labelled_faces
 
@@ -48,7 +49,7 @@ def project(path, **changed):
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("project")
     labels = project(path)
-    done = subprocess.run(COMMAND, cwd=path, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    done = warm_process.run(COMMAND[1:], cwd=path, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert "supervise@tiny: 4/4 epoch (100 %)" in done.stderr
     return path, labels

@@ -111,6 +111,19 @@ def test_a_command_on_a_server_that_is_not_there_is_one_line_at_once(
     assert line.startswith("error: http://127.0.0.1:9: the tracking store failed: no connection to 127.0.0.1:9: ")
 
 
+def test_a_command_that_makes_its_database_is_one_line(tmp_path: Path):
+    """In a process of its own: MLflow sets up its logging when it is imported, here after the command began."""
+    tracked_project.add_store(tmp_path)  # which takes seconds to make; the registry's stays to be made
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment |= {"DVC_ROOT": str(tmp_path), "MLFLOW_REGISTRY_URI": f"sqlite:///{tmp_path / 'registry.db'}"}
+    command = [sys.executable, "-c", "from fabnet.cli.main import main; main()", "lineage", "models:/fabnet/1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "error: models:/fabnet/1: no such version\n"
+    assert {path.name for path in tmp_path.glob("*.db")} == {"mlflow.db", "registry.db"}
+
+
 @pytest.mark.parametrize("uri", ["postgresql://person:secret@127.0.0.1:9/runs", "postgresql+psycopg://h@127.0.0.1:9/r"])
 def test_a_database_server_that_is_not_there_is_one_line_at_once(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], uri: str

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import tracked_project
+import warm_process
 from mlflow import MlflowClient
 
 from fabnet.errors import UserError
@@ -167,7 +168,7 @@ def test_sync_that_is_killed_is_closed_and_done_again(root: Path):
         "r.Recorder.log_figure = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "s.sync()"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, env={**os.environ, "DVC_ROOT": str(root)})
+    done = warm_process.run(["-c", code], cwd=root)
     assert done.returncode == -signal.SIGKILL
     assert [each.info.status for each in runs(root)] == ["RUNNING"]
     after = sync()
@@ -223,7 +224,7 @@ def test_a_killed_stage_is_closed_by_the_next(root: Path):
         "from fabnet.tracking import run\n"
         "with run('train', 'train@fabnet', {}): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=root, env={**os.environ, "DVC_ROOT": str(root)})
+    warm_process.run(["-c", code], cwd=root)
     (killed,) = runs(root)
     assert killed.info.status == "RUNNING"
     with run("probe", "probe@synthetic", {}) as alive:

@@ -23,6 +23,7 @@ from fabnet.probing.predictions import frame, open_writer
 from fabnet.probing.problem import Problem
 from fabnet.probing.saved import OUTPUTS, write_heads
 from fabnet.tracking.lineage import output_hash
+from fabnet.tracking.store import quiet
 
 SIZE, FILTERS, DIMENSION = 16, 4, 16
 RECIPE = {"source": "cropped", "margin": 0.0, "size": SIZE, "jpeg_quality": 95, "fps": 1.0, "hash": "a5b00458d3569048"}
@@ -34,7 +35,8 @@ LOSSES = {"landmarks68": "mse", "landmarks5": "mse", "pose": "mse", "units": "bc
 def _template() -> Path:
     """A database with MLflow's schema, which takes seconds to create."""
     path = Path(tempfile.mkdtemp(prefix="fabnet-template-")) / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}")
+    with quiet():  # what it logs is no part of what a test captures
+        MlflowClient(tracking_uri=f"sqlite:///{path}")
     return path
 
 

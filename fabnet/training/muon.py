@@ -1,0 +1,84 @@
+"""Muon: steps of orthogonalised momentum for the matrices of a network (Jordan et al. 2024).
+
+The momentum of a weight matrix is replaced by the nearest matrix whose singular values are all about one, so that all
+directions are learnt from at the same rate, not only those in which the gradient happens to be large. A convolution's
+weight is the matrix of its outputs by its inputs and taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+#: Coefficients of the published iteration p(X) = a X + b X X'X + c (X X')^2 X, which takes singular values into
+#: [0.7, 1.2], and how often it is applied.
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+_ITERATIONS = 5
+#: Weights with fewer outputs or inputs than this are left to Adam: a flow's two components are no mixture of features.
+_SMALLEST = 8
+
+
+def is_matrix(weight: Tensor) -> bool:
+    """Whether a parameter is a matrix in the sense of Muon: a convolution between at least 8 channels each."""
+    return weight.ndim == 4 and min(weight.shape[:2]) >= _SMALLEST
+
+
+def orthogonalised(matrix_MN: Tensor) -> Tensor:
+    """The matrix (M, N) with singular values near one: its U V' up to the iteration's error.
+
+    The iteration is run on the smaller Gram matrix, of which the factor that X is multiplied by is a polynomial: two
+    large products instead of ten.
+    """
+    if matrix_MN.shape[0] > matrix_MN.shape[1]:
+        return orthogonalised(matrix_MN.T).T
+    scaled_MN = matrix_MN / (matrix_MN.norm() + 1e-7)
+    gram_MM = scaled_MN @ scaled_MN.T
+    factor_MM: Tensor | None = None
+    for iteration in range(_ITERATIONS):
+        step_MM = torch.addmm(gram_MM, gram_MM, gram_MM, beta=_B, alpha=_C)
+        step_MM.diagonal().add_(_A)
+        factor_MM = step_MM if factor_MM is None else step_MM @ factor_MM
+        if iteration < _ITERATIONS - 1:
+            gram_MM = step_MM @ gram_MM @ step_MM
+    assert factor_MM is not None
+    return factor_MM @ scaled_MN
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised, for convolutions' weights (O, I, H, W).
+
+    `torch.optim.Muon` takes matrices alone, and runs its iteration on them in bfloat16.
+
+    Args:
+        weights: parameters for which `is_matrix` holds.
+        lr: of a step whose singular values are all about one; weights with more outputs than inputs take a larger one.
+        momentum: share of the past in the mean of gradients.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step along the gradients; weights without one stay."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, group["lr"], group["momentum"])
+
+    def _move(self, weight: nn.Parameter, rate: float, momentum: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["mean"] = torch.zeros_like(weight)
+        mean: Tensor = state["mean"]
+        assert weight.grad is not None
+        mean.lerp_(weight.grad, 1 - momentum)
+        update = weight.grad.lerp(mean, momentum)
+        outputs, inputs, height, width = update.shape
+        # As it lies in memory with channels last.
+        matrix_ON = orthogonalised(update.permute(0, 2, 3, 1).reshape(outputs, -1))
+        scale = max(1.0, outputs / matrix_ON.shape[1]) ** 0.5
+        step = matrix_ON.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+        weight.add_(step, alpha=-rate * scale)
