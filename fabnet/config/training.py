@@ -51,7 +51,7 @@ class VariantParams(Section):
     batch_size: Annotated[int, Field(ge=2)]
     validation_every: Count
     validation_samples: Annotated[int, Field(ge=2)]
-    optimiser: Literal["adam", "sgd"] = "adam"
+    optimiser: Literal["adam", "sgd", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     #: Share of the budget in which the learning rate rises to its value.

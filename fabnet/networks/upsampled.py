@@ -16,10 +16,15 @@ def axis_matrix(size: int, dtype: torch.dtype = torch.float32, align_corners: bo
 
     Entry (Y, k, y) is the weight of point y in the upsampled point Y + k - 1, and 0 where that lies outside.
     """
-    each = torch.eye(size, dtype=torch.float64)[:, None, :, None]
-    upsampled = functional.interpolate(each, size=(2 * size, 1), mode="bilinear", align_corners=align_corners)
-    padded = functional.pad(upsampled[:, 0, :, 0].T, (0, 0, 1, 1))
+    padded = functional.pad(upsampling_matrix(size, 2, align_corners, torch.float64), (0, 0, 1, 1))
     return torch.stack([padded[tap : tap + 2 * size] for tap in range(3)], dim=1).to(dtype)
+
+
+def upsampling_matrix(size: int, factor: int, align_corners: bool = True, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Bilinear upsampling of an axis from h = `size` to H = `factor` h points, (H, h)."""
+    each = torch.eye(size, dtype=torch.float64)[:, None, :, None]
+    upsampled = functional.interpolate(each, size=(factor * size, 1), mode="bilinear", align_corners=align_corners)
+    return upsampled[:, 0, :, 0].T.to(dtype)
 
 
 def pays(size: int, channels_in: int, channels_out: int) -> bool:

@@ -25,6 +25,7 @@ from fabnet.training.batches import Batch, Batches
 from fabnet.training.curriculum import Curriculum, select
 from fabnet.training.guard import Guard, give_up
 from fabnet.training.history import CurriculumPoint, Point
+from fabnet.training.muon import Muon
 from fabnet.training.objective import LOSSES, every_view_loss
 from fabnet.training.precision import autocast, warn_of_emulation
 from fabnet.training.resume import restore, state_of
@@ -115,6 +116,8 @@ class Trainer:
 
     def _optimiser(self) -> torch.optim.Optimizer:
         weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if self.params.optimiser == "muon":
+            return Muon(weights, self.params.learning_rate)
         if self.params.optimiser == "adam":
             return torch.optim.Adam(weights, self.params.learning_rate, fused=True)
         return torch.optim.SGD(weights, self.params.learning_rate, momentum=self.params.momentum, fused=True)

@@ -8,6 +8,7 @@ weight is the matrix of its outputs by its inputs and taps.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 #: Weights with fewer outputs or inputs than this are left to Adam: a flow's two components are no mixture of features.
 _SMALLEST = 8
+#: Adam's learning rate beside Muon's.
+_ADAM = 0.1
 
 
 def is_matrix(weight: Tensor) -> bool:
@@ -47,38 +50,56 @@ def orthogonalised(matrix_MN: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, for convolutions' weights (O, I, H, W).
+    """Nesterov momentum, orthogonalised, for convolutions' weights (O, I, H, W), and Adam for all other parameters.
 
     `torch.optim.Muon` takes matrices alone, and runs its iteration on them in bfloat16.
 
     Args:
-        weights: parameters for which `is_matrix` holds.
-        lr: of a step whose singular values are all about one; weights with more outputs than inputs take a larger one.
+        weights: all parameters; those for which `is_matrix` holds are Muon's.
+        lr: of a step whose singular values are all about one; weights with more outputs than inputs take a larger one,
+            and Adam a tenth.
         momentum: share of the past in the mean of gradients.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum})
+        given = list(weights)
+        super().__init__([weight for weight in given if is_matrix(weight)], {"lr": lr, "momentum": momentum})
+        self.adam = torch.optim.Adam([weight for weight in given if not is_matrix(weight)], _ADAM * lr, fused=True)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.adam.zero_grad(set_to_none)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step along the gradients; weights without one stay."""
+        """One step along the gradients; none where the attribute `found_inf`, if there is one, is 1, as in fused Adam."""
+        found: Tensor | None = getattr(self, "found_inf", None)
+        self.adam.grad_scale, self.adam.found_inf = None, found  # type: ignore[attr-defined]
+        for group in self.adam.param_groups:
+            group["lr"] = _ADAM * self.param_groups[0]["lr"]
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, group["lr"], group["momentum"])
+                    step = -group["lr"] * self._direction(weight, group["momentum"])
+                    weight.add_(step if found is None else step.where(found == 0, 0))
+        self.adam.step()
 
-    def _move(self, weight: nn.Parameter, rate: float, momentum: float) -> None:
+    def _direction(self, weight: nn.Parameter, momentum: float) -> Tensor:
+        """(O, I, H, W), as it lies in memory with channels last."""
         state = self.state[weight]
         if not state:
             state["mean"] = torch.zeros_like(weight)
         mean: Tensor = state["mean"]
         assert weight.grad is not None
         mean.lerp_(weight.grad, 1 - momentum)
-        update = weight.grad.lerp(mean, momentum)
-        outputs, inputs, height, width = update.shape
-        # As it lies in memory with channels last.
-        matrix_ON = orthogonalised(update.permute(0, 2, 3, 1).reshape(outputs, -1))
-        scale = max(1.0, outputs / matrix_ON.shape[1]) ** 0.5
-        step = matrix_ON.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
-        weight.add_(step, alpha=-rate * scale)
+        update = weight.grad.lerp(mean, momentum).permute(0, 2, 3, 1)
+        matrix_ON = orthogonalised(update.reshape(len(update), -1))
+        scale = max(1.0, matrix_ON.shape[0] / matrix_ON.shape[1]) ** 0.5
+        return matrix_ON.mul_(scale).view(update.shape).permute(0, 3, 1, 2)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": super().state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict["muon"])
+        self.adam.load_state_dict(state_dict["adam"])

@@ -162,9 +162,7 @@ def _trainer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         sizes = store.size, params.base_filters, params.embedding_dim
-        model = build(
-            params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder
-        )
+        model = build(params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder)
     if start is not None:
         start_from(model, start)
     corrupt = Corrupt(params.corrupt_limit)

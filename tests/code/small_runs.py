@@ -9,6 +9,7 @@ from fabnet.config import VariantParams
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import CorruptFrame
 from fabnet.networks.build import build
+from fabnet.networks.conventions import OURS
 from fabnet.training.batches import Batches
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World
@@ -66,7 +67,8 @@ def params(**changes) -> VariantParams:
 def network(values: VariantParams):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(values.seed)
-        return build(values.objective, SIZE, values.base_filters, values.embedding_dim, values.sources)
+        shape = values.sources, OURS, values.flow_stride, values.shared_decoder
+        return build(values.objective, SIZE, values.base_filters, values.embedding_dim, *shape)
 
 
 def trainer(
@@ -76,8 +78,8 @@ def trainer(
     model = network(values)
     world = world or World()
     frames = frames or Blobs()
-    sampler = PairSampler(np.arange(6) * 10, np.full(6, length), np.arange(6), model.views, values.seed)
-    others = PairSampler(np.arange(2) * 10, np.full(2, length), np.arange(2), model.views, 99)
+    sampler = PairSampler(np.arange(6) * 10, np.full(6, length), np.arange(6), values.views or model.views, values.seed)
+    others = PairSampler(np.arange(2) * 10, np.full(2, length), np.arange(2), values.views or model.views, 99)
     workers = {"workers": values.workers}
     train = Batches(frames, sampler, values.batch_size, world, mirror=True, jitter_amount=values.jitter, **workers)
     validation = Batches(frames, others, 16, world)

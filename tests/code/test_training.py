@@ -116,7 +116,7 @@ def test_validation_weights_every_sample_alike():
     assert run.validate() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd", "muon"])
 def test_a_loss_that_is_not_finite_takes_no_step_and_can_be_seen_again(tmp_path, optimiser):
     """The loss of step 13 is made infinite; the loop learns of it at step 15, and weights are those before step 13."""
     run = trainer(params(optimiser=optimiser), tmp_path / "checkpoint.pt")
