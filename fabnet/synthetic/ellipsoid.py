@@ -42,7 +42,7 @@ class Ellipsoid:
         return slope
 
     def passages(self, origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Numbers (M,) of the rays from (3,) along (3, N) that meet it, and where along them they enter and leave it."""
+        """Numbers (M,) of the rays from (3,) along (3, N) that meet it, and where along them each enters and leaves."""
         scale = 1 / np.asarray(self.radii, np.float32)
         start = (origin - np.asarray(self.centre, np.float32)) * scale
         toward = direction * scale[:, None]

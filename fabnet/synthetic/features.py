@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabnet.synthetic.identity import Identity
-from fabnet.synthetic.portable import falloff
+from fabnet.synthetic.portable import bell
 from fabnet.synthetic.state import FaceState
 
 SIDES = (-1, 1)
@@ -86,7 +86,7 @@ class Mouth:
     def outer(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         upper, lower = self.inner(s)
         arch = 1 - s * s
-        bow = 1 - 0.28 * falloff((s / 0.2) ** 2) + 0.12 * falloff(((np.abs(s) - 0.32) / 0.16) ** 2)
+        bow = 1 - 0.28 * bell(s / 0.2) + 0.12 * bell((np.abs(s) - 0.32) / 0.16)
         return upper + self.upper_lip * arch * bow, lower - self.lower_lip * np.sqrt(np.maximum(arch, 0)) * (
             0.45 + 0.55 * arch
         )

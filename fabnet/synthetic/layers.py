@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fabnet.synthetic.identity import Color
-from fabnet.synthetic.portable import falloff
+from fabnet.synthetic.portable import bell
 
 
 def linear(color: Color) -> np.ndarray:
@@ -70,4 +70,4 @@ class Canvas:
     def line(self, offset: np.ndarray, half_width: float) -> np.ndarray:
         """Coverage of a line from the distance to it; a line thinner than a pixel becomes fainter, not thinner."""
         spread = max(half_width, 0.55 * self.pixel)
-        return np.float32(min(1.0, half_width / spread)) * falloff((offset * np.float32(1 / spread)) ** 2)
+        return np.float32(min(1.0, half_width / spread)) * bell(offset * np.float32(1 / spread))

@@ -46,7 +46,7 @@ def _smooth(values: np.ndarray, width: float) -> np.ndarray:
     """Periodic Gaussian blur along the last axis, to unit deviation."""
     # Not by a Fourier transform: its sines and cosines are the C library's.
     count, reach = values.shape[-1], math.ceil(3.5 * width)
-    weights = falloff(0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    weights = falloff(0.5 * np.square(np.arange(-reach, reach + 1) / width))
     around = np.concatenate([values[..., -reach:], values, values[..., :reach]], axis=-1)
     blurred = np.zeros_like(values)
     for start, weight in enumerate(weights):

@@ -8,7 +8,7 @@ from fabnet.synthetic.features import Brow, Eye, Features, Mouth
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import Canvas, linear, smoothstep
 from fabnet.synthetic.noise import Noise
-from fabnet.synthetic.portable import angle, falloff, hypot
+from fabnet.synthetic.portable import angle, bell, falloff, hypot
 
 
 def paint_face(
@@ -30,9 +30,7 @@ def _paint_skin(canvas: Canvas, identity: Identity, noise: Noise, creases: np.nd
     canvas.albedo *= (1 + np.float32(0.035) * noise.grain(0.35 * canvas.x, 0.35 * canvas.y))[:, None]
     front = smoothstep(0.0, 0.3, canvas.z)
     if identity.freckles > 0:
-        spots = smoothstep(0.9, 1.6, noise.grain(0.9 * canvas.x + 0.3, 0.9 * canvas.y)) * falloff(
-            ((canvas.y + 0.15) / 0.2) ** 2
-        )
+        spots = smoothstep(0.9, 1.6, noise.grain(0.9 * canvas.x + 0.3, 0.9 * canvas.y)) * bell((canvas.y + 0.15) / 0.2)
         canvas.albedo *= 1 - (identity.freckles * 0.5 * spots * front)[:, None] * np.asarray(
             (0.5, 0.8, 0.9), np.float32
         )
@@ -75,10 +73,10 @@ def _paint_nostrils(canvas: Canvas, face: Features) -> None:
     at = canvas.near(0, nose.base, 0.2, 0.09)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     across, up = (x - 0.50 * nose.width) / 0.045, (y - nose.base - 0.004 - 0.15 * (x - 0.5 * nose.width)) / 0.022
-    hole = falloff((across * across + up * up) ** 2) * min(1.0, 0.045 / canvas.pixel + 0.25)
+    hole = bell(across * across + up * up) * min(1.0, 0.045 / canvas.pixel + 0.25)
     canvas.darken(at, np.float32(0.68) * hole)
     wing = hypot((x - 0.98 * nose.width) / 0.9, y - nose.base - 0.035)
-    canvas.darken(at, np.float32(0.22) * falloff((wing / 0.032) ** 2))
+    canvas.darken(at, np.float32(0.22) * bell(wing / 0.032))
 
 
 def _paint_brow(canvas: Canvas, identity: Identity, brow: Brow, noise: Noise) -> None:
@@ -119,7 +117,7 @@ def _paint_eye(canvas: Canvas, identity: Identity, eye: Eye) -> None:
     canvas.darken(at, np.float32(0.38) * canvas.line(y - lower + 0.004, 0.010) * ends)
     glint_x, glint_y = eye.iris[0] - 0.022, eye.iris[1] + 0.026
     wide = max(0.016, 0.5 * canvas.pixel)
-    glint = falloff(((x - glint_x) ** 2 + (y - glint_y) ** 2) / (wide * wide)) * opening
+    glint = falloff((np.square(x - glint_x) + np.square(y - glint_y)) / (wide * wide)) * opening
     # Smaller than a pixel it is fainter.
     share = 0.016 / wide
     canvas.glow[at] += (np.float32(0.75 * share * math.sqrt(math.sqrt(share))) * glint)[:, None]
@@ -139,7 +137,7 @@ def _eyeball(
     color += iris[:, None] * (shade - color)
     pupil = canvas.edge(0.42 * identity.iris_radius - radius)
     color *= (1 - 0.96 * pupil)[:, None]
-    return color * (1 - 0.50 * falloff(((upper - y) / 0.035) ** 2))[:, None]
+    return color * (1 - 0.50 * bell((upper - y) / 0.035))[:, None]
 
 
 def _paint_mouth(canvas: Canvas, identity: Identity, mouth: Mouth) -> None:
@@ -175,11 +173,7 @@ def _mouth_inside(
     color = np.empty((len(x), 3), np.float32)
     color[:] = (0.030, 0.006, 0.006)
     gap = np.maximum(top - bottom, 0)
-    tongue = (
-        falloff((x / 0.13) ** 2)
-        * canvas.edge(bottom + np.minimum(0.35 * gap, 0.07) - y)
-        * smoothstep(0.06, 0.14, gap)
-    )
+    tongue = bell(x / 0.13) * canvas.edge(bottom + np.minimum(0.35 * gap, 0.07) - y) * smoothstep(0.06, 0.14, gap)
     color += tongue[:, None] * (np.asarray((0.28, 0.06, 0.06), np.float32) - color)
     dark_ends = smoothstep(0.95, 0.55, np.abs(s))
     white = np.asarray((0.98, 0.95, 0.88), np.float32)

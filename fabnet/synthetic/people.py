@@ -92,7 +92,7 @@ def sample_identity(
     style = dice.one_of(HAIR_STYLES, (0.8, 2.2, 3, 2, 0.3, 0.4) if masculine else (0.05, 0.3, 0.8, 1.5, 2.5, 3))
     lips = (0.86, 0.58, 0.60) if masculine else (0.88, 0.48, 0.52)
     return Identity(
-        seed=int(rng.integers(2**31)),
+        seed=int(rng.integers(1 << 31)),
         width=dice.between(0.93, 1.07),
         jaw_width=dice.between(0.92, 1.12) if masculine else dice.between(0.84, 1.02),
         length=dice.between(0.96, 1.05),

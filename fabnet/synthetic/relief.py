@@ -11,13 +11,15 @@ import numpy as np
 
 from fabnet.synthetic.features import SIDES, Brow, Features, Mouth, Nose
 from fabnet.synthetic.identity import Identity
-from fabnet.synthetic.portable import exact_product, falloff
+from fabnet.synthetic.portable import bell, exact_product
 from fabnet.synthetic.state import FaceState
 
 #: Node spacing and extent of the maps, in head units.
 STEP = 0.02
 _X = np.arange(-1.0, 1.0 + STEP / 2, STEP, dtype=np.float32)
 _Y = np.arange(-1.35, 1.1 + STEP / 2, STEP, dtype=np.float32)
+
+_ROOT = np.float32(math.sqrt(2))
 
 #: One Gaussian: centre x, y, standard deviations x, y, amplitude.
 Bump = tuple[float, float, float, float, float]
@@ -91,8 +93,8 @@ def relief(identity: Identity, state: FaceState, face: Features) -> Relief:
 
 def _sum(bumps: list[Bump]) -> np.ndarray:
     table = np.asarray(bumps, np.float32)
-    across = falloff(np.float32(0.5) * ((_X - table[:, 0:1]) / table[:, 2:3]) ** 2)
-    up = falloff(np.float32(0.5) * ((_Y - table[:, 1:2]) / table[:, 3:4]) ** 2)
+    across = bell((_X - table[:, 0:1]) / (_ROOT * table[:, 2:3]))
+    up = bell((_Y - table[:, 1:2]) / (_ROOT * table[:, 3:4]))
     up *= table[:, 4:5]
     return exact_product(up.T, across)
 

@@ -11,7 +11,7 @@ from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import Canvas, linear
 from fabnet.synthetic.noise import noise_of
 from fabnet.synthetic.paint import paint_face
-from fabnet.synthetic.portable import dot, falloff, sin_cos, unit
+from fabnet.synthetic.portable import bell, dot, sin_cos, unit
 from fabnet.synthetic.relief import relief
 from fabnet.synthetic.scenery import background, paint_body
 from fabnet.synthetic.shape import Head
@@ -108,7 +108,7 @@ def _light(
     facing = dot(to_light, normal)
     diffuse = np.clip((facing + np.float32(0.22)) / np.float32(1.22), 0, 1)
     # Skin lets red light through where it turns away from the lamp.
-    bleed = falloff((facing - np.float32(0.02)) ** 2 * np.float32(14)) * (1 - hair) * np.float32(0.07 * light.key)
+    bleed = bell((facing - np.float32(0.02)) * np.float32(3.74)) * (1 - hair) * np.float32(0.07 * light.key)
     sky = np.float32(0.82) + np.float32(0.18) * normal[1]
     rim = np.clip(dot(to_eye, normal), 0, 1)
     ambient = np.float32(light.ambient) * sky * (np.float32(0.62) + np.float32(0.38) * rim)
@@ -116,7 +116,7 @@ def _light(
     color = canvas.albedo * energy[:, None]
     color[:, 0] += bleed * canvas.albedo[:, 0]
     shine = np.clip(dot(unit(to_light + to_eye), normal), 0, 1)
-    broad = shine**2
+    broad = shine * shine
     broad *= broad
     broad *= broad
     broad *= shine

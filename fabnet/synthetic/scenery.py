@@ -41,7 +41,7 @@ def _whole_background(identity: Identity, size: int) -> np.ndarray:
     if kind == "blobs":
         for color in (third, second, first, third):
             x, y, width = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.12, 0.35)
-            blob = falloff(((u - x) ** 2 + (v - y) ** 2) / (width * width))
+            blob = falloff((np.square(u - x) + np.square(v - y)) / (width * width))
             image += blob[..., None] * (color - image)
     elif kind == "bokeh":
         image *= 0.55
@@ -65,7 +65,7 @@ def _whole_background(identity: Identity, size: int) -> np.ndarray:
     elif kind == "foliage":
         for _ in range(40):
             x, y, width = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.09)
-            square = ((u - x) ** 2 + (v - y) ** 2) / (width * width)
+            square = (np.square(u - x) + np.square(v - y)) / (width * width)
             leaf = falloff(square * np.sqrt(square)) * 0.7
             image += leaf[..., None] * ((first, second, third)[int(rng.integers(3))] * rng.uniform(0.5, 1.3) - image)
     return np.clip(image, 0, 1).astype(np.float32)

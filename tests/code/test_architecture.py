@@ -15,7 +15,7 @@ from fabnet.config import Params
 
 ROOT = Path(__file__).parents[2]
 
-BASE = {"config", "contract", "tables", "files", "errors", "parallel", "progress", "profiles"}
+BASE = {"config", "contract", "tables", "files", "conversion", "errors", "parallel", "progress", "profiles"}
 # A room imports only rooms of lines above its own.
 ORDER = [
     BASE,
