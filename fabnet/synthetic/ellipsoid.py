@@ -15,18 +15,17 @@ class Ellipsoid:
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """First-order signed distance (N,) of points: a new array."""
-        level, steepness = np.full_like(x, -1), np.zeros_like(x)
+        # Half the level, and the square of half its slope, which is nowhere 0.
+        level, steepness = np.full_like(x, -0.5), np.full_like(x, 1e-12)
         for value, middle, radius in zip((x, y, z), self.centre, self.radii, strict=True):
-            weight = np.float32(1 / (radius * radius))
+            weight = 1 / (radius * radius)
             square = value - np.float32(middle) if middle else value
             square = square * square
-            square *= weight
+            square *= np.float32(0.5 * weight)
             level += square
-            square *= weight
+            square *= np.float32(2 * weight)
             steepness += square
         np.sqrt(steepness, out=steepness)
-        steepness += np.float32(1e-6)
-        level *= np.float32(0.5)
         level /= steepness
         return level
 

@@ -37,17 +37,18 @@ class Relief:
         u, left = _cells(x, _X[0], columns)
         v, low = _cells(y, _Y[0], rows)
         flat = self.maps[..., :channels].reshape(rows * columns, channels) if channels > 1 else self._heights
-        low *= columns
+        low *= np.float32(columns)
         low += left
+        at = low.astype(np.intp)
         if channels > 1:
             u, v = u[:, None], v[:, None]
-        below = flat.take(low, axis=0)
-        above = flat[columns:].take(low, axis=0)
-        step = flat[1:].take(low, axis=0)
+        below = flat.take(at, axis=0)
+        above = flat[columns:].take(at, axis=0)
+        step = flat[1:].take(at, axis=0)
         step -= below
         step *= u
         below += step
-        step = flat[columns + 1 :].take(low, axis=0)
+        step = flat[columns + 1 :].take(at, axis=0)
         step -= above
         step *= u
         above += step
@@ -62,12 +63,12 @@ class Relief:
 
 
 def _cells(place: np.ndarray, first: np.float32, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """How far places are in their cells, in cells, and the numbers of the cells, of nodes that begin at `first`."""
+    """Places as shares of their cells, and the numbers of these, float32, among nodes that begin at `first`."""
     part = place - first
     part *= np.float32(1 / STEP)
     np.maximum(part, 0, out=part)
     np.minimum(part, np.float32(count - 1.001), out=part)
-    cell = part.astype(np.intp)
+    cell = np.floor(part)
     part -= cell
     return part, cell
 
