@@ -15,7 +15,7 @@ class Ellipsoid:
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """First-order signed distance (N,) of points: a new array."""
-        # Half the level, and the square of half its slope, which is nowhere 0.
+        # Half of the level, and the square of half its slope, kept from 0.
         level, steepness = np.full_like(x, -0.5), np.full_like(x, 1e-12)
         for value, middle, radius in zip((x, y, z), self.centre, self.radii, strict=True):
             weight = 1 / (radius * radius)

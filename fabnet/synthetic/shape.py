@@ -22,12 +22,12 @@ from fabnet.synthetic.relief import Relief
 #: slow to reach what lies behind it, and where relief or hair is steep, long strides swing to and fro about the
 #: surface: hence the shorter ones at last. Beside a surface strides would shrink to nothing without a least length.
 _WALKS = (
-    (4, 0.8, 0.0, 0.01),
-    (2, 0.8, 0.0, 0.01),
-    (3, 0.8, 0.0, 0.10),
-    (5, 0.42, 0.03, 0.01),
-    (6, 0.42, 0.03, 0.01),
-    (11, 0.42, 0.03, 0.25),
+    (4, 0.8, 0.0, 0.03),
+    (2, 0.8, 0.0, 0.03),
+    (3, 0.8, 0.0, 0.25),
+    (5, 0.42, 0.03, 0.1),
+    (6, 0.42, 0.03, 0.1),
+    (11, 0.42, 0.03, 0.1),
 )
 
 #: Widths over which jaw and ears go over into the skull, and z where the relief sets in and where it is whole.
