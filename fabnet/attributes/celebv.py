@@ -22,6 +22,7 @@ from fabnet.attributes.images import ABSENT, UNREADABLE
 from fabnet.attributes.left_out import LeftOut
 from fabnet.attributes.splits import splits_of
 from fabnet.config import SetParams
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.errors import UserError
 from fabnet.progress import track
 from fabnet.tables import EXPRESSIONS, SPLITS
@@ -101,7 +102,7 @@ def frame_at(path: Path, place: float) -> np.ndarray:
                 shown = frame
             if shown is None:
                 raise UserError(f"{path}: has no frame at {time:.2f} s")
-            return np.asarray(shown.to_ndarray(format="rgb24"), dtype=np.uint8)
+            return np.asarray(shown.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE), dtype=np.uint8)
     except (av.error.FFmpegError, IndexError, OSError) as error:
         raise UserError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:120]}") from None
 

@@ -7,6 +7,7 @@ integer + 0.5.
 
 import numpy as np
 
+from fabnet.synthetic.portable import dot, sin_cos
 from fabnet.synthetic.state import FaceState
 
 #: Distance of the camera in head units: a portrait lens.
@@ -19,12 +20,12 @@ HEAD_CENTRE = (0.5, 0.475)
 
 def rotation(state: FaceState) -> np.ndarray:
     """The (3, 3) float64 matrix that takes head to camera coordinates: roll after yaw after pitch."""
-    yaw, pitch, roll = np.radians([state.yaw, state.pitch, state.roll])
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    tilt = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    return tilt @ turn @ nod
+    (sy, cy), (sp, cp), (sr, cr) = sin_cos(state.yaw), sin_cos(state.pitch), sin_cos(state.roll)
+    nodded = (0.0, cp, sp)
+    turned = (cy, -sy * sp, sy * cp)
+    tilted = [[cr * a + sr * b for a, b in zip(turned, nodded, strict=True)]]
+    tilted.append([cr * b - sr * a for a, b in zip(turned, nodded, strict=True)])
+    return np.array([*tilted, (-sy, -cy * sp, cy * cp)])
 
 
 def placement(state: FaceState, size: int) -> tuple[float, float, float]:
@@ -37,9 +38,9 @@ def placement(state: FaceState, size: int) -> tuple[float, float, float]:
 def project(points: np.ndarray, state: FaceState, size: int) -> np.ndarray:
     """Pixels (N, 2) of points (N, 3) in head coordinates."""
     x, y, scale = placement(state, size)
-    turned = points @ rotation(state).T
-    near = scale * DISTANCE / (DISTANCE - turned[:, 2])
-    return np.stack([x + near * turned[:, 0], y - near * turned[:, 1]], axis=1)
+    across, up, towards = (dot(row, points.T) for row in rotation(state))
+    near = scale * DISTANCE / (DISTANCE - towards)
+    return np.stack([x + near * across, y - near * up], axis=1)
 
 
 def rays(columns: np.ndarray, rows: np.ndarray, state: FaceState, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +52,7 @@ def rays(columns: np.ndarray, rows: np.ndarray, state: FaceState, size: int) -> 
     x, y, scale = placement(state, size)
     across = (columns + np.float32(0.5 - x)) / np.float32(scale)
     up = (np.float32(y - 0.5) - rows) / np.float32(scale)
-    length = np.sqrt(across * across + up * up + np.float32(DISTANCE**2))
+    length = np.sqrt(across * across + up * up + np.float32(DISTANCE * DISTANCE))
     back = rotation(state).T.astype(np.float32)
-    direction = np.stack([across / length, up / length, np.float32(-DISTANCE) / length])
-    return (back @ np.array([0, 0, DISTANCE], np.float32)), back @ direction
+    direction = np.stack([(a * across + b * up - c * np.float32(DISTANCE)) / length for a, b, c in back])
+    return back[:, 2] * np.float32(DISTANCE), direction

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.portable import bell
 from fabnet.synthetic.state import FaceState
 
 SIDES = (-1, 1)
@@ -75,7 +76,7 @@ class Mouth:
     def line(self, s: np.ndarray) -> np.ndarray:
         """Where closed lips meet, at s in [-1, 1] from the image's left to its right corner."""
         corner = np.where(s < 0, np.float32(self.corners[0]), np.float32(self.corners[1]))
-        return self.y + corner * np.abs(s) ** 1.6 + self.bulge * (1 - s * s)
+        return self.y + corner * np.abs(s) * np.sqrt(np.abs(s)) + self.bulge * (1 - s * s)
 
     def inner(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Edges of the opening: of the upper and of the lower lip."""
@@ -85,10 +86,15 @@ class Mouth:
     def outer(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         upper, lower = self.inner(s)
         arch = 1 - s * s
-        bow = 1 - 0.28 * np.exp(-((s / 0.2) ** 2)) + 0.12 * np.exp(-(((np.abs(s) - 0.32) / 0.16) ** 2))
+        bow = 1 - 0.28 * bell(s / 0.2) + 0.12 * bell((np.abs(s) - 0.32) / 0.16)
         return upper + self.upper_lip * arch * bow, lower - self.lower_lip * np.sqrt(np.maximum(arch, 0)) * (
             0.45 + 0.55 * arch
         )
+
+    @property
+    def lowest(self) -> float:
+        """y of the lower lip's edge in the middle."""
+        return self.y + self.bulge - self.lower_gap - self.lower_lip
 
 
 @dataclass(frozen=True)

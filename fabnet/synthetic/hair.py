@@ -1,10 +1,13 @@
 """Paints hair and glasses."""
 
+import math
+
 import numpy as np
 
 from fabnet.synthetic.features import Features
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import Canvas, linear, smoothstep
+from fabnet.synthetic.portable import angle, hypot
 from fabnet.synthetic.shape import Head
 
 
@@ -20,8 +23,8 @@ def paint_hair(canvas: Canvas, identity: Identity, head: Head, hanging: np.ndarr
     x, y, z = canvas.x, canvas.y, canvas.z
     if not head.thickness:
         return np.zeros_like(x), np.zeros_like(x)
-    around = np.arctan2(x - np.float32(0.25 * identity.hair_part), z + np.float32(0.35))
-    wave = np.float32(0.035) * np.sin(5 * y + np.float32(identity.seed % 7))
+    around = angle(x - np.float32(0.25 * identity.hair_part), z + np.float32(0.35))
+    wave = _wave(5 * y + np.float32(identity.seed % 7))
     strand = head.noise.strand(np.float32(0.55) * around + wave + np.float32(0.06) * y)
     behind = head.hairline(x, y, z) + np.float32(0.014) * strand
     cover = smoothstep(-0.03, 0.045 + 0.5 * canvas.pixel, behind)
@@ -38,6 +41,14 @@ def paint_hair(canvas: Canvas, identity: Identity, head: Head, hanging: np.ndarr
     return cover, strand
 
 
+def _wave(phase: np.ndarray) -> np.ndarray:
+    """Periodic as the sine, between -0.035 and 0.035, of parabolas."""
+    turns = phase * np.float32(1 / (2 * math.pi))
+    turns -= np.floor(turns)
+    half = turns - np.float32(0.5)
+    return np.float32(-0.035 * 16) * half * (np.float32(0.5) - np.abs(half))
+
+
 def glasses(
     identity: Identity, face: Features, origin: np.ndarray, direction: np.ndarray, surface_t: np.ndarray, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -48,10 +59,10 @@ def glasses(
     before = smoothstep(0.0, 0.03, surface_t - t) * (direction[2] < -0.05)
     centre_x, centre_y = identity.eye_x + 0.012, identity.eye_y - 0.02
     if identity.glasses == "round":
-        depth_in = 0.205 - np.hypot(x - centre_x, y - centre_y)
+        depth_in = 0.205 - hypot(x - centre_x, y - centre_y)
     else:
         across, up = np.abs(x - centre_x) - 0.165, np.abs(y - centre_y) - 0.115
-        outside = np.hypot(np.maximum(across, 0), np.maximum(up, 0)) + np.minimum(np.maximum(across, up), 0)
+        outside = hypot(np.maximum(across, 0), np.maximum(up, 0)) + np.minimum(np.maximum(across, up), 0)
         depth_in = 0.05 - outside
     width = 0.014
     bridge = np.where(x < 0.12, np.abs(y - centre_y - 0.05), 1.0) + np.where(depth_in > 0, 1.0, 0.0)

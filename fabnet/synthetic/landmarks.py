@@ -1,17 +1,23 @@
 """Landmarks of a face as points on the very curves the renderer paints between."""
 
+import math
+
 import numpy as np
 
 from fabnet.synthetic.camera import project
 from fabnet.synthetic.features import Brow, Eye, Features, Mouth, Nose, features
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.noise import noise_of
+from fabnet.synthetic.portable import sin_cos, unit
 from fabnet.synthetic.relief import relief
 from fabnet.synthetic.shape import Head
 from fabnet.synthetic.state import FaceState
 
 #: Points of the jaw line.
 _JAW = 17
+
+#: Length of the rays that look for the surface, in head units.
+_REACH = 3.0
 
 
 def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
@@ -35,7 +41,8 @@ def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
     jaw, falling = _jaw_rays(face), _falling_rays(flat)
     # One cast for both: its steps cost the same for 17 rays as for 68.
     start, direction = (np.concatenate(rays, axis=1).astype(np.float32) for rays in zip(jaw, falling, strict=True))
-    surface = head.cast(start, direction, np.zeros(start.shape[1], np.float32), precision=1e-4)
+    reach = np.full(start.shape[1], _REACH, np.float32)
+    surface = head.cast(start, direction, np.zeros_like(reach), reach, precision=1e-4)
     points = np.column_stack([surface.x, surface.y, surface.z]).astype(np.float64)
     points[_JAW:, :2] = flat
     return project(points, state, size)
@@ -55,20 +62,22 @@ def _falling_rays(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _jaw_rays(face: Features) -> tuple[np.ndarray, np.ndarray]:
     """Starts and directions, (3, 17), of rays that meet the jaw from without, from ear over chin to ear."""
-    angle = np.radians(np.linspace(-90, 90, _JAW))
-    drop = face.jaw_drop
-    # A bowl: level with the ears at its ends, low and forward at the chin.
-    way = np.abs(angle) / (np.pi / 2)
-    target = np.stack(
-        [
-            1.25 * np.sin(angle),
-            -0.02 - (1.30 + drop) * np.cos(angle) ** 0.9 - 0.12 * np.sin(2 * np.abs(angle)),
-            0.62 - 0.58 * way**1.3,
-        ]
-    )
+    target = np.array([_jaw_start(180 * step / (_JAW - 1) - 90, face.jaw_drop) for step in range(_JAW)]).T
     centre = np.array([0, -0.05, 0.10])[:, None]
-    direction = centre - target
-    return target, direction / np.linalg.norm(direction, axis=0)
+    return target, unit(centre - target)
+
+
+def _jaw_start(degrees: float, drop: float) -> tuple[float, float, float]:
+    """A point of a bowl about the jaw: level with the ears at its ends, low and forward at the chin."""
+    sine, cosine = sin_cos(degrees)
+    low = math.sqrt(cosine)
+    low *= math.sqrt(low) * math.sqrt(math.sqrt(low))  # the cosine to the power of 7/8
+    way = abs(degrees) / 90
+    return (
+        1.25 * sine,
+        -0.02 - (1.30 + drop) * low - 0.12 * sin_cos(2 * abs(degrees))[0],
+        0.62 - 0.58 * way * math.sqrt(math.sqrt(way)),
+    )
 
 
 def _brow(brow: Brow) -> np.ndarray:

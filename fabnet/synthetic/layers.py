@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fabnet.synthetic.identity import Color
+from fabnet.synthetic.portable import bell
 
 
 def linear(color: Color) -> np.ndarray:
@@ -13,8 +14,21 @@ def linear(color: Color) -> np.ndarray:
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return t * t * (3 - 2 * t)
+    """0 below `low`, 1 above `high` (or the other way round), a cubic between: a new array."""
+    t = value - np.float32(low)
+    t *= np.float32(1 / (high - low))
+    clamp(t)
+    rest = t * np.float32(-2)
+    rest += 3
+    t *= t
+    t *= rest
+    return t
+
+
+def clamp(value: np.ndarray) -> np.ndarray:
+    """Bring an array into [0, 1], in place."""
+    np.maximum(value, 0, out=value)
+    return np.minimum(value, 1, out=value)
 
 
 @dataclass
@@ -56,4 +70,4 @@ class Canvas:
     def line(self, offset: np.ndarray, half_width: float) -> np.ndarray:
         """Coverage of a line from the distance to it; a line thinner than a pixel becomes fainter, not thinner."""
         spread = max(half_width, 0.55 * self.pixel)
-        return np.float32(min(1.0, half_width / spread)) * np.exp(-((offset * np.float32(1 / spread)) ** 2))
+        return np.float32(min(1.0, half_width / spread)) * bell(offset * np.float32(1 / spread))

@@ -7,6 +7,7 @@ most pairs of frames of a video differ by expression more than by pose. Every st
 import numpy as np
 
 from fabnet.synthetic.expressions import sample_expression
+from fabnet.synthetic.seeds import normal
 from fabnet.synthetic.state import FaceState, Light
 from fabnet.synthetic.tracks import Event, Steps, Wander, events, step_times, strongest
 from fabnet.tables import EXPRESSIONS, UNITS
@@ -60,8 +61,8 @@ class Interview:
     def __init__(self, rng: np.random.Generator, seconds: float) -> None:
         self.kind = str(rng.choice(list(CLIPS), p=[share for share, _, _ in CLIPS.values()]))
         _, spread, spacing = CLIPS[self.kind]
-        self._rest = rng.normal(size=3) * spread * REST_SPREAD
-        self._spread = np.asarray(spread) * np.sqrt(1 - REST_SPREAD**2)
+        self._rest = normal(rng, 3) * spread * REST_SPREAD
+        self._spread = np.asarray(spread) * np.sqrt(1 - REST_SPREAD * REST_SPREAD)
         self._pose = [Wander.sample(rng, seconds, spacing) for _ in range(3)]
         self._camera = [Wander.sample(rng, seconds, CAMERA_SPACING) for _ in range(3)]
         self._scale = float(rng.uniform(*SCALE))
@@ -71,7 +72,7 @@ class Interview:
         self._opening = Wander.sample(rng, seconds, 0.5 / SYLLABLES_PER_S)
         self._blinks = events(rng, seconds, BLINK_PAUSE, BLINK_DURATION, 0.08, 0.10, (1.0, 1.0))
         times = step_times(rng, seconds, GAZE_REST)
-        self._gaze = Steps(times, np.clip(rng.normal(0, GAZE_SPREAD, (len(times), 2)), -1, 1), 0.06)
+        self._gaze = Steps(times, np.clip(GAZE_SPREAD * normal(rng, len(times), 2), -1, 1), 0.06)
         self._light = [Wander.sample(rng, seconds, LIGHT_SPACING) for _ in range(3)]
         self._lamp = (
             rng.uniform(-50, 50),
@@ -140,4 +141,5 @@ def _bursts(rng: np.random.Generator, seconds: float) -> list[Event]:
 
 def _fold(pose: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Bend angles smoothly below their limits: hardly changed up to two thirds of them."""
-    return limits * np.tanh(pose / limits * (1 + 0.2 * np.abs(pose / limits) ** 2))
+    share = pose / limits
+    return pose / np.sqrt(np.sqrt(1 + share * share * share * share))

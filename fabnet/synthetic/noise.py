@@ -1,9 +1,13 @@
 """Smooth random patterns of an identity: strands of hair, pores and freckles."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from fabnet.synthetic.portable import falloff
+from fabnet.synthetic.seeds import normal
 
 _STRANDS = 512
 _SKIN = 128
@@ -32,16 +36,21 @@ class Noise:
 @lru_cache(maxsize=8)
 def noise_of(seed: int) -> Noise:
     rng = np.random.default_rng([seed, 1])
-    strands = np.sum([_smooth(rng.normal(size=_STRANDS), width) for width in (2.0, 5.0, 14.0)], axis=0)
-    skin = rng.normal(size=(_SKIN, _SKIN))
+    strands = np.sum([_smooth(normal(rng, _STRANDS), width) for width in (2.0, 5.0, 14.0)], axis=0)
+    skin = normal(rng, _SKIN, _SKIN)
     skin = _smooth(_smooth(skin, 1.0).T, 1.0).T
     return Noise(_standard(strands), _standard(skin))
 
 
 def _smooth(values: np.ndarray, width: float) -> np.ndarray:
     """Periodic Gaussian blur along the last axis, to unit deviation."""
-    frequency = np.fft.rfftfreq(values.shape[-1])
-    blurred = np.fft.irfft(np.fft.rfft(values) * np.exp(-2 * (np.pi * frequency * width) ** 2), values.shape[-1])
+    # Not by a Fourier transform: its sines and cosines are the C library's.
+    count, reach = values.shape[-1], math.ceil(3.5 * width)
+    weights = falloff(0.5 * np.square(np.arange(-reach, reach + 1) / width))
+    around = np.concatenate([values[..., -reach:], values, values[..., :reach]], axis=-1)
+    blurred = np.zeros_like(values)
+    for start, weight in enumerate(weights):
+        blurred += weight * around[..., start : start + count]
     return blurred / blurred.std()
 
 

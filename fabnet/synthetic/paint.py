@@ -1,11 +1,14 @@
 """Paints the features of a face on the canvas: skin, beard, nose, brows, eyes, mouth."""
 
+import math
+
 import numpy as np
 
 from fabnet.synthetic.features import Brow, Eye, Features, Mouth
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import Canvas, linear, smoothstep
 from fabnet.synthetic.noise import Noise
+from fabnet.synthetic.portable import angle, bell, falloff, hypot
 
 
 def paint_face(
@@ -27,21 +30,19 @@ def _paint_skin(canvas: Canvas, identity: Identity, noise: Noise, creases: np.nd
     canvas.albedo *= (1 + np.float32(0.035) * noise.grain(0.35 * canvas.x, 0.35 * canvas.y))[:, None]
     front = smoothstep(0.0, 0.3, canvas.z)
     if identity.freckles > 0:
-        spots = smoothstep(0.9, 1.6, noise.grain(0.9 * canvas.x + 0.3, 0.9 * canvas.y)) * np.exp(
-            -(((canvas.y + 0.15) / 0.2) ** 2)
-        )
+        spots = smoothstep(0.9, 1.6, noise.grain(0.9 * canvas.x + 0.3, 0.9 * canvas.y)) * bell((canvas.y + 0.15) / 0.2)
         canvas.albedo *= 1 - (identity.freckles * 0.5 * spots * front)[:, None] * np.asarray(
             (0.5, 0.8, 0.9), np.float32
         )
     flush = np.minimum(redness, 1) * front
     canvas.albedo *= 1 - flush[:, None] * np.asarray((0.02, 0.30, 0.26), np.float32)
-    shade = np.float32(1) - np.exp(-np.float32(1.15) * np.maximum(creases, 0) * front)
+    shade = np.float32(1) - falloff(np.float32(1.15) * np.maximum(creases, 0) * front)
     canvas.albedo *= 1 - shade[:, None] * np.asarray((0.72, 0.84, 0.86), np.float32)
 
 
 def _paint_beard(canvas: Canvas, identity: Identity, face: Features, noise: Noise) -> None:
     mouth = face.mouth
-    low = float(mouth.outer(np.zeros(1))[1][0])
+    low = mouth.lowest
     at = np.flatnonzero((canvas.y < -0.1) & (canvas.z > -0.15))
     x, y, z = canvas.x[at], canvas.y[at], canvas.z[at]
     side = np.abs(x)
@@ -50,7 +51,7 @@ def _paint_beard(canvas: Canvas, identity: Identity, face: Features, noise: Nois
         -0.015, 0.03, face.nose.base - 0.035 - 0.07 * outer * outer - y
     )
     moustache = moustache * smoothstep(0.12, 0.02, low - y)
-    around = np.hypot(side / (mouth.width + 0.07), (y - low + 0.02) / (0.29 + 0.5 * face.jaw_drop))
+    around = hypot(side / (mouth.width + 0.07), (y - low + 0.02) / (0.29 + 0.5 * face.jaw_drop))
     goatee = smoothstep(1.08, 0.86, around) * smoothstep(-0.03, 0.03, mouth.y - y)
     cheek_line = -0.36 + 0.35 * smoothstep(0.40, 0.66, side) - 0.14 * smoothstep(0.30, 0.12, side)
     full = smoothstep(-0.05, 0.08, cheek_line - y)
@@ -60,7 +61,7 @@ def _paint_beard(canvas: Canvas, identity: Identity, face: Features, noise: Nois
         "goatee": np.maximum(goatee, moustache),
         "full": np.maximum(full, moustache),
     }[identity.beard]
-    grain = noise.strand(1.7 * np.arctan2(x, z + 0.3) + 0.4 * y)
+    grain = noise.strand(1.7 * angle(x, z + 0.3) + 0.4 * y)
     density = 0.32 if identity.beard == "stubble" else 0.86
     alpha = np.clip(mask * density * identity.beard_strength * (1 + 0.10 * grain), 0, 0.95)
     canvas.paint(at, alpha.astype(np.float32), linear(identity.hair_color) * np.float32(1.05) + np.float32(0.004))
@@ -72,18 +73,19 @@ def _paint_nostrils(canvas: Canvas, face: Features) -> None:
     at = canvas.near(0, nose.base, 0.2, 0.09)
     x, y = np.abs(canvas.x[at]), canvas.y[at]
     across, up = (x - 0.50 * nose.width) / 0.045, (y - nose.base - 0.004 - 0.15 * (x - 0.5 * nose.width)) / 0.022
-    hole = np.exp(-((across * across + up * up) ** 2)) * min(1.0, 0.045 / canvas.pixel + 0.25)
+    hole = bell(across * across + up * up) * min(1.0, 0.045 / canvas.pixel + 0.25)
     canvas.darken(at, np.float32(0.68) * hole)
-    wing = np.hypot((x - 0.98 * nose.width) / 0.9, y - nose.base - 0.035)
-    canvas.darken(at, np.float32(0.22) * np.exp(-((wing / 0.032) ** 2)))
+    wing = hypot((x - 0.98 * nose.width) / 0.9, y - nose.base - 0.035)
+    canvas.darken(at, np.float32(0.22) * bell(wing / 0.032))
 
 
 def _paint_brow(canvas: Canvas, identity: Identity, brow: Brow, noise: Noise) -> None:
     low, high = min(brow.x[0], brow.x[2]), max(brow.x[0], brow.x[2])
-    at = canvas.near((low + high) / 2, sum(brow.y) / 3, (high - low) / 2 + 0.06, 0.22)
+    at = canvas.near((low + high) / 2, (brow.y[0] + brow.y[1] + brow.y[2]) / 3, (high - low) / 2 + 0.06, 0.22)
     x, y = canvas.x[at], canvas.y[at]
     s = brow.along(x)
-    half = brow.thickness * (0.55 + 0.45 * smoothstep(-0.05, 0.15, s)) * (1 - 0.62 * np.clip(s, 0, 1) ** 1.5)
+    outwards = np.clip(s, 0, 1)
+    half = brow.thickness * (0.55 + 0.45 * smoothstep(-0.05, 0.15, s)) * (1 - 0.62 * outwards * np.sqrt(outwards))
     inside = half - np.abs(y - brow.curve(x))
     length = abs(brow.x[2] - brow.x[0])
     ends = np.minimum(s + 0.02, 1.02 - s) * length
@@ -114,15 +116,18 @@ def _paint_eye(canvas: Canvas, identity: Identity, eye: Eye) -> None:
     canvas.paint(at, np.float32(0.88) * lashes, np.asarray((0.012, 0.008, 0.007), np.float32))
     canvas.darken(at, np.float32(0.38) * canvas.line(y - lower + 0.004, 0.010) * ends)
     glint_x, glint_y = eye.iris[0] - 0.022, eye.iris[1] + 0.026
-    glint = np.exp(-(((x - glint_x) ** 2 + (y - glint_y) ** 2) / max(0.016, 0.5 * canvas.pixel) ** 2)) * opening
-    canvas.glow[at] += (np.float32(0.75 * min(1.0, (0.016 / (0.5 * canvas.pixel)) ** 1.2)) * glint)[:, None]
+    wide = max(0.016, 0.5 * canvas.pixel)
+    glint = falloff((np.square(x - glint_x) + np.square(y - glint_y)) / (wide * wide)) * opening
+    # Smaller than a pixel it is fainter.
+    share = 0.016 / wide
+    canvas.glow[at] += (np.float32(0.75 * share * math.sqrt(math.sqrt(share))) * glint)[:, None]
 
 
 def _eyeball(
     canvas: Canvas, identity: Identity, eye: Eye, x: np.ndarray, y: np.ndarray, upper: np.ndarray, s: np.ndarray
 ) -> np.ndarray:
     """Colours (n, 3) of white, iris and pupil, in the shadow of the upper lid."""
-    radius = np.hypot(x - eye.iris[0], y - eye.iris[1])
+    radius = hypot(x - eye.iris[0], y - eye.iris[1])
     color = np.empty((len(x), 3), np.float32)
     color[:] = (0.80, 0.78, 0.76)
     color *= (1 - 0.30 * s * s)[:, None]
@@ -132,7 +137,7 @@ def _eyeball(
     color += iris[:, None] * (shade - color)
     pupil = canvas.edge(0.42 * identity.iris_radius - radius)
     color *= (1 - 0.96 * pupil)[:, None]
-    return color * (1 - 0.50 * np.exp(-(((upper - y) / 0.035) ** 2)))[:, None]
+    return color * (1 - 0.50 * bell((upper - y) / 0.035))[:, None]
 
 
 def _paint_mouth(canvas: Canvas, identity: Identity, mouth: Mouth) -> None:
@@ -168,11 +173,7 @@ def _mouth_inside(
     color = np.empty((len(x), 3), np.float32)
     color[:] = (0.030, 0.006, 0.006)
     gap = np.maximum(top - bottom, 0)
-    tongue = (
-        np.exp(-((x / 0.13) ** 2))
-        * canvas.edge(bottom + np.minimum(0.35 * gap, 0.07) - y)
-        * smoothstep(0.06, 0.14, gap)
-    )
+    tongue = bell(x / 0.13) * canvas.edge(bottom + np.minimum(0.35 * gap, 0.07) - y) * smoothstep(0.06, 0.14, gap)
     color += tongue[:, None] * (np.asarray((0.28, 0.06, 0.06), np.float32) - color)
     dark_ends = smoothstep(0.95, 0.55, np.abs(s))
     white = np.asarray((0.98, 0.95, 0.88), np.float32)

@@ -6,6 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from fabnet.synthetic.identity import BACKGROUNDS, BEARDS, HAIR_STYLES, Color, Identity
+from fabnet.synthetic.seeds import normal
 
 T = TypeVar("T")
 
@@ -56,11 +57,11 @@ class _Dice:
 
     def shade(self, color: Sequence[float] | np.ndarray, amount: float) -> Color:
         """A colour near this one: `amount` is the standard deviation of its lightness."""
-        return _color(np.asarray(color) + self.rng.normal(0, 0.4 * amount, 3) + self.rng.normal(0, amount))
+        return _color(np.asarray(color) + 0.4 * amount * normal(self.rng, 3) + amount * normal(self.rng))
 
     def of_tone(self, choices: tuple[tuple[Color, float, float], ...], tone: float, amount: float) -> Color:
         """A colour from a table whose chances go from the fairest skin's (`tone` 0) to the deepest skin's (1)."""
-        fairness = (1 - tone) ** 2
+        fairness = (1 - tone) * (1 - tone)
         weights = [fairness * fair + (1 - fairness) * deep for _, fair, deep in choices]
         return self.shade(self.one_of([color for color, _, _ in choices], weights), amount)
 
@@ -91,7 +92,7 @@ def sample_identity(
     style = dice.one_of(HAIR_STYLES, (0.8, 2.2, 3, 2, 0.3, 0.4) if masculine else (0.05, 0.3, 0.8, 1.5, 2.5, 3))
     lips = (0.86, 0.58, 0.60) if masculine else (0.88, 0.48, 0.52)
     return Identity(
-        seed=int(rng.integers(2**31)),
+        seed=int(rng.integers(1 << 31)),
         width=dice.between(0.93, 1.07),
         jaw_width=dice.between(0.92, 1.12) if masculine else dice.between(0.84, 1.02),
         length=dice.between(0.96, 1.05),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabnet.synthetic.expressions import sample_expression
+from fabnet.synthetic.seeds import normal
 from fabnet.synthetic.state import FaceState, Light
 from fabnet.tables import EXPRESSIONS, UNITS
 
@@ -33,13 +34,13 @@ class Portrait:
 
 
 def sample_portrait(rng: np.random.Generator) -> Portrait:
-    yaw, pitch, roll = np.clip(rng.normal(size=3) * POSE_SPREAD, -np.asarray(POSE_LIMITS), POSE_LIMITS)
+    yaw, pitch, roll = np.clip(normal(rng, 3) * POSE_SPREAD, -np.asarray(POSE_LIMITS), POSE_LIMITS)
     name = str(rng.choice(EXPRESSIONS))
     expression = sample_expression(rng, name, float(rng.uniform(*EXPRESSION_STRENGTH)))
     extra = (rng.random(len(UNITS)) < EXTRA_UNITS) * rng.uniform(*EXTRA_INTENSITY, len(UNITS))
     units = np.maximum(expression.units, extra)
-    gaze = np.clip(rng.normal(0, GAZE_SPREAD, 2), -1, 1)
-    shift = np.clip(rng.normal(0, SHIFT_SPREAD, 2), -2.5 * SHIFT_SPREAD, 2.5 * SHIFT_SPREAD)
+    gaze = np.clip(GAZE_SPREAD * normal(rng, 2), -1, 1)
+    shift = np.clip(SHIFT_SPREAD * normal(rng, 2), -2.5 * SHIFT_SPREAD, 2.5 * SHIFT_SPREAD)
     state = FaceState(
         yaw=float(yaw),
         pitch=float(pitch),

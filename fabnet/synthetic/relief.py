@@ -3,19 +3,23 @@
 A map is a sum of Gaussians with axes along x and y, so a whole sum is one product of two small matrices.
 """
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from fabnet.synthetic.features import SIDES, Brow, Features, Mouth, Nose
 from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.portable import bell, exact_product
 from fabnet.synthetic.state import FaceState
 
 #: Node spacing and extent of the maps, in head units.
 STEP = 0.02
 _X = np.arange(-1.0, 1.0 + STEP / 2, STEP, dtype=np.float32)
 _Y = np.arange(-1.35, 1.1 + STEP / 2, STEP, dtype=np.float32)
+
+_ROOT = np.float32(math.sqrt(2))
 
 #: One Gaussian: centre x, y, standard deviations x, y, amplitude.
 Bump = tuple[float, float, float, float, float]
@@ -30,20 +34,27 @@ class Relief:
     def sample(self, x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
         """The first `channels` channels (N, channels) at points, bilinearly; beyond the edges the edge."""
         rows, columns, _ = self.maps.shape
-        u = np.clip((x - _X[0]) * np.float32(1 / STEP), 0, columns - 1.001)
-        v = np.clip((y - _Y[0]) * np.float32(1 / STEP), 0, rows - 1.001)
-        left, low = u.astype(np.int32), v.astype(np.int32)
-        u -= left
-        v -= low
+        u, left = _cells(x, _X[0], columns)
+        v, low = _cells(y, _Y[0], rows)
         flat = self.maps[..., :channels].reshape(rows * columns, channels) if channels > 1 else self._heights
-        at = low * columns + left
-        below = flat[at]
-        above = flat[at + columns]
+        low *= np.float32(columns)
+        low += left
+        at = low.astype(np.intp)
         if channels > 1:
             u, v = u[:, None], v[:, None]
-        below += u * (flat[at + 1] - below)
-        above += u * (flat[at + columns + 1] - above)
-        below += v * (above - below)
+        below = flat.take(at, axis=0)
+        above = flat[columns:].take(at, axis=0)
+        step = flat[1:].take(at, axis=0)
+        step -= below
+        step *= u
+        below += step
+        step = flat[columns + 1 :].take(at, axis=0)
+        step -= above
+        step *= u
+        above += step
+        above -= below
+        above *= v
+        below += above
         return below
 
     @cached_property
@@ -51,6 +62,19 @@ class Relief:
         return np.ascontiguousarray(self.maps[..., 0]).ravel()
 
 
+def _cells(place: np.ndarray, first: np.float32, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places as shares of their cells, and the numbers of these, float32, among nodes that begin at `first`."""
+    part = place - first
+    part *= np.float32(1 / STEP)
+    np.maximum(part, 0, out=part)
+    np.minimum(part, np.float32(count - 1.001), out=part)
+    cell = np.floor(part)
+    part -= cell
+    return part, cell
+
+
+# A labelled face is drawn and measured in the same state.
+@lru_cache(maxsize=2)
 def relief(identity: Identity, state: FaceState, face: Features) -> Relief:
     """Build the maps of a face in this state."""
     units = state.by_number()
@@ -70,25 +94,29 @@ def relief(identity: Identity, state: FaceState, face: Features) -> Relief:
 
 def _sum(bumps: list[Bump]) -> np.ndarray:
     table = np.asarray(bumps, np.float32)
-    across = np.exp(-0.5 * ((_X[None] - table[:, 0:1]) / table[:, 2:3]) ** 2)
-    up = np.exp(-0.5 * ((_Y[None] - table[:, 1:2]) / table[:, 3:4]) ** 2)
-    return (up * table[:, 4:5]).T @ across
+    across = bell((_X - table[:, 0:1]) / (_ROOT * table[:, 2:3]))
+    up = bell((_Y - table[:, 1:2]) / (_ROOT * table[:, 3:4]))
+    up *= table[:, 4:5]
+    return exact_product(up.T, across)
 
 
 def _stroke(
     start: tuple[float, float], end: tuple[float, float], thickness: float, amplitude: float, bend: float = 0.0
 ) -> list[Bump]:
     """A soft line as a row of round bumps; `bend` bows it to the left of its direction."""
-    length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
+    if not amplitude:
+        return []
+    right, up = end[0] - start[0], end[1] - start[1]
+    length = math.sqrt(right * right + up * up)
     count = max(3, int(length / (1.1 * thickness)) + 1)
-    normal = (-(end[1] - start[1]) / length, (end[0] - start[0]) / length)
+    normal = (-up / length, right / length)
     bumps = []
     for index in range(count):
         t = index / (count - 1)
         bow = bend * 4 * t * (1 - t)
-        x = start[0] + t * (end[0] - start[0]) + bow * normal[0]
-        y = start[1] + t * (end[1] - start[1]) + bow * normal[1]
-        taper = 1 - 0.5 * abs(2 * t - 1) ** 2
+        x = start[0] + t * right + bow * normal[0]
+        y = start[1] + t * up + bow * normal[1]
+        taper = 0.5 + 2 * t * (1 - t)
         bumps.append((x, y, thickness, thickness, amplitude * taper))
     return bumps
 
@@ -98,9 +126,10 @@ def _stroke(
 
 def _nose_heights(nose: Nose, units: dict[int, float]) -> list[Bump]:
     bumps: list[Bump] = []
-    for t in np.linspace(0, 1, 5):
-        y = float(nose.bridge + t * (nose.tip + 0.03 - nose.bridge))
-        bumps.append((0, y, 0.050 + 0.022 * t, 0.075, float(nose.height * (0.14 + 0.20 * t**1.3))))
+    for t in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = nose.bridge + t * (nose.tip + 0.03 - nose.bridge)
+        bulk = t * math.sqrt(math.sqrt(t))
+        bumps.append((0, y, 0.050 + 0.022 * t, 0.075, nose.height * (0.14 + 0.20 * bulk)))
     bumps.append((0, nose.tip, 0.075, 0.055, 0.30 * nose.height))
     for side in SIDES:
         bumps.append(
@@ -141,14 +170,14 @@ def _cheek_heights(identity: Identity, face: Features, units: dict[int, float]) 
 
 def _mouth_heights(identity: Identity, mouth: Mouth, units: dict[int, float]) -> list[Bump]:
     bumps: list[Bump] = [(0, mouth.y, 0.24, 0.15, 0.045)]
-    for s in np.linspace(-0.8, 0.8, 7):
-        along = np.asarray([s])
-        (top, low), (inner_top, inner_low) = mouth.outer(along), mouth.inner(along)
-        full = float(1 - 0.75 * s * s)
-        x = float(s * mouth.width)
-        bumps.append((x, float(top[0] + inner_top[0]) / 2, 0.045, 0.026, 0.030 * full))
-        bumps.append((x, float(low[0] + inner_low[0]) / 2, 0.048, 0.028, (0.036 + 0.025 * units[17]) * full))
-        bumps.append((x, float(inner_top[0] + inner_low[0]) / 2, 0.05, 0.014, -0.022 * full))
+    along = np.linspace(-0.8, 0.8, 7)
+    edges = np.stack([along, *mouth.outer(along), *mouth.inner(along)], axis=1)
+    for s, top, low, inner_top, inner_low in edges.tolist():
+        full = 1 - 0.75 * s * s
+        x = s * mouth.width
+        bumps.append((x, (top + inner_top) / 2, 0.045, 0.026, 0.030 * full))
+        bumps.append((x, (low + inner_low) / 2, 0.048, 0.028, (0.036 + 0.025 * units[17]) * full))
+        bumps.append((x, (inner_top + inner_low) / 2, 0.05, 0.014, -0.022 * full))
     for side, corner in zip(SIDES, mouth.corners, strict=True):
         bumps.append((side * (mouth.width + 0.015), mouth.y + corner, 0.03, 0.03, -0.022 - 0.012 * units[20]))
     return bumps
@@ -156,10 +185,9 @@ def _mouth_heights(identity: Identity, mouth: Mouth, units: dict[int, float]) ->
 
 def _chin_heights(identity: Identity, face: Features, units: dict[int, float]) -> list[Bump]:
     drop, mouth = face.jaw_drop, face.mouth
-    low = float(mouth.outer(np.zeros(1))[1][0])
     raised = 0.02 * units[17]
     return [
-        (0, low - 0.045, 0.12, 0.028, -0.030 - 0.030 * units[17]),
+        (0, mouth.lowest - 0.045, 0.12, 0.028, -0.030 - 0.030 * units[17]),
         (0, -0.865 - drop + raised, 0.125, 0.075, 0.040 * identity.chin + 0.045 * units[17]),
     ]
 
@@ -168,7 +196,7 @@ def _chin_heights(identity: Identity, face: Features, units: dict[int, float]) -
 
 
 def _creases(identity: Identity, face: Features, units: dict[int, float]) -> list[Bump]:
-    lines: list[Bump] = [(0, 2, 1, 0.1, 0)]
+    lines: list[Bump] = []
     forehead = identity.eye_y + identity.brow_y
     for number, y in enumerate((0.13, 0.205, 0.28)):
         middle = 0.95 * units[1] * (1, 0.9, 0.6)[number]
@@ -207,8 +235,7 @@ def _creases(identity: Identity, face: Features, units: dict[int, float]) -> lis
             0.015,
             0.6 * units[17],
         )
-    low = float(mouth.outer(np.zeros(1))[1][0])
-    lines.append((0, low - 0.035, 0.10, 0.020, 0.18 + 0.5 * units[17]))
+    lines.append((0, mouth.lowest - 0.035, 0.10, 0.020, 0.18 + 0.5 * units[17]))
     for x, y in ((-0.05, 0.0), (0.05, 0.01), (0.0, 0.04), (-0.02, -0.035), (0.035, -0.04)):
         lines.append((x, -0.86 - face.jaw_drop + y, 0.014, 0.014, 0.7 * units[17]))
     lines.append((0, nose.base - 0.012, 0.8 * nose.width, 0.02, 0.18))  # shade under the nose

@@ -11,10 +11,14 @@ from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import Canvas, linear
 from fabnet.synthetic.noise import noise_of
 from fabnet.synthetic.paint import paint_face
+from fabnet.synthetic.portable import bell, dot, sin_cos, unit
 from fabnet.synthetic.relief import relief
 from fabnet.synthetic.scenery import background, paint_body
 from fabnet.synthetic.shape import Head
 from fabnet.synthetic.state import FaceState, Light
+
+#: Rays are followed this far behind the head's bounds, in head units, for its soft outline reaches beyond them.
+_BEYOND = np.float32(0.2)
 
 
 def render(identity: Identity, state: FaceState, size: int) -> np.ndarray:
@@ -34,10 +38,9 @@ def render(identity: Identity, state: FaceState, size: int) -> np.ndarray:
 
     columns, rows = _pixels(size)
     origin, direction = rays(columns, rows, state, size)
-    meets, start = head.entries(origin, direction)
-    at = np.flatnonzero(meets)
+    at, start, end = head.bound.passages(origin, direction)
     direction = direction[:, at]
-    surface = head.cast(origin, direction, start, pixel)
+    surface = head.cast(origin, direction, start, end + _BEYOND, pixel)
     # Rays that pass within a pixel of the head are its soft outline.
     cover = np.clip(1.25 - surface.gap / np.float32(pixel), 0, 1)
     seen = np.flatnonzero(cover > 0)
@@ -46,7 +49,7 @@ def render(identity: Identity, state: FaceState, size: int) -> np.ndarray:
     brightness = float(state.light.ambient + 0.55 * state.light.key)
     image = background(identity, state, size)
     image *= np.float32(0.45 + 0.5 * brightness)
-    light_x = float(np.sin(np.radians(state.light.azimuth)))
+    light_x = sin_cos(state.light.azimuth)[0]
     paint_body(image, identity, state, light_x, brightness)
     flat = image.reshape(-1, 3)
 
@@ -87,9 +90,9 @@ def _pixels(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _directions(state: FaceState, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors (3,) to the light and to the camera, in head coordinates."""
-    azimuth, elevation = np.radians([state.light.azimuth, state.light.elevation])
-    light = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-    return (rotation(state).T @ light).astype(np.float32), (origin / np.linalg.norm(origin)).astype(np.float32)
+    (right, front), (up, level) = sin_cos(state.light.azimuth), sin_cos(state.light.elevation)
+    light = dot(np.array([right * level, up, front * level]), rotation(state))
+    return light.astype(np.float32), unit(origin)
 
 
 def _light(
@@ -102,21 +105,23 @@ def _light(
     light: Light,
 ) -> np.ndarray:
     """Linear colours (N, 3) of the canvas under a wrapped diffuse light with a soft highlight."""
-    facing = to_light @ normal
+    facing = dot(to_light, normal)
     diffuse = np.clip((facing + np.float32(0.22)) / np.float32(1.22), 0, 1)
     # Skin lets red light through where it turns away from the lamp.
-    bleed = np.exp(-((facing - np.float32(0.02)) ** 2) * np.float32(14)) * (1 - hair) * np.float32(0.07 * light.key)
+    bleed = bell((facing - np.float32(0.02)) * np.float32(3.74)) * (1 - hair) * np.float32(0.07 * light.key)
     sky = np.float32(0.82) + np.float32(0.18) * normal[1]
-    rim = np.clip(to_eye @ normal, 0, 1)
+    rim = np.clip(dot(to_eye, normal), 0, 1)
     ambient = np.float32(light.ambient) * sky * (np.float32(0.62) + np.float32(0.38) * rim)
     energy = ambient + np.float32(1.15 * light.key) * diffuse
     color = canvas.albedo * energy[:, None]
     color[:, 0] += bleed * canvas.albedo[:, 0]
-    half = to_light + to_eye
-    shine = np.clip((half / np.linalg.norm(half)).astype(np.float32) @ normal, 0, 1)
-    highlight = canvas.gloss * shine**18 + hair * np.float32(0.10) * shine**9 * np.clip(
-        1 + np.float32(0.6) * strand, 0, 2
-    )
+    shine = np.clip(dot(unit(to_light + to_eye), normal), 0, 1)
+    broad = shine * shine
+    broad *= broad
+    broad *= broad
+    broad *= shine
+    narrow = broad * broad
+    highlight = canvas.gloss * narrow + hair * np.float32(0.10) * broad * np.clip(1 + np.float32(0.6) * strand, 0, 2)
     color += (np.float32(light.key) * highlight)[:, None] * (np.float32(0.55) + np.float32(0.45) * canvas.albedo)
     return color + canvas.glow * np.float32(light.key + light.ambient)
 

@@ -7,6 +7,7 @@ import numpy as np
 from fabnet.synthetic.camera import project
 from fabnet.synthetic.identity import Identity
 from fabnet.synthetic.layers import linear, smoothstep
+from fabnet.synthetic.portable import falloff, hypot, sin_cos
 from fabnet.synthetic.state import FaceState
 
 #: The background reaches this far beyond the image on each side, in fractions of its side, so that the camera can move.
@@ -33,20 +34,20 @@ def _whole_background(identity: Identity, size: int) -> np.ndarray:
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
     u, v = np.meshgrid(axis, axis)
     first, second, third = (linear(color) for color in identity.background_colors)
-    angle = rng.uniform(0, 2 * np.pi)
-    slope = smoothstep(-0.6, 0.6, (np.cos(angle) * (u - 0.5) + np.sin(angle) * (v - 0.5)).astype(np.float32))
+    down, right = sin_cos(rng.uniform(0, 360))
+    slope = smoothstep(-0.6, 0.6, (right * (u - 0.5) + down * (v - 0.5)).astype(np.float32))
     image = first + slope[..., None] * (second - first)
     kind = identity.background
     if kind == "blobs":
         for color in (third, second, first, third):
             x, y, width = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.12, 0.35)
-            blob = np.exp(-(((u - x) ** 2 + (v - y) ** 2) / width**2))
+            blob = falloff((np.square(u - x) + np.square(v - y)) / (width * width))
             image += blob[..., None] * (color - image)
     elif kind == "bokeh":
         image *= 0.55
         for _ in range(16):
             x, y, radius = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.03, 0.10)
-            disc = np.clip((radius - np.hypot(u - x, v - y)) / 0.02, 0, 1) * rng.uniform(0.15, 0.6)
+            disc = np.clip((radius - hypot(u - x, v - y)) / 0.02, 0, 1) * rng.uniform(0.15, 0.6)
             image += disc[..., None] * ((first, second, third)[int(rng.integers(3))] * 1.3 - image)
     elif kind == "panels":
         edges = np.sort(rng.uniform(0, 1, 4))
@@ -64,7 +65,8 @@ def _whole_background(identity: Identity, size: int) -> np.ndarray:
     elif kind == "foliage":
         for _ in range(40):
             x, y, width = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.02, 0.09)
-            leaf = np.exp(-((((u - x) ** 2 + (v - y) ** 2) / width**2) ** 1.5)) * 0.7
+            square = (np.square(u - x) + np.square(v - y)) / (width * width)
+            leaf = falloff(square * np.sqrt(square)) * 0.7
             image += leaf[..., None] * ((first, second, third)[int(rng.integers(3))] * rng.uniform(0.5, 1.3) - image)
     return np.clip(image, 0, 1).astype(np.float32)
 
@@ -76,7 +78,7 @@ def paint_body(image: np.ndarray, identity: Identity, state: FaceState, light_x:
     body = FaceState(yaw=0.12 * state.yaw, roll=0.15 * state.roll, shift=state.shift, scale=state.scale)
     nape = project(np.array([[0, -0.62, -0.22]]), state, size)[0]
     throat, shoulder, end = project(np.array([[0, -1.30, -0.25], [0, -1.13, -0.25], [1.0, -1.13, -0.25]]), body, size)
-    unit = float(np.hypot(*(end - shoulder)))
+    unit = float(hypot(*(end - shoulder)))
     first = max(0, int(min(nape[1], size * 0.6)))
     part = image[first:]
     rows = np.arange(first, size, dtype=np.float32)[:, None] + np.float32(0.5)

@@ -9,43 +9,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabnet.synthetic.ellipsoid import Ellipsoid, join
 from fabnet.synthetic.features import Features
 from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.layers import smoothstep
 from fabnet.synthetic.noise import Noise
+from fabnet.synthetic.portable import dot
 from fabnet.synthetic.relief import Relief
 
-#: Steps of all rays, then of those that have neither met the surface nor left the solid's bounds.
-_STEPS, _STRIDE = 9, 0.8
-_MORE_STEPS, _SHORT_STRIDE = 22, 0.42
+#: Walks of the rays: steps, share of the distance that a step goes, its least length, and how near, in multiples of the
+#: precision asked for, a ray has met the surface and goes no further. Rays that graze a nearer part of the head are
+#: slow to reach what lies behind it, and where relief or hair is steep, long strides swing to and fro about the
+#: surface: hence the shorter ones at last. Beside a surface strides would shrink to nothing without a least length.
+_WALKS = (
+    (4, 0.8, 0.0, 0.03),
+    (2, 0.8, 0.0, 0.03),
+    (3, 0.8, 0.0, 0.25),
+    (5, 0.42, 0.03, 0.1),
+    (6, 0.42, 0.03, 0.1),
+    (11, 0.42, 0.03, 0.1),
+)
 
-#: The second walk goes on by at least the precision asked for, up to this: beside a surface strides would shrink to
-#: nothing.
-_LEAST_STEP = 0.03
+#: Widths over which jaw and ears go over into the skull, and z where the relief sets in and where it is whole.
+_JAW_BLEND, _EAR_BLEND = 0.22, 0.04
+_FRONT = (-0.05, 0.3)
 
 #: Thickness of hair on the head in head units, by style.
 _THICKNESS = {"bald": 0.0, "cropped": 0.035, "short": 0.085, "full": 0.15, "bob": 0.12, "long": 0.12}
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-
-    def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """First-order signed distance, and the outward direction scaled to unit length."""
-        a, b, c = (np.float32(1 / radius) for radius in self.radii)
-        x = (x - np.float32(self.centre[0])) * a
-        y = (y - np.float32(self.centre[1])) * b
-        z = (z - np.float32(self.centre[2])) * c
-        level = x * x + y * y + z * z
-        x, y, z = x * a, y * b, z * c
-        steepness = np.sqrt(x * x + y * y + z * z) + np.float32(1e-6)
-        return (level - 1) / (2 * steepness), (x / steepness, y / steepness, z / steepness)
-
-
-def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 @dataclass(frozen=True)
@@ -98,47 +88,56 @@ class Head:
         """Estimated signed distance (N,) of points from the surface, negative inside."""
         solid = self._grown(x, y, z)
         if self.curtain is not None:
-            solid = np.minimum(solid, self.curtain.distance(x, y, z)[0])
+            solid = np.minimum(solid, self.curtain.distance(x, y, z))
         return solid
 
     def curtain_share(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, softness: float) -> np.ndarray:
         """How much of points of the surface (N,) belongs to hanging hair rather than to the head."""
         if self.curtain is None:
             return np.zeros_like(x)
-        before = self._grown(x, y, z) - self.curtain.distance(x, y, z)[0]
+        before = self._grown(x, y, z) - self.curtain.distance(x, y, z)
         return np.clip(before * np.float32(1 / softness) + np.float32(0.5), 0, 1)
 
     def _grown(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Distance of the head with its relief and the hair on it."""
-        solid = self._plain(x, y, z)[0]
-        solid -= self.relief.sample(x, y, 1) * _smoothstep(-0.05, 0.3, z)
+        solid = self._plain(x, y, z)
+        # The relief lies on the front alone.
+        front = np.flatnonzero(z > np.float32(_FRONT[0]))
+        height = self.relief.sample(x[front], y[front], 1)
+        height *= smoothstep(*_FRONT, z[front])
+        solid[front] -= height
         if self.thickness:
-            solid -= self.thickness * self.hair(x, y, z)
+            hair = self.hair(x, y, z)
+            hair *= np.float32(self.thickness)
+            solid -= hair
         return solid
 
-    def _plain(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Distance and outward direction of the head without relief and hair."""
-        skull, skull_out = self.skull.distance(x, y, z)
-        jaw, jaw_out = self.jaw.distance(x, y, z)
-        solid, share = _blend(skull, jaw, 0.22)
-        out = tuple(a + share * (b - a) for a, b in zip(skull_out, jaw_out, strict=True))
+    def _plain(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Distance of the head without relief and hair."""
+        solid = self.skull.distance(x, y, z)
+        join(solid, self.jaw.distance(x, y, z), _JAW_BLEND)
         if self.shows_ears:
-            ear, ear_out = self.ear.distance(np.abs(x), y, z)
-            solid, share = _blend(solid, ear, 0.04)
-            ear_out = (ear_out[0] * np.sign(x), ear_out[1], ear_out[2])
-            out = tuple(a + share * (b - a) for a, b in zip(out, ear_out, strict=True))
-        return solid, out
+            join(solid, self.ear.distance(np.abs(x), y, z), _EAR_BLEND)
+        return solid
 
     def normal(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, slopes: np.ndarray, hanging: np.ndarray
     ) -> np.ndarray:
         """Outward unit normals (3, N), given the relief's slopes (N, 2) and the share of hanging hair (N,)."""
-        _, out = self._plain(x, y, z)
-        front = _smoothstep(-0.05, 0.3, z)
-        normal = np.stack([out[0] - slopes[:, 0] * front, out[1] - slopes[:, 1] * front, out[2]])
+        solid, normal = self.skull.distance(x, y, z), self.skull.outward(x, y, z)
+        share = join(solid, self.jaw.distance(x, y, z), _JAW_BLEND)
+        normal += share * (self.jaw.outward(x, y, z) - normal)
+        if self.shows_ears:
+            side = np.abs(x)
+            share = join(solid, self.ear.distance(side, y, z), _EAR_BLEND)
+            ear = self.ear.outward(side, y, z)
+            ear[0] *= np.sign(x)
+            normal += share * (ear - normal)
+        normal[:2] -= slopes.T * smoothstep(*_FRONT, z)
         if self.curtain is not None:
-            normal += hanging * (np.stack(self.curtain.distance(x, y, z)[1]) - normal)
-        return normal / (np.sqrt((normal * normal).sum(axis=0)) + np.float32(1e-6))
+            normal += hanging * (self.curtain.outward(x, y, z) - normal)
+        normal /= np.sqrt(dot(normal, normal)) + np.float32(1e-6)
+        return normal
 
     # -- hair -----------------------------------------------------------------------------------------------------
 
@@ -146,52 +145,60 @@ class Head:
         """How far a point of the skin lies behind the hairline, in head units; negative in the face."""
         one = self.identity
         top = y - np.float32(one.hairline)
-        # A fringe comes down on the forehead, most beside the parting.
-        fringe = 0.22 * one.fringe * np.exp(-(((x + np.float32(0.9 * one.hair_part)) / np.float32(0.34)) ** 2))
-        top = top + fringe + np.float32(0.30) * x * x * (1 - 1.3 * max(one.fringe, 0.0)) - np.float32(0.05) * np.abs(x)
-        side = np.minimum(
-            np.float32(one.hair_side) - z + 0.18 * np.maximum(y - 0.1, 0), y + np.float32(0.42) - 0.35 * z
-        )
-        return np.maximum(top, side)
+        # A fringe comes down on the forehead, most beside the parting: a bell that ends 0.54 from its middle.
+        bell = x + np.float32(0.9 * one.hair_part)
+        bell *= np.float32(1 / 0.54)
+        bell *= bell
+        np.subtract(1, bell, out=bell)
+        np.maximum(bell, 0, out=bell)
+        bell *= bell
+        bell *= np.float32(0.22 * one.fringe)
+        top += bell
+        bow = x * x
+        bow *= np.float32(0.30 - 0.39 * max(one.fringe, 0.0))
+        top += bow
+        bow = np.abs(x)
+        bow *= np.float32(0.05)
+        top -= bow
+        side = y - np.float32(0.1)
+        np.maximum(side, 0, out=side)
+        side *= np.float32(0.18)
+        side -= z
+        side += np.float32(one.hair_side)
+        low = z * np.float32(-0.35)
+        low += y
+        low += np.float32(0.42)
+        np.minimum(side, low, out=side)
+        return np.maximum(top, side, out=top)
 
     def hair(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Relative thickness of hair, 0 in the face to 1."""
-        return _smoothstep(-0.03, 0.16, self.hairline(x, y, z))
+        return smoothstep(-0.03, 0.16, self.hairline(x, y, z))
 
     # -- rays -----------------------------------------------------------------------------------------------------
 
-    def entries(self, origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which rays (3, N) meet the bounding ellipsoid, bool (N,), and where along themselves those (M,) enter it."""
-        bound = self.bound
-        scale = 1 / np.asarray(bound.radii, np.float32)
-        start = (origin - np.asarray(bound.centre, np.float32)) * scale
-        toward = direction * scale[:, None]
-        a = (toward * toward).sum(axis=0)
-        b = start @ toward
-        c = float(start @ start) - 1
-        inside = b * b - a * c
-        meets = inside > 0
-        return meets, (-b[meets] - np.sqrt(inside[meets])) / a[meets]
-
-    def cast(self, origin: np.ndarray, direction: np.ndarray, start: np.ndarray, precision: float) -> Surface:
+    def cast(
+        self, origin: np.ndarray, direction: np.ndarray, start: np.ndarray, end: np.ndarray, precision: float
+    ) -> Surface:
         """Walk along rays to the surface.
 
         Args:
             origin: (3,) of all rays, or (3, N).
             direction: (3, N), unit.
             start: (N,), where along the rays to begin.
+            end: (N,), beyond which there is nothing.
             precision: a distance from the surface, in head units, below which a ray has met it.
         """
-        t, gap, best = self._walk(origin, direction, start, np.full_like(start, np.inf), start, _STEPS, _STRIDE, 0.0)
-        # Rays that graze a nearer part of the head are slow to reach what lies behind it; where relief or hair is
-        # steep, long strides swing to and fro about the surface.
-        late = np.flatnonzero((gap > np.float32(0.25 * precision)) & (t < start + np.float32(3)))
-        if len(late):
-            origins = origin if origin.ndim == 1 else origin[:, late]
-            least = min(precision, _LEAST_STEP)
-            _, gap[late], best[late] = self._walk(
-                origins, direction[:, late], t[late], gap[late], best[late], _MORE_STEPS, _SHORT_STRIDE, least
-            )
+        t, best, gap = start.copy(), start.copy(), np.full_like(start, np.inf)
+        going = np.arange(len(start))
+        for steps, stride, least, close in _WALKS:
+            origins = origin if origin.ndim == 1 else origin[:, going]
+            state = t[going], best[going], gap[going]
+            self._walk(origins, direction[:, going], *state, steps, stride, min(precision, least))
+            t[going], best[going], gap[going] = state
+            going = going[(state[2] > np.float32(close * precision)) & (state[0] < end[going])]
+            if not len(going):
+                break
         x, y, z = (origin[axis] + best * direction[axis] for axis in range(3))
         return Surface(x, y, z, best, gap)
 
@@ -200,27 +207,23 @@ class Head:
         origin: np.ndarray,
         direction: np.ndarray,
         t: np.ndarray,
-        gap: np.ndarray,
         best: np.ndarray,
+        gap: np.ndarray,
         steps: int,
         stride: float,
         least: float,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> None:
+        """Go on from `t`; keep in `best` and `gap` where the surface was nearest, and how near. All three change."""
         for _ in range(steps):
             distance = self.distance(*(origin[axis] + t * direction[axis] for axis in range(3)))
             size = np.abs(distance)
-            closer = size < gap
-            best = np.where(closer, t, best)
-            gap = np.where(closer, size, gap)
-            step = np.float32(stride) * distance
-            t = t + np.where(distance > 0, np.maximum(step, np.float32(least)), step)
-        return t, gap, best
-
-
-def _blend(a: np.ndarray, b: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth minimum of two distances, and the share of the second."""
-    share = np.clip(np.float32(0.5) + (a - b) * np.float32(0.5 / width), 0, 1)
-    return a + share * (b - a) - np.float32(width) * share * (1 - share), share
+            np.copyto(best, t, where=size < gap)
+            np.minimum(gap, size, out=gap)
+            outside = distance > 0
+            distance *= np.float32(stride)
+            if least:
+                np.maximum(distance, np.float32(least), out=distance, where=outside)
+            t += distance
 
 
 def _curtain(identity: Identity) -> Ellipsoid | None:

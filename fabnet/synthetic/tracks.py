@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabnet.synthetic.seeds import exponential, normal
+
 
 @dataclass(frozen=True)
 class Wander:
@@ -14,7 +16,7 @@ class Wander:
 
     @staticmethod
     def sample(rng: np.random.Generator, seconds: float, spacing: float) -> "Wander":
-        return Wander(rng.normal(size=int(np.ceil(seconds / spacing)) + 4), spacing)
+        return Wander(normal(rng, int(np.ceil(seconds / spacing)) + 4), spacing)
 
     def __call__(self, time: float) -> float:
         place = time / self.spacing
@@ -51,11 +53,11 @@ def events(
 ) -> list[Event]:
     """Events with exponential pauses of mean `pause` seconds between them, uniform `duration` and `value`."""
     found = []
-    time = float(rng.exponential(pause)) - duration[1]
+    time = exponential(rng, pause) - duration[1]
     while time < seconds:
         end = time + float(rng.uniform(*duration))
         found.append(Event(time, end, onset, decay, float(rng.uniform(*value))))
-        time = end + float(rng.exponential(pause))
+        time = end + exponential(rng, pause)
     return found
 
 

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from fabnet.config import SynthesizeParams
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import atomic_directory
 from fabnet.parallel import ordered_map
 from fabnet.progress import Progress
@@ -20,6 +21,11 @@ from fabnet.synthetic.render import render
 from fabnet.synthetic.seeds import generator
 
 _CRF = "16"
+
+#: With its macroblock tree, x264 reads memory it never wrote: the same frames gave other bytes from run to run. And its
+#: routines for an instruction set decide otherwise than those for another, unless told not to.
+_X264 = "mbtree=0:cpu-independent=1"
+
 _KEYFRAME_EVERY = 12
 
 
@@ -82,15 +88,15 @@ def encode(path: Path, frames: Iterable[np.ndarray], fps: float, size: int) -> N
     """Write square RGB frames, uint8 (size, size, 3), as H.264 in mp4; equal frames give equal bytes."""
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        # With its macroblock tree, x264 reads memory it never wrote: the same frames gave other bytes from run to run.
-        options = {"crf": _CRF, "preset": "medium", "flags": "+bitexact", "threads": "1", "x264-params": "mbtree=0"}
+        options = {"crf": _CRF, "preset": "medium", "flags": "+bitexact", "threads": "1", "x264-params": _X264}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.gop_size = _KEYFRAME_EVERY
         stream.thread_count = 1
         for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = frame.reformat(format="yuv420p", interpolation=SAME_EVERYWHERE)
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -72,7 +72,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step along the gradients; none where the attribute `found_inf`, if there is one, is 1, as in fused Adam."""
+        """One step along the gradients; none where the attribute `found_inf`, if any, is 1, as of fused Adam."""
         found: Tensor | None = getattr(self, "found_inf", None)
         self.adam.grad_scale, self.adam.found_inf = None, found  # type: ignore[attr-defined]
         for group in self.adam.param_groups:

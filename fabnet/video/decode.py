@@ -12,6 +12,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.video.container import announced_duration, find_entry, open_video
 from fabnet.video.faces import Frame
 from fabnet.video.limits import MAX_PIXELS, Deadline, check_size
@@ -55,7 +56,7 @@ def frames(
     for samples, looked_at, time, frame in displayed(timed, grid, every):
         check_size(frame.width, frame.height)
         try:
-            rgb = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            rgb = convert.reformat(frame, format="rgb24", interpolation=SAME_EVERYWHERE, threads=1).to_ndarray()
         except (av.error.FFmpegError, ValueError) as error:
             raise Rejected("unreadable", f"no conversion of its {frame.format.name} pictures: {error}") from None
         yield Frame(float(time), samples, looked_at, upright(np.asarray(rgb, dtype=np.uint8), frame.rotation))

@@ -15,7 +15,19 @@ from fabnet.config import Params
 
 ROOT = Path(__file__).parents[2]
 
-BASE = {"config", "contract", "tables", "files", "pipeline", "leftovers", "errors", "parallel", "progress", "profiles"}
+BASE = {
+    "config",
+    "contract",
+    "tables",
+    "files",
+    "conversion",
+    "pipeline",
+    "leftovers",
+    "errors",
+    "parallel",
+    "progress",
+    "profiles",
+}
 # A room imports only rooms of lines above its own.
 ORDER = [
     BASE,

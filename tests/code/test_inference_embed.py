@@ -14,6 +14,7 @@ import simplejpeg
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads
 from scipy.special import expit, softmax
 
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import read_json
 from fabnet.inference.embed import embed
 from fabnet.inference.looking import params_of
@@ -36,7 +37,10 @@ def params(model):
 def crops_by_hand(path, times, left, top, side):
     """The frames on display at `times`, cut, shrunk and compressed with nothing of ours."""
     with av.open(str(path)) as container:
-        shown = [(float(frame.time), frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        shown = [
+            (float(frame.time), frame.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE))
+            for frame in container.decode(video=0)
+        ]
     crops = []
     for time in times:
         image = [picture for at, picture in shown if at <= time + 1e-9][-1]

@@ -12,6 +12,7 @@ import simplejpeg
 
 from fabnet import tables
 from fabnet.config import SynthesizeParams
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file
 from fabnet.synthetic import videos
 from fabnet.synthetic.faces import IMAGES, LABELS, portraits_of, write_faces
@@ -49,7 +50,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def decode(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return [frame.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE) for frame in container.decode(video=0)]
 
 
 def test_the_number_of_workers_changes_no_byte(written: list[Path]) -> None:

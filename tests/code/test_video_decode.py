@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.video import decode, packets
 from fabnet.video.decode import displayed, frames, upright
 from fabnet.video.limits import Deadline
@@ -42,7 +43,10 @@ def by_sample(path: Path, fps: float, **options) -> dict[int, tuple[float, np.nd
 def decode_everything(path: Path, fps: float) -> dict[int, tuple[float, np.ndarray]]:
     """The same, from the definition, up to the beginning of the last frame."""
     with av.open(str(path)) as container:
-        every = [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        every = [
+            (frame.pts * frame.time_base, frame.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE))
+            for frame in container.decode(video=0)
+        ]
     times = [time - every[0][0] for time, _ in every]
     assert times == sorted(times)
     chosen = on_display(times, times[-1] + Fraction(1, 10**9), Fraction(str(fps)))
@@ -218,7 +222,9 @@ def test_frames_without_display_times_come_in_order(tmp_path):
     assert len(got) == 30
     for number, frame in enumerate(got):
         differences = [np.abs(frame.image.astype(int) - picture(other)).mean() for other in range(30)]
-        assert np.argmin(differences) == number
+        # Pictures 20 and 27 are nearly the same.
+        assert differences[number] <= 1.05 * min(differences)
+        assert sum(difference <= 1.05 * min(differences) for difference in differences) <= 2
 
 
 def test_size_may_change_on_the_way(tmp_path):

@@ -11,6 +11,7 @@ import yaml
 
 from fabnet import tables
 from fabnet.config import ExtractParams, HealthParams, SynthesizeParams
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, write_json
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.split import split_identities
@@ -74,7 +75,9 @@ def make(root: Path) -> Place:
     for clip in sorted((root / "videos").rglob("*.mp4")):
         identity = clip.relative_to(root / "videos").parts[0]
         with av.open(str(clip)) as container:
-            pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][: 2 * TRACK]
+            pictures = [
+                frame.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE) for frame in container.decode(video=0)
+            ][: 2 * TRACK]
         for number, picture in enumerate(pictures):
             box = square(Box(0, 0, SOURCE, SOURCE), 0)
             images.append(crop(picture, box, SIZE))
