@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 #: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
-#: network (docs/decisions/0016-precision.md).
+#: network (docs/decisions/0017-float32-by-default.md).
 SLOWER = 8
 
 
