@@ -85,7 +85,7 @@ def overlay(base: CommentedMap, over: CommentedMap, replace: bool = False) -> No
         both = key in base and isinstance(base[key], CommentedMap) and isinstance(value, CommentedMap)
         if both and not value and (replace or value.tag.value == REPLACE):
             base[key] = _empty()
-        elif both:
+        elif both and base[key]:  # into an empty one nothing is merged: it has no layout to keep
             overlay(base[key], value, replace)
         elif key not in base:
             base.insert(position if replace else len(base), key, _untagged(value))

@@ -97,7 +97,7 @@ def test_set_reaches_variants_sets_and_null(project: Path):
     )
     params = load_params()
     assert params.train.variant("fabnet").samples == 77
-    assert params.train.variant("autoencoder").samples == params.train.common["samples"]
+    assert params.train.variant("fabnet_3src").samples == params.train.common["samples"]
     assert params.train.variant("wide").base_filters == 32
     assert params.sets["aflw2000"].path == Path("elsewhere")
     profiles.set_values(["extract.source=cropped", "extract.boxes=null"])
@@ -114,14 +114,7 @@ def test_replace_is_inherited_and_merging_is_not(tmp_path: Path, project: Path):
     Path("profiles/merge.yaml").write_text("train: {variants: {wide: {base_filters: 32}}}")
     Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}, finetuned: !replace {}}")
     profiles.use_profile("merge")
-    assert set(load_params().train.variants) == {
-        "fabnet",
-        "fabnet_curriculum",
-        "autoencoder",
-        "split_brain",
-        "rotation",
-        "wide",
-    }
+    assert set(load_params().train.variants) == {"fabnet", "fabnet_3src", "autoencoder", "wide"}
     profiles.use_profile("swap")
     assert load_params().train.variants == {"wide": {"batch_size": 8}}
     assert "!replace" not in Path("params.yaml").read_text()
@@ -163,7 +156,7 @@ def test_unknown_profile_lists_those_there_are(
 ):
     assert fabnet("params", "use", "../tiny", monkeypatch=monkeypatch) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "default, gpu, paper, tiny" in line
+    assert "default, gpu, paper, tables, tiny" in line
 
 
 def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -1,4 +1,4 @@
-"""What profiles/paper.yaml and profiles/gpu.yaml make of the three variants."""
+"""What the profiles paper, gpu and tables make of the three variants, and that none computes in bf16 on a CPU."""
 
 import shutil
 from pathlib import Path
@@ -46,8 +46,8 @@ def test_the_variants_of_the_paper(profile):
     assert (variants[2].start_from, variants[2].freeze) == ("fabnet_curriculum", ("flow_decoder",))
 
 
-def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_long(profile):
-    default, gpu = profile("default"), profile("gpu")
+def test_the_study_on_a_gpu_is_that_of_the_tables_at_128_px_and_ten_times_as_long(profile):
+    default, gpu = profile("tables"), profile("gpu")
     assert gpu.extract.image_size == 128
     assert gpu.synthesize.image_size >= 128
     assert gpu.synthesize.videos.identities > default.synthesize.videos.identities
@@ -60,7 +60,7 @@ def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_lo
             assert after.curriculum.shifts == before.curriculum.shifts
             if before.curriculum.longest is not None:
                 assert after.curriculum.longest == 10 * before.curriculum.longest
-        same = ("objective", "sources", "start_from", "freeze", "optimiser", "learning_rate", "schedule", "precision")
+        same = ("objective", "sources", "start_from", "freeze", "optimiser", "learning_rate", "schedule", "views")
         for key in same:
             assert getattr(after, key) == getattr(before, key), (name, key)
         assert after.batch_size > before.batch_size
@@ -69,3 +69,18 @@ def test_the_study_on_a_gpu_is_that_of_the_default_at_128_px_and_ten_times_as_lo
         videos = gpu.synthesize.videos
         frames = videos.identities * videos.seconds * videos.fps
         assert frames * 3 * gpu.extract.image_size**2 < after.cache_mb * 2**20 * 7 / 8
+
+
+@pytest.mark.parametrize("name", ["paper", "tables"])
+def test_the_network_of_the_paper(profile, name):
+    params = profile(name)
+    for variant in map(params.train.variant, params.train.names):
+        assert (variant.views, variant.flow_stride, variant.shared_decoder) == (None, 1, False)
+    assert params.supervise.seeds == 1
+
+
+@pytest.mark.parametrize("name", ["default", "tables", "tiny"])
+def test_what_runs_on_a_cpu_is_in_float32(profile, name):
+    params = profile(name)
+    assert {params.train.variant(variant).precision for variant in params.train.names} == {"fp32"}
+    assert params.supervise.precision == "fp32"
