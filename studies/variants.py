@@ -1,10 +1,10 @@
 """Do the variants differ? Each one trained with several seeds, probed, and compared on the same test faces.
 
-    python -m studies.variants [--seeds 0 1 2] [--jobs 2] [--set synthetic] [--over profiles/study.yaml]
+    python -m studies.variants [--seeds 0 1 2] [--jobs 2] [--set synthetic] [--over profiles/study.yaml --name study]
 
 Needs the outputs of `make repro`, which it leaves alone; models go to .work/studies/variants. What was trained under
 the same params and data is not trained again, and a seed that was stopped goes on. Writes the table to
-docs/results/variants.md and what it is made of to variants.json.
+docs/results/variants.md, or NAME.md, and what it is made of to variants.json.
 
 A cell is the mean over training seeds. Its interval is of other people: identities are drawn with replacement, the same
 ones for every variant and seed, so that two variants are compared face by face. How far seeds lie apart is told beside.
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--set", default="synthetic", help="a labelled set of params.yaml")
     parser.add_argument("--over", type=Path, help="YAML laid over params.yaml")
     parser.add_argument("--train-seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--name", default="variants", help="of the files in docs/results")
     given = parser.parse_args()
     params = load(given.over)
     if given.train_seed is not None:
@@ -223,10 +224,10 @@ def _compare(params: Params, given: argparse.Namespace) -> None:
         f"`python -m studies.variants`: seeds {', '.join(map(str, given.seeds))}, {faces} test faces of the set "
         f"`{given.set}`, torch probes. A cell: mean over seeds [95 % bootstrap interval over test identities] (seeds)."
     )
-    write_json(OUT / "variants.json", told)
-    with atomic_file(OUT / "variants.md") as temporary:
+    write_json(OUT / f"{given.name}.json", told)
+    with atomic_file(OUT / f"{given.name}.md") as temporary:
         temporary.write_text(markdown(told, what))
-    print((OUT / "variants.md").read_text())
+    print((OUT / f"{given.name}.md").read_text())
 
 
 if __name__ == "__main__":

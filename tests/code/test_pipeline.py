@@ -19,12 +19,9 @@ ROOT = Path(__file__).parents[2]
 # Trained encoders and the stages that train them.
 VARIANTS = {
     "fabnet": "train@fabnet",
-    "fabnet_curriculum": "train@fabnet_curriculum",
+    "fabnet_3src": "train@fabnet_3src",
     "autoencoder": "train@autoencoder",
-    "split_brain": "train@split_brain",
-    "rotation": "train@rotation",
-    "fabnet_curriculum_3src": "finetune@fabnet_curriculum_3src",
-    "fabnet_3src": "finetune@fabnet_3src",
+    "fabnet_longer": "finetune@fabnet_longer",
 }
 METRICS = {
     *("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),
@@ -104,9 +101,9 @@ def test_tables_between_stages_are_legal_and_identities_keep_to_their_split(proj
     tables.read(project.folder / "data/frames/rejects.parquet", tables.Rejects)
     assert set(index["identity"]) == set(splits["identity"])
     assert len(index) == 12 * 6
-    for variant in ("fabnet", "autoencoder"):
+    for variant, samples in (("fabnet", 256), ("autoencoder", 512), ("fabnet_longer", 64)):
         history = tables.read(project.folder / f"models/{variant}/history.parquet", tables.History)
-        assert history["samples"].max() == 1024
+        assert history["samples"].max() == samples
 
 
 def test_report_and_its_pictures(project):

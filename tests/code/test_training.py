@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -191,3 +193,23 @@ def test_bf16_follows_fp32():
         steps[precision] = loss, torch.cat([parameter.grad.flatten() for parameter in run.model.parameters()])
     assert steps["bf16"][0] == pytest.approx(steps["fp32"][0], rel=0.01)
     assert torch.cosine_similarity(steps["bf16"][1], steps["fp32"][1], dim=0) > 0.98
+
+
+def test_emulated_bf16_is_said_once_and_fp32_never(monkeypatch, capsys):
+    monkeypatch.setattr("fabnet.training.precision.has_bf16", lambda device: False)
+    trainer(params(precision="bf16", samples=64)).run()
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert said == (
+        "train: warning: precision bf16 is emulated on this processor, about 8 times slower than fp32; "
+        "set precision: fp32"
+    )
+    trainer(params(samples=64)).run()
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_cpu_is_asked_what_it_has():
+    """An old processor is simulated by what oneDNN may use: in a process of its own, for it asks once."""
+    asked = "import torch; from fabnet.training.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -69,10 +69,10 @@ def test_the_embedding_says_more_of_the_frame_than_of_brightness(model, pairs):
 
 
 @torch.inference_mode()
-@pytest.mark.skipif(not (ROOT / "models/fabnet_curriculum_3src/best.pt").is_file(), reason="needs the variant")
+@pytest.mark.skipif(not (ROOT / "models/fabnet_3src/best.pt").is_file(), reason="needs the variant")
 @pytest.mark.parametrize("place", [1, 2, 3])
 def test_a_source_of_noise_is_trusted_less_than_faces(place):
-    model = load_model(ROOT / "models/fabnet_curriculum_3src")[0]
+    model = load_model(ROOT / "models/fabnet_3src")[0]
     views = scenes(4)
     views[place] = 2 * torch.rand(views[place].shape, generator=torch.Generator().manual_seed(place)) - 1
     share = model.reconstruct(views).confidence.mean(dim=(2, 3, 4))  # (3, N)
