@@ -78,6 +78,8 @@ def train(profile: str, variant: str, seed: int) -> None:
             if VariantParams.model_validate(read_json(note)["params"]) != values:
                 sys.exit(f"error: {out}: was trained under other params; delete {WORK} to train it again")
             continue
+        if (out.parent / ".unfinished" / name / "checkpoint.pt").exists():
+            sys.exit(f"error: {out}: was interrupted; delete {out.parent} to time it whole")
         before = _cpu_seconds()
         train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
         write_json(note, {"cpu_s": _cpu_seconds() - before, "params": values.model_dump(mode="json")})
