@@ -2,8 +2,8 @@
 
     python -m studies.learning_speed [--variant fabnet_3src] [--against tables] [--seeds 0] [--jobs 2]
 
-Both train `--variant`, and what it starts from, on data/frames, each in processes with one thread, side by side in one
-run so that both meet the same machine. Needs the outputs of `dvc repro validate validate_set`. Models go to
+Both train `--variant`, and what it starts from, on data/frames, each in processes with one thread and a CPU clock of
+their own; `--jobs 2` trains both at once, so that they meet the same machine at the same time. Needs the outputs of `dvc repro validate validate_set`. Models go to
 .work/studies/learning_speed, where what was trained under the same params is not trained again.
 
 Scored are people of the labelled set's training and validation splits alone: ridge and logistic regression in five
@@ -173,7 +173,7 @@ def markdown(told: dict[str, Any]) -> str:
     lines = [
         f"# CPU seconds to `{told['variant']}`",
         "",
-        f"`python -m studies.learning_speed`: recipes of two profiles side by side, float32, one thread each, seeds "
+        f"`python -m studies.learning_speed`: recipes of two profiles on one machine, float32, one thread each, seeds "
         f"{', '.join(map(str, told['seeds']))}, on {told['processor']}.",
         "Scores are of training and validation people of the labelled set in five folds (ridge, logistic regression), "
         "with 95 % bootstrap intervals over people.",
