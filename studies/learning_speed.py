@@ -3,8 +3,9 @@
     python -m studies.learning_speed [--variant fabnet_3src] [--against tables] [--seeds 0] [--jobs 2]
 
 Both train `--variant`, and what it starts from, on data/frames, each in processes with one thread and a CPU clock of
-their own; `--jobs 2` trains both at once, so that they meet the same machine at the same time. Needs the outputs of `dvc repro validate validate_set`. Models go to
-.work/studies/learning_speed, where what was trained under the same params is not trained again.
+their own; `--jobs 2` trains both at once, so that they meet the same machine at the same time. Needs the outputs of
+`dvc repro validate validate_set`. Models go to .work/studies/learning_speed, where what was trained under the same
+params is not trained again.
 
 Scored are people of the labelled set's training and validation splits alone: ridge and logistic regression in five
 folds over identities, of which one is predicted, one chooses the penalty and the others are learnt from. No test face
