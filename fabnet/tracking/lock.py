@@ -24,6 +24,7 @@ class Entry:
         id: hash of the whole entry: equal for equal command, inputs, params and outputs.
         deps, outs: DVC's hashes by path.
         params: by dotted key of params.yaml.
+        cmd: its command.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Entry:
     deps: Mapping[str, str]
     outs: Mapping[str, str]
     params: Mapping[str, Any]
+    cmd: str = ""
 
     @property
     def kind(self) -> str:
@@ -66,6 +68,7 @@ def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
                 {each["path"]: each["md5"] for each in stage.get("deps", [])},
                 {each["path"]: each["md5"] for each in stage.get("outs", [])},
                 {key: value for params in stage.get("params", {}).values() for key, value in params.items()},
+                str(stage.get("cmd", "")),
             )
             for name, stage in stages.items()
         }

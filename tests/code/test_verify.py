@@ -1,5 +1,6 @@
 """Was a commit reproduced? On made-up locks and scores, and on a small pipeline that DVC runs."""
 
+import dataclasses
 import json
 import math
 import os
@@ -113,6 +114,23 @@ def test_a_stage_tells_which_of_its_outputs_differ():
     rows = compare_stages(STAGES, lock(), lock(**{"metrics.json": "other"}), RULES, "HEAD")
     (report,) = [row for row in rows if row.stage == "report"]
     assert (report.outs, report.differing) == (2, ("metrics.json",))
+
+
+def test_an_output_that_only_one_of_two_locks_has_differs():
+    more = lock()
+    outs = {**more["split"].outs, "data/groups": "some"}
+    more["split"] = dataclasses.replace(more["split"], outs=outs)
+    for there, here in ((more, lock()), (lock(), more)):
+        rows = {row.stage: row for row in compare_stages(STAGES, there, here, RULES, "HEAD")}
+        assert (rows["split"].outs, rows["split"].differing, rows["split"].verdict) == (2, ("data/groups",), BROKEN)
+
+
+def test_another_command_is_another_experiment():
+    theirs = {name: dataclasses.replace(entry, cmd=f"run {name}") for name, entry in lock().items()}
+    assert {row.verdict for row in compare_stages(STAGES, theirs, theirs, RULES, "HEAD")} == {EQUAL}
+    ours = theirs | {"split": dataclasses.replace(theirs["split"], cmd="run split --otherwise")}
+    with pytest.raises(CannotCompare, match=r"^dvc.yaml: the command of split is not that of HEAD: another exp"):
+        compare_stages(STAGES, theirs, ours, RULES, "HEAD")
 
 
 @pytest.mark.parametrize(
@@ -501,6 +519,14 @@ def test_what_cannot_be_compared_is_one_line(fresh: Reproduced, capsys, monkeypa
     fresh.repro()
     code, line = one_line(fresh.verify(capsys, monkeypatch))
     assert (code, line[:59]) == (3, "error: params.yaml: seed is 22 here and 1 in HEAD: another ")
+
+    # Another command.
+    (fresh.folder / "params.yaml").write_text("seed: 1\n")
+    pipeline = (fresh.folder / "dvc.yaml").read_text()
+    (fresh.folder / "dvc.yaml").write_text(pipeline.replace("made.py train", "made.py  train"))
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert (code, line[:62]) == (3, "error: dvc.yaml: the command of train is not that of HEAD: ano")
 
     # A commit before there was a lock.
     fresh.git("rm", "-q", "--cached", "dvc.lock")
