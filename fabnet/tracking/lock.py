@@ -76,6 +76,18 @@ def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
         raise UserError(f"{where}: not a lock of DVC: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
+def parse_added(text: str, where: str) -> dict[str, str]:
+    """DVC's hashes, by path beside the .dvc file whose text this is.
+
+    Raises:
+        UserError: the text is no .dvc file.
+    """
+    try:
+        return {each["path"]: each["md5"] for each in yaml.safe_load(text)["outs"]}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{where}: not a .dvc file: {type(error).__name__}: {' '.join(str(error).split())}") from None
+
+
 def read_lock(root: Path) -> dict[str, Entry]:
     """The entries of dvc.lock in the working tree.
 

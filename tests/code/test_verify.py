@@ -494,6 +494,34 @@ def test_data_alone(fresh: Reproduced, capsys, monkeypatch):
     )
 
 
+def test_inputs_that_were_added_to_dvc(fresh: Reproduced, capsys, monkeypatch):
+    """They are no stages: nothing writes them into dvc.lock; their .dvc files say whether they are the commit's."""
+    (fresh.folder / "clips").write_text("of one's own")
+    fresh.dvc("add", "-q", "clips")
+    pipeline = yaml.safe_load((fresh.folder / "dvc.yaml").read_text())
+    pipeline["stages"]["draw"]["deps"].append("clips")
+    (fresh.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    assert [each.name for each in read_pipeline(fresh.folder) if each.added] == ["clips.dvc"]
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert (code, line) == (3, "error: clips.dvc: HEAD has none: other inputs; name another commit by BASE=")
+    fresh.commit()
+    for options in ((), ("--data",)):
+        code, out, err = fresh.verify(capsys, monkeypatch, *options)
+        assert (code, err) == (0, [])
+        assert not any("clips" in line for line in out)
+    (fresh.folder / "clips").write_text("others")
+    fresh.dvc("add", "-q", "clips")
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch, "--data"))
+    assert code == 3
+    assert line.startswith("error: clips.dvc: does not name the data that it names in HEAD: other inputs; check out")
+    (fresh.folder / "clips.dvc").write_text("wdir: [")
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert code == 1
+    assert "clips.dvc" in line
+
+
 def test_what_cannot_be_compared_is_one_line(fresh: Reproduced, capsys, monkeypatch):
     code, line = one_line(fresh.verify(capsys, monkeypatch, "--base", "nowhere"))
     assert (code, line[:36]) == (3, "error: nowhere: no such commit here;")

@@ -106,8 +106,8 @@ def check_same_experiment(
         )
     if commands := [stage.name for stage in both if here[stage.name].cmd != there[stage.name].cmd]:
         raise CannotCompare(
-            f"dvc.yaml: the command of {commands[0]} is not that of {base}{_more(commands)}: another experiment; check out "
-            "that commit's, or name another commit by BASE="
+            f"dvc.yaml: the command of {commands[0]} is not that of {base}{_more(commands)}: another experiment; check "
+            "out that commit's, or name another commit by BASE="
         )
 
 
