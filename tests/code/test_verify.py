@@ -443,6 +443,19 @@ def test_a_repro_of_the_same_bytes(fresh: Reproduced, capsys, monkeypatch):
     assert "REPRODUCED: 3 of 3 stages equal to the byte; 1 scores within tolerance" in out
 
 
+def test_from_a_folder_of_the_project(fresh: Reproduced, capsys, monkeypatch):
+    """The rules are the project's, as all else is; those that are named lie where one is."""
+    fresh.repro("draw")
+    (fresh.folder / "below").mkdir()
+    monkeypatch.chdir(fresh.folder / "below")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    code, out, err = run_fabnet(monkeypatch, capsys, "verify", "--data")
+    assert (code, err) == (0, [])
+    assert "REPRODUCED: 1 of 1 stages equal to the byte" in out
+    code, line = one_line(run_fabnet(monkeypatch, capsys, "verify", "--rules", "verify.yaml"))
+    assert (code, line[:31]) == (1, "error: verify.yaml: no such fil")
+
+
 def test_a_repro_with_other_weights_and_what_becomes_of_its_lock(
     fresh: Reproduced, capsys, monkeypatch, tmp_path: Path
 ):
