@@ -16,6 +16,7 @@ from benchmarks._jpegs import Jpegs
 from fabnet.config import VariantParams, load_params
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
+from fabnet.networks.conventions import OURS
 from fabnet.training.batches import Batches
 from fabnet.training.cache import FrameCache
 from fabnet.training.loop import Trainer
@@ -25,13 +26,14 @@ SIZE, TRACKS, LENGTH, STEPS, ROUNDS = 64, 150, 24, 60, 3
 
 
 def make(params: VariantParams, frames: Jpegs, cache_bytes: int) -> Trainer:
-    model = build(params.objective, SIZE, params.base_filters, params.embedding_dim, params.sources)
+    shape = params.sources, OURS, params.flow_stride, params.shared_decoder
+    model = build(params.objective, SIZE, params.base_filters, params.embedding_dim, *shape)
     start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
     cache = FrameCache(frames, start, length, SIZE, cache_bytes)
     if cache_bytes:
         cache.decode(np.arange(TRACKS * LENGTH))
     world = World(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    sampler = PairSampler(start, length, np.arange(TRACKS), model.views, 0)
+    sampler = PairSampler(start, length, np.arange(TRACKS), params.views or model.views, 0)
     batches = Batches(cache, sampler, params.batch_size, world, mirror=params.flip, workers=params.workers)
     return Trainer(model, batches, batches, params, world, Path(tempfile.gettempdir()) / "unused.pt")
 

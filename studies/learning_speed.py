@@ -2,9 +2,10 @@
 
     python -m studies.learning_speed [--variant fabnet_3src] [--against tables] [--seeds 0] [--jobs 2]
 
-Both train `--variant`, and what it starts from, on data/frames, each in processes with one thread, side by side in one
-run so that both meet the same machine. Needs the outputs of `dvc repro validate validate_set`. Models go to
-.work/studies/learning_speed, where what was trained under the same params is not trained again.
+Both train `--variant`, and what it starts from, on data/frames, each in processes with one thread and a CPU clock of
+their own; `--jobs 2` trains both at once, so that they meet the same machine at the same time. Needs the outputs of
+`dvc repro validate validate_set`. Models go to .work/studies/learning_speed, where what was trained under the same
+params is not trained again.
 
 Scored are people of the labelled set's training and validation splits alone: ridge and logistic regression in five
 folds over identities, of which one is predicted, one chooses the penalty and the others are learnt from. No test face
@@ -78,6 +79,8 @@ def train(profile: str, variant: str, seed: int) -> None:
             if VariantParams.model_validate(read_json(note)["params"]) != values:
                 sys.exit(f"error: {out}: was trained under other params; delete {WORK} to train it again")
             continue
+        if (out.parent / ".unfinished" / name / "checkpoint.pt").exists():
+            sys.exit(f"error: {out}: was interrupted; delete {out.parent} to time it whole")
         before = _cpu_seconds()
         train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
         write_json(note, {"cpu_s": _cpu_seconds() - before, "params": values.model_dump(mode="json")})
@@ -171,7 +174,7 @@ def markdown(told: dict[str, Any]) -> str:
     lines = [
         f"# CPU seconds to `{told['variant']}`",
         "",
-        f"`python -m studies.learning_speed`: recipes of two profiles side by side, float32, one thread each, seeds "
+        f"`python -m studies.learning_speed`: recipes of two profiles on one machine, float32, one thread each, seeds "
         f"{', '.join(map(str, told['seeds']))}, on {told['processor']}.",
         "Scores are of training and validation people of the labelled set in five folds (ridge, logistic regression), "
         "with 95 % bootstrap intervals over people.",

@@ -2,9 +2,8 @@
 
     python -m studies.spread
 
-Pools the variance over training seeds in docs/results/tables-seeds.json, by the recipe of the profile `tables`, of those
-variants that the default profile trains, too: each has few seeds, so that none by itself would tell, and one whose
-seeds lie far apart would hide what becomes of the others.
+Pools the variance over training seeds in docs/results/variants.json, of the variants of the default profile: each has
+few seeds, so that none by itself would tell.
 """
 
 import json
@@ -13,7 +12,7 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-#: Of the default profile, whose recipe is another one than that of the study; nothing says that it spreads more.
+#: Of the default profile.
 VARIANTS = ("autoencoder", "fabnet", "fabnet_3src")
 
 
@@ -32,7 +31,7 @@ def pooled(variants: Mapping[str, Mapping[str, Mapping[str, Any]]], chosen: Coll
 
 
 def main() -> None:
-    variants = json.loads(Path("docs/results/tables-seeds.json").read_text())["variants"]
+    variants = json.loads(Path("docs/results/variants.json").read_text())["variants"]
     print("spread:")
     for metric, deviation in pooled(variants, VARIANTS).items():
         print(f"  {metric}: {deviation:.2f}")

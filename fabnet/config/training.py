@@ -92,6 +92,8 @@ class VariantParams(Section):
             raise ValueError("`curriculum` ranks samples of one target: with it, `views` must be null")
         if self.shared_decoder and "flow_decoder" in self.freeze:
             raise ValueError("`shared_decoder` makes the confidence, too: `freeze` cannot keep its flow alone")
+        if self.objective == "split_brain" and self.optimiser == "muon":
+            raise ValueError("the grouped convolutions of split_brain are no matrices for `optimiser` muon; take adam")
         if self.freeze and self.start_from is None:
             raise ValueError("`freeze` keeps weights of the variant in `start_from`, which is null")
         if self.batch_size < 2 * self.processes:
@@ -144,7 +146,18 @@ class TrainParams(Section):
                     problem = f"variants start from each other in a circle: {' <- '.join([*seen, start])}"
                 if problem:
                     raise _invalid(f"finetuned.{seen[-1]}.start_from", problem)
+                self._check_shapes(seen[-1], start)
                 seen.append(start)
+
+    def _check_shapes(self, name: str, start: str) -> None:
+        """Weights fit a network of the same shape alone; a confidence decoder may be added."""
+        own, other = self.variant(name), self.variant(start)
+        for key in ("objective", "base_filters", "embedding_dim", "flow_stride", "shared_decoder"):
+            if getattr(own, key) != getattr(other, key):
+                raise _invalid(
+                    f"finetuned.{name}.{key}",
+                    f"is {getattr(own, key)}, but {start}, whose weights it begins with, has {getattr(other, key)}",
+                )
 
     @property
     def names(self) -> list[str]:

@@ -63,7 +63,7 @@ def test_two_processes_equal_one(folder, case):
 
 def test_only_the_first_process_writes(folder):
     folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"logs", "killed"}
-    assert folders == {"apart", "curriculum", "plain", "stopped"}
+    assert folders == {"apart", "curriculum", "plain", "stopped", "views"}
 
 
 def test_sigterm_of_one_process_stops_both_and_they_resume(folder):

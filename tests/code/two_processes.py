@@ -19,6 +19,7 @@ COMMON = {"batch_size": 15, "samples": 300, "validation_samples": 33, "sync_batc
 COMMON |= {"learning_rate": 0.005, "validation_every": 60, "checkpoint_every": 90}
 CASES = {
     "plain": COMMON,
+    "views": COMMON | {"views": 3, "sources": 2, "shared_decoder": True, "flow_stride": 2, "warm_up": 0.1},
     "curriculum": COMMON | {"curriculum": {"longest": 60}, "sources": 2, "schedule": "plateau", "patience": 1},
     "apart": COMMON | {"curriculum": {"longest": 60}, "sources": 2, "sync_batch_norm": False},
 }
