@@ -4,9 +4,11 @@ Stages that read all of it depend on such a folder as a whole (decision 15). DVC
 there, or what somebody put there, as if it were an input, and two machines undo each other's dvc.lock.
 """
 
+import os
 import re
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from fabnet.errors import UserError
@@ -15,22 +17,38 @@ from fabnet.pipeline import read_pipeline
 #: Where leftovers are moved to. Neither git nor DVC looks there.
 ASIDE = Path(".work/aside")
 
+#: Folders that stages of dvc.yaml fill together, and what lies below them. No other folder is tidied, even if a stage
+#: depends on it as a whole: the data of a labelled set may lie in a folder, such as `data`, that holds outputs, too.
+ROOMS = tuple(
+    PurePosixPath(path)
+    for path in (
+        *("models", "embeddings", "probes", "supervised", "retrieval"),
+        *("reports/sets", "reports/retrieval", "reports/data/sets"),
+    )
+)
+
 #: Half-written files and folders of running stages (fabnet/files.py), which .dvcignore has DVC overlook.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\..*)?")
 
 
 def find_leftovers(root: Path) -> list[PurePosixPath]:
-    """Files and folders that no stage makes, in folders that stages make parts of and others depend on as a whole.
+    """Files and folders that no stage makes, in those of ROOMS that stages fill and others depend on as a whole.
 
-    Their paths are relative to `root`. Empty where `root` holds no pipeline of DVC.
+    Neither what git tracks, which is the same on every machine, nor what a stage reads by itself, such as a labelled
+    set. Paths are relative to `root`. Empty where `root` holds no pipeline of DVC.
     """
     if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
         return []
     stages = read_pipeline(root)
     outs = {out for stage in stages for out in stage.outs}
     made_in = {parent for out in outs for parent in out.parents}
-    shared = {dep for stage in stages for dep in stage.deps} & made_in
-    return sorted({path for folder in shared for path in _strange(root, folder, outs, made_in)})
+    deps = {dep for stage in stages for dep in stage.deps}
+    shared = {folder for folder in deps & made_in if any(room in (folder, *folder.parents) for room in ROOMS)}
+    found = {path for folder in shared for path in _strange(root, folder, outs, made_in)}
+    if not found:
+        return []
+    used = deps | _tracked(root, found)
+    return sorted(found - used - {parent for path in used for parent in path.parents})
 
 
 def _strange(
@@ -46,6 +64,23 @@ def _strange(
             yield from _strange(root, path, outs, made_in)
         else:
             yield path
+
+
+def _tracked(root: Path, paths: Iterable[PurePosixPath]) -> set[PurePosixPath]:
+    """Files at or below `paths` that git tracks; none outside a repository.
+
+    Raises:
+        UserError: git does not say.
+    """
+    command = ["git", "--literal-pathspecs", "-C", str(root), "ls-files", "-z", "--", *map(str, paths)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"}, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"git cannot say what it tracks, so that nothing is moved: {error}") from None
+    if done.returncode and "not a git repository" not in done.stderr:
+        reason = " ".join(done.stderr.split())
+        raise UserError(f"{root}: git cannot say what it tracks, so that nothing is moved: {reason}")
+    return {PurePosixPath(path) for path in done.stdout.split("\0") if path}
 
 
 def check_leftovers(root: Path | None = None) -> None:

@@ -15,11 +15,13 @@ class Stage:
         name: such as `train@fabnet`.
         deps: files and folders that it reads, code among them, params not.
         outs: files and folders that it writes.
+        added: whether it is a .dvc file, which `dvc add` and `dvc import` write; it has no entry in dvc.lock.
     """
 
     name: str
     deps: tuple[PurePosixPath, ...]
     outs: tuple[PurePosixPath, ...]
+    added: bool = False
 
     @property
     def kind(self) -> str:
@@ -44,9 +46,12 @@ def read_pipeline(root: Path) -> list[Stage]:
     try:
         with Repo(str(root)) as repo:
             # Not `addressing`, which is relative to the working directory.
-            names = [getattr(each, "name", None) or each.path_in_repo for each in repo.index.stages]
+            names = [getattr(each, "name", None) for each in repo.index.stages]
             found = zip(names, repo.index.stages, strict=True)
-            return [Stage(name, paths(each.deps), paths(each.outs)) for name, each in found]
+            return [
+                Stage(name or each.path_in_repo, paths(each.deps), paths(each.outs), added=name is None)
+                for name, each in found
+            ]
     except DvcException as error:
         raise UserError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from None
 

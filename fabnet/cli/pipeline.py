@@ -22,7 +22,9 @@ def tidy() -> None:
 @app.command()
 def verify(
     base: Annotated[str, typer.Option(help="The commit that was to be reproduced.")] = "HEAD",
-    rules: Annotated[Path, typer.Option(help="What may differ, and by how much.")] = Path("verify.yaml"),
+    rules: Annotated[
+        Path | None, typer.Option(help="What may differ, and by how much. Default: verify.yaml of the project.")
+    ] = None,
     data: Annotated[bool, typer.Option("--data", help="Only what is promised to the byte, and no scores.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all of it to this file, in full precision.")] = None,
@@ -33,4 +35,6 @@ def verify(
     from fabnet.tracking.verify.verdict import report
     from fabnet.tracking.verify.verify import verify
 
-    raise typer.Exit(report(verify(project_root(), base, read_verify_rules(rules), data), markdown, json))
+    root = project_root()
+    found = read_verify_rules(root / "verify.yaml" if rules is None else rules)
+    raise typer.Exit(report(verify(root, base, found, data), markdown, json))

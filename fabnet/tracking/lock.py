@@ -24,6 +24,7 @@ class Entry:
         id: hash of the whole entry: equal for equal command, inputs, params and outputs.
         deps, outs: DVC's hashes by path.
         params: by dotted key of params.yaml.
+        cmd: its command.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Entry:
     deps: Mapping[str, str]
     outs: Mapping[str, str]
     params: Mapping[str, Any]
+    cmd: str = ""
 
     @property
     def kind(self) -> str:
@@ -66,11 +68,24 @@ def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
                 {each["path"]: each["md5"] for each in stage.get("deps", [])},
                 {each["path"]: each["md5"] for each in stage.get("outs", [])},
                 {key: value for params in stage.get("params", {}).values() for key, value in params.items()},
+                str(stage.get("cmd", "")),
             )
             for name, stage in stages.items()
         }
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{where}: not a lock of DVC: {type(error).__name__}: {' '.join(str(error).split())}") from None
+
+
+def parse_added(text: str, where: str) -> dict[str, str]:
+    """DVC's hashes, by path beside the .dvc file whose text this is.
+
+    Raises:
+        UserError: the text is no .dvc file.
+    """
+    try:
+        return {each["path"]: each["md5"] for each in yaml.safe_load(text)["outs"]}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{where}: not a .dvc file: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
 
 def read_lock(root: Path) -> dict[str, Entry]:

@@ -22,8 +22,8 @@ def follow(database: Path, artifacts: Path, timeout_s: float) -> int:
     """Make a store name `artifacts`, the folder of this project, where it names that of another place.
 
     Another place is one of the same name whose folder is gone, or stands beside a database of its own (a copy), or that
-    has its counterpart here. An artifact that did not come along keeps its place, as long as it lies there. All changes
-    are one transaction.
+    has its counterpart here. An artifact that did not come along keeps its place, where it lies or will lie again once
+    a disk is mounted. A run without artifacts follows where that can be told. All changes are one transaction.
 
     Returns:
         the number of experiments whose place has changed.
@@ -68,7 +68,7 @@ def _rename(connection: sqlite3.Connection, place: str, artifacts: Path) -> None
             ).fetchall()
             for row, old in rows:
                 new = artifacts.as_uri() + old[len(place) :]
-                if table == "experiments" or _lies(new) or not _lies(old):
+                if table == "experiments" or _holds(new) or (table == "runs" and _lies(place) and not _lies(old)):
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, row))
 
 
@@ -79,6 +79,12 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
 def _same(one: Path, other: Path) -> bool:
     """Whether two paths lead to one folder, by links or not."""
     return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _holds(place: str) -> bool:
+    """Whether files lie there: a folder that holds none is no place of artifacts."""
+    path = _path(place)
+    return path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir())))
 
 
 def _lies(place: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from clip_files import write_pictures
 
+from fabnet.errors import UserError
 from fabnet.figures.curves import loss_table
 from fabnet.files import read_json
 from fabnet.leftovers import find_leftovers, move_aside
@@ -262,6 +263,34 @@ def test_folders_that_stages_of_this_project_fill_together(tmp_path: Path):
     for path in [*strange, "models/fabnet", "embeddings/synthetic/trained/old", "embeddings/old", "reports/mine"]:
         (made.folder / path).mkdir(parents=True)
     assert [str(path) for path in find_leftovers(made.folder)] == sorted(strange)
+
+
+def test_data_of_ones_own_beside_outputs_are_left_alone(tmp_path: Path):
+    """Of a labelled set whose path is a folder that holds outputs, too, or lies in one."""
+    made = Repository(tmp_path / "checkout")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, made.folder / name)
+    params = yaml.safe_load((made.folder / "params.yaml").read_text())
+    (name,) = params["sets"]
+    for path in ("data", ".", "reports", "models/mine/faces"):
+        params["sets"][f"of_{len(params['sets'])}"] = params["sets"][name] | {"path": path}
+    (made.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for path in ("data/clips/ada", "videos", "reports/mine", "reports/data/mine", "models/mine/faces", "models/old"):
+        (made.folder / path).mkdir(parents=True)
+        (made.folder / path / "file").write_text("of one's own")
+    assert move_aside(made.folder) == [(PurePosixPath("models/old"), made.folder / ".work/aside/models/old")]
+
+
+def test_what_git_tracks_is_left_alone(fan_in: Repository):
+    models = fan_in.folder / "models"
+    for path in ("notes/ours.txt", "notes/mine.txt", "LICENSE", "mine.txt", "[LM]*"):
+        (models / path).parent.mkdir(exist_ok=True)
+        (models / path).write_text("text")
+    fan_in.git("add", "-f", "models/notes/ours.txt", "models/LICENSE")
+    assert find_leftovers(fan_in.folder) == [PurePosixPath("models/[LM]*"), PurePosixPath("models/mine.txt")]
+    (fan_in.folder / ".git/index").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"git cannot say what it tracks, so that nothing is moved: .*index"):
+        find_leftovers(fan_in.folder)
 
 
 def test_every_stage_that_reads_a_shared_folder_refuses_leftovers(tmp_path: Path):

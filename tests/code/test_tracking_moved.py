@@ -99,6 +99,37 @@ def test_artifacts_that_did_not_come_along_are_still_found(project: Path, tmp_pa
     assert follow(alone / "mlflow.db", alone / "mlartifacts", 1) == 0  # new runs go here already
 
 
+def test_artifacts_on_a_disk_that_is_not_mounted_are_found_once_it_is(project: Path, tmp_path: Path):
+    """A copy of the database alone, while the old place is absent: another one would never be put right."""
+    alone = tmp_path / "alone"
+    (alone / "mlartifacts").mkdir(parents=True)
+    shutil.copyfile(project / "mlflow.db", alone / "mlflow.db")
+    unmounted = project.with_name("unmounted")
+    project.rename(unmounted)
+    client = client_of(alone)
+    with sqlite3.connect(alone / "mlflow.db") as database:
+        ((run, place),) = database.execute(
+            "SELECT run_uuid, artifact_uri FROM runs WHERE artifact_uri IS NOT NULL LIMIT 1"
+        )
+    (alone / "mlartifacts" / place.partition("/mlartifacts/")[2]).mkdir(parents=True)  # holds nothing
+    assert follow(alone / "mlflow.db", alone / "mlartifacts", 1) == 1
+    assert client.get_experiment_by_name("fabnet").artifact_location == (alone / "mlartifacts").as_uri()
+    assert client.get_run(run).info.artifact_uri == place
+    assert client.get_model_version("fabnet", "1").source.startswith((project / "mlartifacts").as_uri())
+    unmounted.rename(project)
+    assert follow(alone / "mlflow.db", alone / "mlartifacts", 1) == 0
+    assert aliases(alone) == {"challenger": "1"}
+
+
+def test_a_run_without_artifacts_follows(project: Path, tmp_path: Path):
+    client = client_of(project)
+    run = client.create_run(client.get_experiment_by_name("fabnet").experiment_id).info.run_id
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    assert follow(copy / "mlflow.db", copy / "mlartifacts", 1) == 1
+    assert client_of(copy).get_run(run).info.artifact_uri.startswith((copy / "mlartifacts").as_uri())
+
+
 def test_a_place_that_somebody_chose_is_left_alone(project: Path, tmp_path: Path):
     client = client_of(project)
     share = tmp_path / "share" / "mlartifacts"

@@ -1,5 +1,6 @@
 """Was a commit reproduced? On made-up locks and scores, and on a small pipeline that DVC runs."""
 
+import dataclasses
 import json
 import math
 import os
@@ -113,6 +114,23 @@ def test_a_stage_tells_which_of_its_outputs_differ():
     rows = compare_stages(STAGES, lock(), lock(**{"metrics.json": "other"}), RULES, "HEAD")
     (report,) = [row for row in rows if row.stage == "report"]
     assert (report.outs, report.differing) == (2, ("metrics.json",))
+
+
+def test_an_output_that_only_one_of_two_locks_has_differs():
+    more = lock()
+    outs = {**more["split"].outs, "data/groups": "some"}
+    more["split"] = dataclasses.replace(more["split"], outs=outs)
+    for there, here in ((more, lock()), (lock(), more)):
+        rows = {row.stage: row for row in compare_stages(STAGES, there, here, RULES, "HEAD")}
+        assert (rows["split"].outs, rows["split"].differing, rows["split"].verdict) == (2, ("data/groups",), BROKEN)
+
+
+def test_another_command_is_another_experiment():
+    theirs = {name: dataclasses.replace(entry, cmd=f"run {name}") for name, entry in lock().items()}
+    assert {row.verdict for row in compare_stages(STAGES, theirs, theirs, RULES, "HEAD")} == {EQUAL}
+    ours = theirs | {"split": dataclasses.replace(theirs["split"], cmd="run split --otherwise")}
+    with pytest.raises(CannotCompare, match=r"^dvc.yaml: the command of split is not that of HEAD: another exp"):
+        compare_stages(STAGES, theirs, ours, RULES, "HEAD")
 
 
 @pytest.mark.parametrize(
@@ -425,6 +443,19 @@ def test_a_repro_of_the_same_bytes(fresh: Reproduced, capsys, monkeypatch):
     assert "REPRODUCED: 3 of 3 stages equal to the byte; 1 scores within tolerance" in out
 
 
+def test_from_a_folder_of_the_project(fresh: Reproduced, capsys, monkeypatch):
+    """The rules are the project's, as all else is; those that are named lie where one is."""
+    fresh.repro("draw")
+    (fresh.folder / "below").mkdir()
+    monkeypatch.chdir(fresh.folder / "below")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    code, out, err = run_fabnet(monkeypatch, capsys, "verify", "--data")
+    assert (code, err) == (0, [])
+    assert "REPRODUCED: 1 of 1 stages equal to the byte" in out
+    code, line = one_line(run_fabnet(monkeypatch, capsys, "verify", "--rules", "verify.yaml"))
+    assert (code, line[:31]) == (1, "error: verify.yaml: no such fil")
+
+
 def test_a_repro_with_other_weights_and_what_becomes_of_its_lock(
     fresh: Reproduced, capsys, monkeypatch, tmp_path: Path
 ):
@@ -476,6 +507,34 @@ def test_data_alone(fresh: Reproduced, capsys, monkeypatch):
     )
 
 
+def test_inputs_that_were_added_to_dvc(fresh: Reproduced, capsys, monkeypatch):
+    """They are no stages: nothing writes them into dvc.lock; their .dvc files say whether they are the commit's."""
+    (fresh.folder / "clips").write_text("of one's own")
+    fresh.dvc("add", "-q", "clips")
+    pipeline = yaml.safe_load((fresh.folder / "dvc.yaml").read_text())
+    pipeline["stages"]["draw"]["deps"].append("clips")
+    (fresh.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    assert [each.name for each in read_pipeline(fresh.folder) if each.added] == ["clips.dvc"]
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert (code, line) == (3, "error: clips.dvc: HEAD has none: other inputs; name another commit by BASE=")
+    fresh.commit()
+    for options in ((), ("--data",)):
+        code, out, err = fresh.verify(capsys, monkeypatch, *options)
+        assert (code, err) == (0, [])
+        assert not any("clips" in line for line in out)
+    (fresh.folder / "clips").write_text("others")
+    fresh.dvc("add", "-q", "clips")
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch, "--data"))
+    assert code == 3
+    assert line.startswith("error: clips.dvc: does not name the data that it names in HEAD: other inputs; check out")
+    (fresh.folder / "clips.dvc").write_text("wdir: [")
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert code == 1
+    assert "clips.dvc" in line
+
+
 def test_what_cannot_be_compared_is_one_line(fresh: Reproduced, capsys, monkeypatch):
     code, line = one_line(fresh.verify(capsys, monkeypatch, "--base", "nowhere"))
     assert (code, line[:36]) == (3, "error: nowhere: no such commit here;")
@@ -501,6 +560,14 @@ def test_what_cannot_be_compared_is_one_line(fresh: Reproduced, capsys, monkeypa
     fresh.repro()
     code, line = one_line(fresh.verify(capsys, monkeypatch))
     assert (code, line[:59]) == (3, "error: params.yaml: seed is 22 here and 1 in HEAD: another ")
+
+    # Another command.
+    (fresh.folder / "params.yaml").write_text("seed: 1\n")
+    pipeline = (fresh.folder / "dvc.yaml").read_text()
+    (fresh.folder / "dvc.yaml").write_text(pipeline.replace("made.py train", "made.py  train"))
+    fresh.repro()
+    code, line = one_line(fresh.verify(capsys, monkeypatch))
+    assert (code, line[:62]) == (3, "error: dvc.yaml: the command of train is not that of HEAD: ano")
 
     # A commit before there was a lock.
     fresh.git("rm", "-q", "--cached", "dvc.lock")

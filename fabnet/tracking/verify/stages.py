@@ -19,7 +19,7 @@ class StageRow:
     """What was found of one stage.
 
     Attributes:
-        outs: number of its outputs.
+        outs: number of its outputs, here or in the commit.
         differing: those that are not as in the commit's lock.
         verdict: EQUAL, TRAINED or BROKEN.
     """
@@ -57,9 +57,10 @@ def compare_stages(
     rows = []
     for stage in stages:
         ours, theirs = here[stage.name].outs, there[stage.name].outs
-        differing = tuple(path for path in ours if theirs.get(path) != ours[path])
+        outs = sorted(ours.keys() | theirs)
+        differing = tuple(path for path in outs if ours.get(path) != theirs.get(path))
         verdict = EQUAL if not differing else BROKEN if stage.name in safe else TRAINED
-        rows.append(StageRow(stage.name, len(ours), differing, verdict))
+        rows.append(StageRow(stage.name, len(outs), differing, verdict))
     return rows
 
 
@@ -102,6 +103,11 @@ def check_same_experiment(
         raise CannotCompare(
             f"{path}: is not what {name} read in {base}{_more(inputs)}: another experiment; check out that commit's, "
             "or name another commit by BASE="
+        )
+    if commands := [stage.name for stage in both if here[stage.name].cmd != there[stage.name].cmd]:
+        raise CannotCompare(
+            f"dvc.yaml: the command of {commands[0]} is not that of {base}{_more(commands)}: another experiment; check "
+            "out that commit's, or name another commit by BASE="
         )
 
 

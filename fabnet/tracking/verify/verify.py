@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.errors import UserError
-from fabnet.pipeline import Stage, read_pipeline, upstream
+from fabnet.pipeline import Stage, makers, read_pipeline, upstream
 from fabnet.tracking.gate.committed import file_of, require_commit
 from fabnet.tracking.gate.evaluation import CannotCompare
-from fabnet.tracking.lock import parse_lock, read_lock
+from fabnet.tracking.lock import parse_added, parse_lock, read_lock
 from fabnet.tracking.verify.machine import processor
 from fabnet.tracking.verify.rules import VerifyRules
 from fabnet.tracking.verify.scores import ScoreRow, compare_scores, parse_scores
@@ -72,7 +72,9 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
     commit = require_commit(root, base)
     if not (root / "dvc.lock").is_file():
         raise CannotCompare("dvc.lock: no such file; run `make repro`, which writes it")
-    stages = upstream(TARGET, read_pipeline(root))
+    needed = upstream(TARGET, read_pipeline(root))
+    added = [stage for stage in needed if stage.added]
+    stages = [stage for stage in needed if not stage.added]
     if data_only:
         safe = promised(stages, rules)
         stages = [stage for stage in stages if stage.name in safe]
@@ -81,6 +83,8 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
         raise CannotCompare(f"{base}: has no dvc.lock to compare with; name another commit by BASE=")
     here, there = read_lock(root), parse_lock(locked, f"dvc.lock of {base}")
     _check_ran(root, stages, data_only)
+    read = {each.name for stage in stages for dep in stage.deps for each in makers(dep, added)}
+    _check_added(root, base, sorted(read))
     rows = compare_stages(stages, there, here, rules, base)
     scores = [] if data_only else _scores(root, base, rules)
     return Verified(base, commit, processor(), rows, scores)
@@ -116,6 +120,24 @@ def _check_ran(root: Path, stages: Sequence[Stage], data_only: bool) -> None:
         more = f" (and {len(pending) - 1} more stages)" if len(pending) > 1 else ""
         advice = "" if data_only else ", or compare data alone with --data"
         raise CannotCompare(f"{name}: {why}{more}; run `make repro`{advice}")
+
+
+def _check_added(root: Path, base: str, files: Sequence[str]) -> None:
+    """The .dvc files of inputs name what those of the commit name.
+
+    Raises:
+        CannotCompare: one does not, or the commit has none of that name.
+        UserError: one of them is none that DVC writes.
+    """
+    for name in files:
+        theirs = file_of(root, base, name)
+        if theirs is None:
+            raise CannotCompare(f"{name}: {base} has none: other inputs; name another commit by BASE=")
+        if parse_added((root / name).read_text(), name) != parse_added(theirs, f"{name} of {base}"):
+            raise CannotCompare(
+                f"{name}: does not name the data that it names in {base}: other inputs; check out that commit's (git "
+                "checkout, dvc checkout), or name another commit by BASE="
+            )
 
 
 def _pending(stage: Any) -> str:
