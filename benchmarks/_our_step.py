@@ -47,6 +47,8 @@ def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
         "validation_every": 10**9,
         "validation_samples": setting.batch,
         "checkpoint_every": 10**9,
+        "views": None,
+        "warm_up": 0.0,
         "optimiser": "sgd",
         "learning_rate": 0.001,
         "momentum": 0.9,

@@ -38,7 +38,7 @@ def project(tmp_path_factory):
     extract(ExtractParams.model_validate(params), root / "data/frames", root / ".work")
     people = pd.DataFrame({"identity": ["ann", "bob", "cid"], "split": ["train", "test", "test"]})
     tables.write(people, root / "data/splits.parquet", tables.Splits)
-    for name, sources in (("fabnet", 1), ("fabnet_curriculum", 1), ("fabnet_curriculum_3src", 3)):
+    for name, sources in (("fabnet", 1), ("fabnet_3src", 3)):
         write_warping(root / "models" / name, sources)
         write_history(root / "models" / name)
         write_random_heads(root / f"probes/synthetic/heads/{name}.npz", root / "models" / name)
@@ -106,8 +106,8 @@ def test_the_docs_show_every_figure():
         ("figure warped --model models/fabnet --out a.png --frames x", "error: x/index.parquet: no such file"),
         ("figure warped --model models/fabnet --out a.png --splits x", "error: x: no such file; run the stage `split`"),
         (
-            "figure warped --model models/fabnet --out a.png --heads probes/synthetic/heads/fabnet_curriculum_3src.npz",
-            "error: probes/synthetic/heads/fabnet_curriculum_3src.npz: its probes read embeddings of weights ",
+            "figure warped --model models/fabnet --out a.png --heads probes/synthetic/heads/fabnet_3src.npz",
+            "error: probes/synthetic/heads/fabnet_3src.npz: its probes read embeddings of weights ",
         ),
     ],
 )
@@ -141,7 +141,7 @@ def test_too_short_tracks_are_said(project, tmp_path):
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
-def section(project, out, names=("fabnet", "autoencoder", "fabnet_curriculum_3src")):
+def section(project, out, names=("fabnet", "autoencoder", "fabnet_3src")):
     models = {name: project / "models" / name for name in names}
     data = project / "data"
     return report.inside(models, data / "frames", data / "splits.parquet", project / "probes", out)
@@ -151,8 +151,8 @@ def test_the_section_has_a_figure_of_each_kind(project, tmp_path):
     found = section(project, tmp_path)
     files = [[block.path.name for block in part.blocks] for part in found.sections]
     assert files == [
-        ["warped_fabnet.png", "warped_fabnet_curriculum_3src.png"],
-        ["confidence_fabnet_curriculum_3src.png"],
+        ["warped_fabnet.png", "warped_fabnet_3src.png"],
+        ["confidence_fabnet_3src.png"],
         ["interpolation_fabnet.png"],
         ["transfer_fabnet.png"],
     ]
