@@ -66,13 +66,13 @@ def test_it_moves_as_the_driving_face(network, face, tmp_path):
     frames, _ = read_frames(tmp_path / "out.mp4")
     assert frames.shape == (8, 64, 128, 3)
     source = find_source(find_inputs([str(face)])[0][0], CROPPED, 64)
-    crops = np.stack([params_crop(drawn_face(second)) for second in seconds])
+    seen, _ = read_frames(video)  # random weights make much of what compression changes
+    crops = np.stack([params_crop(picture) for picture in seen])
     own = np.repeat(inside.embeddings(network, source.crop[None]), 8, axis=0)
     flows = inside.flows(network, own, inside.embeddings(network, crops))
     expected = inside.moved(np.repeat(source.shown[None], 8, axis=0), flows)
     for frame, result, second in zip(frames, expected, seconds, strict=True):
-        # Two compressions lie between them, and random weights make much of little.
-        assert difference(frame[:, 64:], result) < 6
+        assert difference(frame[:, 64:], result) < 4
         assert difference(frame[:, :64], drawn_face(second)[::2, ::2]) < 8
 
 

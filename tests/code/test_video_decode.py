@@ -217,14 +217,12 @@ def test_large_packets_do_not_wait(coded, monkeypatch):
 
 def test_frames_without_display_times_come_in_order(tmp_path):
     options = {"bf": "3", "g": "12", "preset": "fast"}
-    path = write_pictures(tmp_path / "a.avi", list(range(30)), options=options)
+    path = write_pictures(tmp_path / "a.avi", list(range(27)), options=options)  # the 28th would be much like the 21st
     got = list(frames(path, 1.0, every=1))
-    assert len(got) == 30
+    assert len(got) == 27
     for number, frame in enumerate(got):
-        differences = [np.abs(frame.image.astype(int) - picture(other)).mean() for other in range(30)]
-        # Pictures 20 and 27 are nearly the same.
-        assert differences[number] <= 1.05 * min(differences)
-        assert sum(difference <= 1.05 * min(differences) for difference in differences) <= 2
+        differences = [np.abs(frame.image.astype(int) - picture(other)).mean() for other in range(27)]
+        assert np.argmin(differences) == number
 
 
 def test_size_may_change_on_the_way(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from inference_files import DIMENSION, SIZE, write_model
 
 from fabnet import tables
+from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, read_json, write_json
 from fabnet.networks.build import build
 from fabnet.synthetic.render import render
@@ -48,7 +49,8 @@ def write_frames(path: Path, frames: list[np.ndarray], rate: int = 5) -> Path:
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", interpolation=SAME_EVERYWHERE)))
         container.mux(stream.encode())
     return path
 
@@ -57,7 +59,7 @@ def read_frames(path: Path) -> tuple[np.ndarray, float]:
     """All frames (N, H, W, 3), and their number per second."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        frames = [frame.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE) for frame in container.decode(stream)]
         return np.stack(frames), float(stream.average_rate)
 
 
