@@ -129,9 +129,9 @@ mlflow-server: .venv/.stamp ## Run an MLflow tracking server on this machine (do
 # -- the code -------------------------------------------------------------------------------------------------------
 
 .PHONY: test newest check format docs clean
-# A process per core, one file at a time: fixtures of a file, such as the tiny pipeline, are made once.
+# A process per core, one file at a time, in the order of tests/conftest.py: fixtures of a file are made once.
 test: .venv/.stamp ## Run the tests
-	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --durations=25
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
 
 check: .venv/.stamp lock ## Lint, format, types, forms of workflows and docker-compose.yml, and whether dvc.lock agrees with code and params
 	ruff check .

@@ -21,15 +21,11 @@ def run(command: Callable[..., None], one_thread: bool = False) -> None:
         one_thread: of linear algebra. Another number of threads rounds sums in another order, and scores would depend
             on the number of cores.
     """
-    from fabnet.errors import UserError
+    from fabnet.command import run as run_app
 
     if one_thread:  # libraries read it when `command` imports them
         os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command()(command)
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    run_app(app)

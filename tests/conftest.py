@@ -1,5 +1,6 @@
 """What every test starts from."""
 
+import gc
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,22 @@ from hypothesis import settings
 # Seeded: a run shows what the run before showed.
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
+
+# What tests import stays: it is not searched for garbage again and again.
+gc.set_threshold(10_000, 20, 20)
+
+
+#: Files that last longest, which begin first: no worker is left with one of them at the end.
+_LONGEST = ("test_pipeline.py", "test_tracking_server.py", "test_contracts.py", "test_dvc.py", "test_video_engines.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

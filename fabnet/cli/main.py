@@ -3,7 +3,6 @@
 Heavy imports belong in the bodies of commands, so that `--help` is instant.
 """
 
-import sys
 from typing import Annotated
 
 import typer
@@ -25,7 +24,7 @@ from fabnet.cli import (
     weights,
 )
 from fabnet.cli import app as page
-from fabnet.errors import UserError
+from fabnet.command import run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for commands in (inference, animate, figure, probe, search, data, pipeline, registry, serve, page):
@@ -52,9 +51,5 @@ def root(
 
 
 def main() -> None:
-    """Run the command; an error meant for people becomes one line and its exit code."""
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Run the command that the command line asks for."""
+    run(app)

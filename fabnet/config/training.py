@@ -94,6 +94,10 @@ class VariantParams(Section):
             raise ValueError("`shared_decoder` makes the confidence, too: `freeze` cannot keep its flow alone")
         if self.objective == "split_brain" and self.optimiser == "muon":
             raise ValueError("the grouped convolutions of split_brain are no matrices for `optimiser` muon; take adam")
+        if self.optimiser == "muon" and (self.base_filters < 4 or self.embedding_dim < 8):
+            raise ValueError(
+                "`optimiser` muon needs `base_filters` >= 4 and `embedding_dim` >= 8 for matrices; take adam"
+            )
         if self.freeze and self.start_from is None:
             raise ValueError("`freeze` keeps weights of the variant in `start_from`, which is null")
         if self.batch_size < 2 * self.processes:

@@ -38,9 +38,14 @@ def build(
     """The network of an objective; what follows `embedding_dim` is for fabnet (see there), which alone has any.
 
     Raises:
-        UserError: another objective with other conventions than ours.
+        UserError: another objective with other conventions than ours, or maps of the flow below 8 px.
     """
     if objective == "fabnet":
+        if flow_stride not in (1, 2, 4) or image_size // flow_stride < 8:
+            raise UserError(
+                f"flow_stride {flow_stride}: must be 1, 2 or 4, and leave the flow of {image_size} px at least 8 px; "
+                "frames are of extract.image_size"
+            )
         return FabNet(image_size, base_filters, embedding_dim, sources, conventions, flow_stride, shared_decoder)
     if conventions != OURS:
         raise UserError(f"objective {objective}: only fabnet can have other conventions than ours, not {conventions}")
@@ -120,7 +125,8 @@ def start_from(model: Network, directory: Path | str) -> None:
         raise UserError(
             f"{directory}: cannot be started from: {differing[0]} differs; it is {card['objective']} of "
             f"{card['image_size']} px, {card['base_filters']} filters, {card['embedding_dim']} dimensions, "
-            f"{sources} source(s)"
+            f"{sources} source(s), flow_stride {card.get('flow_stride', 1)}, "
+            f"shared_decoder {str(card.get('shared_decoder', False)).lower()}"
         )
     # The same weights are another function under other conventions.
     if isinstance(model, FabNet) and isinstance(other, FabNet) and model.conventions != other.conventions:

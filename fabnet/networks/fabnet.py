@@ -101,10 +101,10 @@ class FabNet(nn.Module):
             return self._every_view(views_VBCHW, mask_VB)
         target_BCHW, sources_NBCHW = views_VBCHW[0], views_VBCHW[1:]
         pairs_ND = self._pairs(sources_NBCHW, target_BCHW)
+        if len(sources_NBCHW) == 1:
+            return self._warp(sources_NBCHW, self.flow_between(pairs_ND))[0]
         flow, logits = self._decoded(pairs_ND)
         warped_NBCHW = self._warp(sources_NBCHW, flow)
-        if len(sources_NBCHW) == 1:
-            return warped_NBCHW[0]
         return merge(warped_NBCHW, _shares(logits.unflatten(0, (len(sources_NBCHW), -1)), _of_sources(mask_VB)))
 
     def reconstruct(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Reconstruction:
@@ -123,8 +123,7 @@ class FabNet(nn.Module):
         """All ordered pairs from one encoding of each view: V (V - 1) of them for V encodings."""
         views, batch = views_VBCHW.shape[:2]
         embedding_VBD = self.encoder(views_VBCHW.flatten(0, 1)).unflatten(0, (views, batch))
-        # Row by row the sources of target 0, 1, ...: all views but itself.
-        source = torch.tensor([[i for i in range(views) if i != j] for j in range(views)], device=views_VBCHW.device)
+        source = others(views, views_VBCHW.device)
         target = torch.arange(views, device=views_VBCHW.device)[:, None].expand_as(source)
         pairs_ND = torch.cat((embedding_VBD[source], embedding_VBD[target]), dim=-1).flatten(0, 2)
         flow, logits = self._decoded(pairs_ND)
@@ -165,6 +164,12 @@ class FabNet(nn.Module):
     @staticmethod
     def _warp(sources_NBCHW: Tensor, flow: Tensor) -> Tensor:
         return warp(sources_NBCHW.flatten(0, 1), flow).unflatten(0, sources_NBCHW.shape[:2])
+
+
+def others(views: int, device: torch.device) -> Tensor:
+    """Row by row the sources of view 0, 1, ...: all views but itself, (V, V - 1)."""
+    column = torch.arange(views - 1, device=device)
+    return column + (column >= torch.arange(views, device=device)[:, None])
 
 
 def _of_sources(mask_VB: Tensor | None) -> Tensor | None:

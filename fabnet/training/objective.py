@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fabnet.networks.fabnet import others
+
 
 def reconstruction_loss(generated_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     """Mean absolute difference over pixels and channels, kept per sample: (B,).
@@ -31,8 +33,7 @@ def every_view_loss(generated_VKBCHW: Tensor, views_VBCHW: Tensor, mask_VB: Tens
         return losses_VKB.mean(dim=(0, 1))
     real_VKB = mask_VB[:, None].expand_as(losses_VKB)
     if kinds == views - 1:
-        others = [[i for i in range(views) if i != j] for j in range(views)]
-        real_VKB = real_VKB & mask_VB[torch.tensor(others, device=mask_VB.device)]
+        real_VKB = real_VKB & mask_VB[others(views, mask_VB.device)]
     return losses_VKB.where(real_VKB, 0).sum(dim=(0, 1)) / real_VKB.sum(dim=(0, 1))
 
 

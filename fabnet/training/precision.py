@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import torch
@@ -19,19 +20,22 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether `device` computes in bfloat16; a CPU without AVX512-BF16 and AMX emulates it."""
+    """Whether `device` computes in bfloat16; a CPU without AVX512-BF16 and AMX, or a GPU before Ampere, emulates it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return True
     # What the processor has, and what oneDNN was allowed to use of it (ONEDNN_MAX_CPU_ISA).
     return bool(torch.cpu._is_avx512_bf16_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+@cache
 def warn_of_emulation(precision: str, device: torch.device, title: str) -> None:
-    """Say once, on stderr, that what was asked for will be slow."""
+    """Say on stderr that what was asked for will be slow; once, however many networks are trained."""
     if precision == "bf16" and not has_bf16(device):
+        emulated = f"this processor, about {SLOWER} times slower than fp32" if device.type == "cpu" else "this GPU"
         print(
-            f"{title}: warning: precision bf16 is emulated on this processor, about {SLOWER} times slower than fp32; "
-            "set precision: fp32",
+            f"{title}: warning: precision bf16 is emulated on {emulated}; set precision: fp32",
             file=sys.stderr,
             flush=True,
         )

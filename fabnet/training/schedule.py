@@ -16,7 +16,8 @@ class Schedule:
 
     def __init__(self, params: VariantParams) -> None:
         self.kind, self.patience = params.schedule, params.patience
-        self.samples, self.warm_up = params.samples, params.warm_up * params.samples
+        self.samples, self.batch = params.samples, params.batch_size
+        self.warm_up = params.warm_up * params.samples
         self.drop_after = params.drop_at * params.samples
         self.factor = 1.0
         self.best = float("inf")
@@ -24,7 +25,8 @@ class Schedule:
 
     def at(self, samples: int) -> float:
         """Factor on the learning rate after `samples` samples."""
-        return self._fallen(samples) * (min(1.0, samples / self.warm_up) if self.warm_up else 1.0)
+        # The step that is taken counts: a first one at rate 0 would learn nothing from its batch.
+        return self._fallen(samples) * (min(1.0, (samples + self.batch) / self.warm_up) if self.warm_up else 1.0)
 
     def _fallen(self, samples: int) -> float:
         if self.kind == "linear":

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from fabnet.cli.main import main
 from fabnet.files import hash_file
 from fabnet.inference.app import server
 
-pytest.importorskip("gradio", reason="the extra `app` is not installed")
+# Looked for, not imported: the page is of another process, and the import takes seconds.
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="the extra `app` is not installed")
 
 #: Of a machine on which others work, too.
 PATIENCE_MS = 120_000

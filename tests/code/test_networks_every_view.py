@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fabnet.networks.build import build_described
+from fabnet.errors import UserError
+from fabnet.networks.build import build, build_described
 from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.fabnet import FabNet
 from fabnet.training.objective import every_view_loss
@@ -76,3 +77,9 @@ def test_a_card_says_the_shape():
     assert built.state_dict().keys() == network(3, flow_stride=2, shared_decoder=True).state_dict().keys()
     assert not any(name.startswith("confidence_decoder") for name in built.state_dict())
     assert build_described(card, OURS).state_dict().keys() == FabNet(SIZE, 4, 8, 3).state_dict().keys()
+
+
+@pytest.mark.parametrize("stride", [0, 3, 4])
+def test_a_flow_of_less_than_eight_pixels_is_refused(stride):
+    with pytest.raises(UserError, match=f"flow_stride {stride}: must be 1, 2 or 4, and leave the flow of 16 px"):
+        build("fabnet", SIZE, 4, 8, flow_stride=stride)

@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_data_byte_for_byte(project, tmp_path):
 
 def test_killed_training_resumes_to_the_same_weights(project):
     """Needs what `project` made; trains a variant of its own, longer, and kills it after its first checkpoint."""
-    set_variant = "train.variants.killed={samples: 2048, precision: fp32, checkpoint_every: 256}"
+    set_variant = "train.variants.killed={samples: 1024, precision: fp32, checkpoint_every: 128}"
     assert project.run("fabnet", "params", "set", set_variant).returncode == 0
     weights = project.folder / "models/killed/last.pt"
     work = project.folder / ".work/train"

@@ -19,6 +19,7 @@ from fabnet.networks import decoder
 from fabnet.training import checkpoint
 from fabnet.training.cache import FrameCache
 from fabnet.training.objective import reconstruction_loss
+from fabnet.training.precision import warn_of_emulation
 from fabnet.training.schedule import Schedule
 
 GOLDEN = Path(__file__).parent / "golden_loss.json"
@@ -176,6 +177,8 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run():
 def test_schedules():
     linear = Schedule(params(schedule="linear", samples=100))
     assert [linear.at(samples) for samples in (0, 25, 100, 103)] == [1, 0.75, 0, 0]
+    warming = Schedule(params(schedule="step", drop_at=1.0, samples=100, batch_size=10, warm_up=0.4))
+    assert [warming.at(samples) for samples in (0, 10, 30, 40, 90)] == [0.25, 0.5, 1, 1, 1]
     step = Schedule(params(schedule="step", drop_at=0.7, samples=100))
     assert [step.at(samples) for samples in (0, 69, 70, 99)] == [1, 1, 0.1, 0.1]
     plateau = Schedule(params(schedule="plateau", patience=2))
@@ -197,7 +200,9 @@ def test_bf16_follows_fp32():
 
 def test_emulated_bf16_is_said_once_and_fp32_never(monkeypatch, capsys):
     monkeypatch.setattr("fabnet.training.precision.has_bf16", lambda device: False)
-    trainer(params(precision="bf16", samples=64)).run()
+    warn_of_emulation.cache_clear()
+    for _ in range(2):
+        trainer(params(precision="bf16", samples=64)).run()
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert said == (
         "train: warning: precision bf16 is emulated on this processor, about 8 times slower than fp32; "

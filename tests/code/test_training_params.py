@@ -43,6 +43,7 @@ def test_the_variants_of_the_paper():
         ({"objective": "autoencoder", "sources": 3}, "`sources` and `freeze` are for objective fabnet, not auto"),
         ({"curriculum": {"shifts": 6}}, r"width \+ shift \* shifts must be at most 100 percent, not 110"),
         ({"curriculum": {"shift": 0}}, r"train\.variants\.bad\.curriculum\.shift: "),
+        ({"optimiser": "muon", "base_filters": 2}, "`optimiser` muon needs `base_filters` >= 4"),
         ({"processes": 20}, "`batch_size` 32 is less than two for each of 20 processes"),
         ({"sources": 0}, r"train\.variants\.bad\.sources: "),
     ],

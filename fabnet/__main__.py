@@ -1,0 +1,5 @@
+"""`python -m fabnet`: the `fabnet` command."""
+
+from fabnet.cli.main import main
+
+main()
