@@ -21,6 +21,7 @@ BASE = {
     "tables",
     "files",
     "conversion",
+    "command",
     "pipeline",
     "leftovers",
     "errors",
@@ -41,6 +42,7 @@ ORDER = [
     {"tracking"},
     {"inference"},
     {"cli", "stages"},
+    {"__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
