@@ -1,4 +1,4 @@
-# The same few commands for people and for CI. `make help` lists them.
+# The same few commands for developers and CI. `make help` lists them.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -14,9 +14,10 @@ help: ## List these commands
 
 # -- the environment ------------------------------------------------------------------------------------------------
 
+# PYTHON=python3.13 names another interpreter.
 .venv/.stamp: pyproject.toml constraints.txt
 	@bootstrap=""
-	for candidate in python3.11 python3; do
+	for candidate in $(PYTHON) python3.11 python3; do
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
 	    bootstrap=$$candidate
 	    break
@@ -36,7 +37,7 @@ help: ## List these commands
 .PHONY: repro tiny lock verify gate metrics contracts bench
 # The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
 export BASE ?= origin/main
-# Each variant learns with one thread (train.common.threads), so as many as there are cores learn side by side (decision 12); a
+# Each variant trains with one thread (train.common.threads), so as many as there are cores train in parallel (decision 12); a
 # GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
 define reproduce
@@ -47,7 +48,7 @@ define reproduce
 	done
 	dvc repro report
 endef
-repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed
+repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed (FABNET_LOG sets how much is logged)
 	$(reproduce)
 
 tiny: .venv/.stamp ## Run the whole pipeline on tiny data, twice, in a copy of the commit below .work
@@ -62,7 +63,7 @@ tiny: .venv/.stamp ## Run the whole pipeline on tiny data, twice, in a copy of t
 	  exit 1
 	fi
 
-lock: .venv/.stamp ## Check that code, params and dvc.lock agree; needs no data
+lock: .venv/.stamp ## Check that code, params and dvc.lock agree (needs no data)
 	@plan=$$(dvc repro --dry --allow-missing 2>&1) || { echo "$$plan" >&2; exit 1; }
 	# DVC plans a changed stage and still exits 0, so the plan has to be read.
 	if changed=$$(grep '^Running stage' <<< "$$plan"); then
@@ -79,7 +80,7 @@ gate: .venv/.stamp ## Compare metrics and predictions with those of the commit B
 	fabnet gate --base "$$BASE" --markdown .work/gate.md
 
 # Where the gate cannot compare (exit code 3, docs/gate.md), people decide: a warning. PAGES is the repository's address.
-metrics: .venv/.stamp ## What the working tree does to the numbers and pictures of BASE, in .work/summary.md; fails as the gate does
+metrics: .venv/.stamp ## Compare scores and pictures with those of BASE, in .work/summary.md; fails if the gate does
 	@mkdir -p .work
 	rm -f .work/gate.md
 	code=0
@@ -98,7 +99,7 @@ metrics: .venv/.stamp ## What the working tree does to the numbers and pictures 
 	fi
 	exit $$code
 
-contracts: .venv/.stamp ## Check that every contract that differs from that of BASE has a new version and a note
+contracts: .venv/.stamp ## Check that every contract that changed since BASE has a new version and a note
 	@if [[ "$$BASE" =~ ^0+$$ ]]; then echo "a new branch: there is nothing to compare with"; exit 0; fi
 	git rev-parse --verify --quiet "$$BASE^{commit}" > /dev/null || { echo "error: $$BASE: no such commit; fetch it, or name another: make contracts BASE=..." >&2; exit 1; }
 	if ! git cat-file -e "$$BASE:docs/schemas.json" 2> /dev/null; then echo "$$BASE has no contracts"; exit 0; fi
@@ -107,7 +108,7 @@ contracts: .venv/.stamp ## Check that every contract that differs from that of B
 	fabnet schema --against .work/schemas.json
 	echo "contracts agree with those of $$BASE, or say what changed"
 
-bench: .venv/.stamp ## Time us against others; records go to docs/benchmarks/
+bench: .venv/.stamp ## Run all benchmarks; records go to docs/benchmarks/
 	for script in benchmarks/[a-z]*.py; do echo "== $$script"; python -m "benchmarks.$$(basename "$$script" .py)"; done
 
 # -- tracking -------------------------------------------------------------------------------------------------------
@@ -128,34 +129,41 @@ mlflow-server: .venv/.stamp ## Run an MLflow tracking server on this machine (do
 
 # -- the code -------------------------------------------------------------------------------------------------------
 
-.PHONY: test newest check format docs clean
+.PHONY: test coverage newest check format docs clean
 # A process per core, one file at a time, in the order of tests/conftest.py: fixtures of a file are made once.
 test: .venv/.stamp ## Run the tests
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
 
-check: .venv/.stamp lock ## Lint, format, types, forms of workflows and docker-compose.yml, and whether dvc.lock agrees with code and params
+# Of what runs in the tests' own processes; the code of stages that they start counts as missed.
+coverage: .venv/.stamp ## Run the tests and print which code they reach (slower than test)
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25 --cov --cov-report=term
+
+check: .venv/.stamp lock ## Lint, format, types, schemas of workflows and other YAML, and whether dvc.lock agrees with code and params
 	ruff check .
 	ruff format --check .
 	mypy
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
 	check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	zizmor --offline --quiet .github
 
-newest: ## Run the tests with the newest versions of all dependencies, in an environment of its own
+newest: ## Run the tests with the newest versions of all dependencies, in a separate environment
 	python3 -m venv .work/newest
 	.work/newest/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	PATH="$(CURDIR)/.work/newest/bin:$$PATH" OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
-format: .venv/.stamp ## Rewrite the code as `check` wants it
+format: .venv/.stamp ## Format the code and apply lint fixes
 	ruff check --fix-only .
 	ruff format .
 
-docs: .venv/.stamp ## Build the site of docs/ into site/, strictly; open site/index.html
+docs: .venv/.stamp ## Build the documentation site into site/ (strict)
 	@export NO_MKDOCS_2_WARNING=1  # of a successor of the theme, decision 5
 	mkdocs build --strict --quiet
 	echo "site/index.html"
 
-clean: ## Remove the environment and every cache of the tools; data, models and the DVC cache stay
+clean: ## Remove the environment and tool caches; data, models and the DVC cache stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

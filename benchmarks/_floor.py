@@ -75,7 +75,7 @@ def floor(model: FabNet, sources: int, batch: int, size: int, ceiling: Ceilings)
         if module.kernel_size == (3, 3):
             into //= 4
             side = output.shape[-1] // 2
-            # Nor need the convolution be done on it: fabnet.networks.upsampled.
+            # Nor need the convolution be done on it: fabnet.networks.decoder.
             operations *= min(1.0, 1 / 4 + 5 / 6 * side / module.in_channels)
         moved = 2 * ((into + out) + (into + out) + (0 if first else into))
         layers.append((operations, moved))

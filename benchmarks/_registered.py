@@ -41,7 +41,7 @@ def _write_random(out: Path) -> None:
     rows = [(1, 16, "train", 1.0, 0.01), (1, 16, "validation", 1.0, 0.01)]
     history = pd.DataFrame(rows, columns=["step", "samples", "split", "loss", "learning_rate"])
     tables.write(history, out / "history.parquet", tables.History)
-    params = ExtractParams.model_validate({"videos": ".", "source": "cropped", "image_size": 64})
+    params = ExtractParams.standalone(videos=".", source="cropped", image_size=64)
     card = {
         "variant": "fabnet",
         "objective": "fabnet",
@@ -50,7 +50,7 @@ def _write_random(out: Path) -> None:
         "embedding_dim": 256,
         "sources": 1,
         "params": {"seed": 0},
-        "inputs": {"recipe": "none"},
+        "inputs": {"index": "none", "splits": "none"},
         "recipe": recipe(params),
         "best_step": 1,
         "best_validation_loss": 1.0,

@@ -89,14 +89,14 @@ def write_loop(path: Path, source: Path, seconds: int) -> None:
 
 def ours(videos: Path, scratch: Path, source: Source = "cropped") -> int:
     """Extract, and return the number of crops."""
-    params = ExtractParams(videos=videos, source=source, workers=WORKERS)
+    params = ExtractParams.standalone(videos=videos, source=source, workers=WORKERS)
     extract(params, scratch / "frames", scratch / "work")
     return pq.read_metadata(scratch / "frames" / "index.parquet").num_rows
 
 
 def ffmpeg(videos: Path, scratch: Path, at_once: int) -> int:
     """Crops as ours, `at_once` clips at a time on as many cores; returns their number."""
-    size = ExtractParams(videos=videos).image_size
+    size = ExtractParams.standalone(videos=videos).image_size
 
     def one(clip: Path) -> None:
         out = scratch / clip.parent.name
@@ -154,7 +154,7 @@ def compare(videos: Path, clips: int) -> None:
 
 def detection(videos: Path) -> None:
     """One core's milliseconds for a frame looked at, and the whole stage with detection."""
-    params = ExtractParams(videos=videos)
+    params = ExtractParams.standalone(videos=videos)
     detector = open_detector(params.detection)
     clips = sorted(videos.rglob("*.mp4"))[: len(FACES)]
     cv2.setNumThreads(0)
@@ -190,7 +190,7 @@ def memory(source: Path, folder: Path) -> None:
 
 
 def peak_of(videos: Path) -> None:
-    params = ExtractParams(videos=videos, workers=1)
+    params = ExtractParams.standalone(videos=videos, workers=1)
     with tempfile.TemporaryDirectory() as scratch:
         extract(params, Path(scratch) / "frames", Path(scratch) / "work")
     print(json.dumps(peak_mb()))

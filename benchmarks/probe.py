@@ -145,12 +145,12 @@ def _clocks() -> NDArray[np.float64]:
 def _result(
     seconds: NDArray[np.float64], peak: float, folder: Path, test: NDArray[np.int64], scores: dict[str, NDArray[Any]]
 ) -> Result:
-    from fabnet.probing.metrics import areas
+    from fabnet.probing.metrics import roc_auc
 
     truth = {task: np.load(folder / f"{task}.npy", mmap_mode="r")[test] for task in scores}
     if "classes" in truth:
         truth["classes"] = np.eye(CLASSES)[truth["classes"]]
-    means = {task: float(areas(scores[task], truth[task]).mean()) for task in scores if task != "points"}
+    means = {task: float(roc_auc(scores[task], truth[task]).mean()) for task in scores if task != "points"}
     error = float(np.abs(scores["points"] - truth["points"]).mean()) if "points" in scores else None
     wall, cpu = seconds.tolist()
     return Result(wall, cpu, peak, means.get("classes"), means.get("units"), error)

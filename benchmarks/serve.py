@@ -157,35 +157,33 @@ def offline(jpegs: list[bytes], folder: Path, package: Path, workers: int) -> It
 
 
 def _embed_share(share: tuple[str, str, int, int]) -> None:
-    from fabnet.inference.inputs import find_inputs
+    from fabnet.faces.inputs import find_inputs
     from fabnet.inference.job import Job, run_job
-    from fabnet.inference.looking import params_of
-    from fabnet.inference.model import open_model
+    from fabnet.model import load
     from fabnet.video.recipe import recipe
 
     folder, package, number, workers = share
-    model = open_model(Path(package) / "artifacts/model")
-    params = params_of(model.recipe, model.size, faces="cropped")
-    inputs, _ = find_inputs([Path(folder)])
     heads = next(iter(Path(package, "artifacts").glob("*.npz")), None)
+    model = load(Path(package) / "artifacts/model", heads, device="cpu")
+    params = model.face_params("cropped", force=True)
+    inputs, _ = find_inputs([Path(folder)])
     with tempfile.TemporaryDirectory() as out:
         part = Path(out) / "part.parquet"
-        run_job(Job(tuple(inputs[number::workers]), model, params, recipe(params)["hash"], heads, BATCH, "cpu", part))
+        run_job(Job(tuple(inputs[number::workers]), model, params, recipe(params)["hash"], BATCH, part))
 
 
 def bare(package: Path, jpeg: bytes, threads: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The model's own call on one image, and the network's on one crop, on as many threads as a worker has."""
-    import pandas as pd
     import torch
-    from mlflow.pyfunc import load_model
 
-    from fabnet.networks.embed import embed_images
+    from fabnet.serving.reader import ImageReader
 
     torch.set_num_threads(threads)
-    served = load_model(str(package)).unwrap_python_model()
-    table = pd.DataFrame({"image": [base64.b64encode(jpeg).decode()]})
-    crop = np.random.default_rng(0).integers(0, 256, (1, served._model.size, served._model.size, 3), dtype=np.uint8)
-    return lambda: served.predict(None, table), lambda: list(embed_images(served._encoder, [crop]))
+    artifacts = package / "artifacts"
+    reader = ImageReader(artifacts / "model", artifacts / "description.json", next(iter(artifacts.glob("*.npz")), None))
+    images, side = [base64.b64encode(jpeg).decode()], reader.model.size
+    crop = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+    return lambda: reader.read(images), lambda: reader.model.embed(crop)
 
 
 def tree_mb(process: psutil.Process) -> float:
@@ -202,7 +200,7 @@ def main(seconds: float, requests: int, rounds: int, workers: int, out: Path | N
     os.environ.update(DVC_ROOT=str(root), MLFLOW_DISABLE_TELEMETRY="true")
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.pop("OMP_NUM_THREADS", None)
-    from fabnet.inference.serve import threads_of
+    from fabnet.serving.server import threads_of
     from fabnet.tracking.registry.register import register
     from fabnet.tracking.registry.versions import fetch
 

@@ -17,8 +17,7 @@ from fabnet.config import VariantParams, load_params
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
 from fabnet.networks.conventions import OURS
-from fabnet.training.batches import Batches
-from fabnet.training.cache import FrameCache
+from fabnet.training.batches import Batches, FrameCache
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World
 

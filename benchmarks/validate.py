@@ -29,8 +29,8 @@ from fabnet.frames.shards import INDEX, INDEX_SCHEMA, SHARDS, TarWriter, member_
 from fabnet.frames.split import split_identities
 from fabnet.quality.health import judge_frames
 from fabnet.quality.streaming import check_file
-from fabnet.video.part import LEDGER, REJECTS
 from fabnet.video.recipe import recipe
+from fabnet.video.unit import LEDGER, REJECTS
 
 ROWS, HEALTH_ROWS = 10_000_000, 1_000_000
 LENGTH, TRACKS_OF_ONE, SIZE = 50, 5, 64
@@ -112,10 +112,10 @@ def write_frames(root: Path, rows: int) -> None:
     tables.write(pd.DataFrame([one]), frames / SHARDS, tables.Shards)
     tracks = rows // LENGTH
     counts = {"unit": 0, "clips": tracks, "tracks": tracks, "frames": rows, "rejected_clips": 0, "rejected_tracks": 0}
-    ledger = pd.DataFrame([{**counts, "boxes_clamped": 0, "bytes": total, "sha256": "0" * 64}])
+    ledger = pd.DataFrame([{**counts, "boxes_clamped": 0, "bytes": total}])
     tables.write(ledger, frames / LEDGER, tables.Ledger)
     tables.write(tables.Rejects.empty_frame(), frames / REJECTS, tables.Rejects)
-    write_json(frames / "crop.json", recipe(ExtractParams(videos=Path("videos"), image_size=SIZE)))
+    write_json(frames / "crop.json", recipe(ExtractParams.standalone(videos=Path("videos"), image_size=SIZE)))
     splits = split_identities(people, {"train": 75, "validation": 15, "test": 10}, 0)
     table = pd.DataFrame({"identity": splits.keys(), "split": splits.values()})
     tables.write(table, root / "splits.parquet", tables.Splits)
@@ -129,7 +129,9 @@ def check(root: Path, columns: list[str] | None) -> int:
 
 def health(root: Path) -> int:
     limits = HealthParams.model_validate(yaml.safe_load(LIMITS.read_text())["health"])
-    verdict = judge_frames(root / "frames", root / "splits.parquet", SplitParams(), limits)
+    verdict = judge_frames(
+        root / "frames", root / "splits.parquet", SplitParams(seed=0, train=75, validation=15, test=10), limits
+    )
     assert verdict.broken is None, verdict.broken
     verdict.write(root / "report", "frames")
     return int(verdict.counts["index"]["rows"])

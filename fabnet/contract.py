@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet as pq
 from pandera.errors import SchemaError, SchemaErrors
 
-from fabnet.errors import TableError
+from fabnet.errors import TableError, one_line
 from fabnet.files import atomic_file
 
 #: Bad rows that a report shows for each rule.
@@ -97,7 +97,7 @@ def findings(frame: pd.DataFrame, contract: type[Table] | pa.DataFrameSchema, kn
     """The rules that `frame` breaks; rows are named by the frame's index.
 
     Args:
-        known: a row that is there for the sake of its neighbour; rules that it breaks itself are not told.
+        known: a row that is there for the sake of its neighbour; rules that it breaks itself are not reported.
     """
     schema = contract if isinstance(contract, pa.DataFrameSchema) else contract.to_schema()
     try:
@@ -106,7 +106,7 @@ def findings(frame: pd.DataFrame, contract: type[Table] | pa.DataFrameSchema, kn
         cases = error.failure_cases
         return _grouped(cases if known is None else cases[cases["index"].isna() | (cases["index"] != known)], frame)
     except SchemaError as error:  # pandera gives up at once on some tables of the wrong shape
-        return [Finding("", "shape", 1, ((None, " ".join(str(error).split())[:300]),))]
+        return [Finding("", "shape", 1, ((None, one_line(error, 300)),))]
     return []
 
 
@@ -169,6 +169,10 @@ def _shown(value: Any) -> str:
 def read(path: Path | str, contract: type[Table]) -> pd.DataFrame:
     """Read a Parquet table (CSV where the name ends so) and check it.
 
+    Args:
+        path: of the table.
+        contract: that it has to follow.
+
     Raises:
         TableError: the file is absent, no table, written by a newer version of fabnet, or illegal.
     """
@@ -182,12 +186,16 @@ def read(path: Path | str, contract: type[Table]) -> pd.DataFrame:
             refuse_newer(pq.read_schema(path), contract, path)
             frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
+        raise TableError(f"{path}: cannot be read as a table: {one_line(error)}") from None
     return check(frame, contract, str(path))
 
 
 def open_parquet(path: Path | str, contract: type[Table]) -> pq.ParquetFile:
     """A Parquet file to be read piece by piece, whose rows are not checked yet.
+
+    Args:
+        path: of the file.
+        contract: that its metadata may name.
 
     Raises:
         TableError: the file is absent, no table, or was written by a newer version of fabnet.
@@ -198,7 +206,7 @@ def open_parquet(path: Path | str, contract: type[Table]) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
+        raise TableError(f"{path}: cannot be read as a table: {one_line(error)}") from None
     refuse_newer(file.schema_arrow, contract, path)
     return file
 
@@ -222,13 +230,24 @@ def refuse_newer(schema: pyarrow.Schema, contract: type[Table], path: Path | str
 
 
 def mark(schema: pyarrow.Schema, contract: type[Table]) -> pyarrow.Schema:
-    """`schema` with the contract and its version in the metadata, for writers of their own."""
+    """`schema` with the contract and its version in the metadata, for writers of their own.
+
+    Args:
+        schema: of a file to be written.
+        contract: that its rows follow.
+    """
     written_under = f"{contract.__name__} {version(contract)}".encode()
     return schema.with_metadata({**(schema.metadata or {}), WRITTEN_UNDER: written_under})
 
 
 def write(frame: pd.DataFrame, path: Path | str, contract: type[Table]) -> None:
-    """Check a table and write it as Parquet, whole or not at all."""
+    """Check a table and write it as Parquet, atomically.
+
+    Args:
+        frame: the rows.
+        path: of the file.
+        contract: that the rows have to follow.
+    """
     check(frame, contract, str(path))
     with atomic_file(path) as temporary:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False)

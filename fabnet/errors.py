@@ -15,3 +15,18 @@ class ConfigError(UserError):
 
 class TableError(UserError):
     """A table does not follow its contract. The message names the file, the column and the first bad rows."""
+
+
+def one_line(error: BaseException, longest: int | None = 200) -> str:
+    """What an error of another library says, in one line; the name of its type where it says nothing.
+
+    Args:
+        error: its message may have several lines, which are joined.
+        longest: number of characters after which the text is cut; None keeps all of it.
+    """
+    return (" ".join(str(error).split()) or type(error).__name__)[:longest]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, where the others only explain it, as those of PyTorch do."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

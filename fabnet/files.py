@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -27,6 +30,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)  # mkstemp makes it private
         temporary.replace(path)
+        logger.debug(f"wrote {path}")
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,6 +47,7 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
+        logger.debug(f"wrote {path}")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -50,6 +55,10 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
 @contextmanager
 def locked(path: Path | str, busy: str) -> Iterator[None]:
     """Hold the lock file `path`, which is made if need be; it is free again when its holder ends, however it ends.
+
+    Args:
+        path: of the lock file.
+        busy: message of the error where another process holds it.
 
     Raises:
         UserError: another process holds it; the message is `busy`.
@@ -65,7 +74,12 @@ def locked(path: Path | str, busy: str) -> Iterator[None]:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys, so that equal values are equal bytes."""
+    """Write `value` as indented JSON with sorted keys, so that equal values are equal bytes.
+
+    Args:
+        path: of the file, which is replaced as a whole.
+        value: anything that JSON holds.
+    """
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
 

@@ -19,7 +19,7 @@ ASIDE = Path(".work/aside")
 
 #: Folders that stages of dvc.yaml fill together, and what lies below them. No other folder is tidied, even if a stage
 #: depends on it as a whole: the data of a labelled set may lie in a folder, such as `data`, that holds outputs, too.
-ROOMS = tuple(
+SHARED = tuple(
     PurePosixPath(path)
     for path in (
         *("models", "embeddings", "probes", "supervised", "retrieval"),
@@ -32,7 +32,7 @@ _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\..*)?")
 
 
 def find_leftovers(root: Path) -> list[PurePosixPath]:
-    """Files and folders that no stage makes, in those of ROOMS that stages fill and others depend on as a whole.
+    """Files and folders that no stage makes, in those of SHARED that stages fill and others depend on as a whole.
 
     Neither what git tracks, which is the same on every machine, nor what a stage reads by itself, such as a labelled
     set. Paths are relative to `root`. Empty where `root` holds no pipeline of DVC.
@@ -43,7 +43,7 @@ def find_leftovers(root: Path) -> list[PurePosixPath]:
     outs = {out for stage in stages for out in stage.outs}
     made_in = {parent for out in outs for parent in out.parents}
     deps = {dep for stage in stages for dep in stage.deps}
-    shared = {folder for folder in deps & made_in if any(room in (folder, *folder.parents) for room in ROOMS)}
+    shared = {folder for folder in deps & made_in if any(each in (folder, *folder.parents) for each in SHARED)}
     found = {path for folder in shared for path in _strange(root, folder, outs, made_in)}
     if not found:
         return []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,16 @@ def read_pipeline(root: Path) -> list[Stage]:
                 for name, each in found
             ]
     except DvcException as error:
-        raise UserError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{root / 'dvc.yaml'}: {one_line(error, None)}") from None
 
 
 def makers(path: PurePosixPath, stages: Sequence[Stage]) -> list[Stage]:
-    """The stages of which `path` is an output, a part of one, or a folder that holds one; none of what is no output."""
+    """The stages of which `path` is an output, a part of one, or a folder that holds one; none of what is no output.
+
+    Args:
+        path: relative to the folder of dvc.yaml.
+        stages: those of dvc.yaml.
+    """
 
     def touches(out: PurePosixPath) -> bool:
         return out == path or path in out.parents or out in path.parents
@@ -67,6 +72,10 @@ def makers(path: PurePosixPath, stages: Sequence[Stage]) -> list[Stage]:
 
 def upstream(name: str, stages: Sequence[Stage]) -> list[Stage]:
     """The stage `name` and all that it needs, in the order of `stages`.
+
+    Args:
+        name: of a stage.
+        stages: those of dvc.yaml, in its order.
 
     Raises:
         UserError: there is no such stage.

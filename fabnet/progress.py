@@ -1,11 +1,14 @@
-"""Progress of long work: a bar on a terminal, a line every few seconds in a log."""
+"""Progress of long work: a bar on a terminal, a line every few seconds in a log, nothing above log level info."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Progress:
@@ -25,7 +28,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty() and not self.silent:
+        if sys.stderr.isatty() and not self.silent and logger.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
             self._bar = tqdm(desc=self.title, total=self.total, initial=self.done, unit=self.unit, leave=True)
@@ -54,10 +57,8 @@ class Progress:
         rate = (self.done - self._first) / max(self._last - self._started, 1e-9)
         share = 100 * self.done / max(self.total, 1)
         note = f"  {self._note}" if self._note else ""
-        print(
-            f"{self.title}: {self.done}/{self.total} {self.unit} ({share:.0f} %), {rate:.1f} {self.unit}/s{note}",
-            file=sys.stderr,
-            flush=True,
+        logger.info(
+            f"{self.title}: {self.done}/{self.total} {self.unit} ({share:.0f} %), {rate:.1f} {self.unit}/s{note}"
         )
 
 

@@ -1,4 +1,4 @@
-"""-> data/synthetic/{videos, faces, contact_sheet.png}: the embedded talking faces."""
+"""-> data/synthetic/{videos, faces, contact_sheet.png}: the bundled synthetic talking faces."""
 
 from pathlib import Path
 
@@ -7,10 +7,9 @@ from _run import run
 
 def main() -> None:
     from fabnet.config import load_params
-    from fabnet.figures.contact_sheet import contact_sheet
-    from fabnet.figures.save import save
-    from fabnet.synthetic.faces import write_faces
-    from fabnet.synthetic.samples import sample_sheet
+    from fabnet.figures.pictures import save
+    from fabnet.figures.sheets import contact_sheet
+    from fabnet.synthetic.faces import sample_sheet, write_faces
     from fabnet.synthetic.videos import write_videos
 
     params = load_params().synthesize

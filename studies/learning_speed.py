@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fabnet import log
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,17 +44,18 @@ METRICS = {
 
 
 def params_of(profile: str) -> Params:
-    """The default profile with `profile` laid over it, in float32."""
-    from ruamel.yaml import YAML
+    """The committed params with `profile` laid over them, in float32."""
+    import yaml
 
     from fabnet.config import parse_params
-    from fabnet.profiles import overlay
+    from fabnet.profiles import DEFAULT, committed, overlaid
 
-    document = YAML().load(Path("profiles/default.yaml"))
-    if profile != "default":
-        overlay(document, YAML().load(Path("profiles") / f"{profile}.yaml"))
-    document["train"]["common"]["precision"] = "fp32"
-    return parse_params(document)
+    text = committed()
+    if profile != DEFAULT:
+        text = overlaid(text, (Path("profiles") / f"{profile}.yaml").read_text())
+    values = yaml.safe_load(text)
+    values["train"]["common"]["precision"] = "fp32"
+    return parse_params(values)
 
 
 def lineage(params: Params, variant: str) -> list[str]:
@@ -201,6 +204,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once, with one thread each")
     parser.add_argument("--train", nargs=2, metavar=("PROFILE", "SEED"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    log.set_up()
     if given.train is not None:
         train(given.train[0], given.variant, int(given.train[1]))
         return

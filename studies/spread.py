@@ -2,9 +2,8 @@
 
     python -m studies.spread
 
-Pools the variance over training seeds in docs/results/tables-seeds.json, of the variants that the default profile has,
-too; by the recipe of the profile `tables`, since the default's has one seed so far. Each has few seeds, so that none by
-itself would tell.
+Pools the variance over training seeds in docs/results/variants.json, of the variants of the default profile. Each
+has few seeds, so that none by itself would tell.
 """
 
 import json
@@ -32,7 +31,7 @@ def pooled(variants: Mapping[str, Mapping[str, Mapping[str, Any]]], chosen: Coll
 
 
 def main() -> None:
-    variants = json.loads(Path("docs/results/tables-seeds.json").read_text())["variants"]
+    variants = json.loads(Path("docs/results/variants.json").read_text())["variants"]
     print("spread:")
     for metric, deviation in pooled(variants, VARIANTS).items():
         print(f"  {metric}: {deviation:.2f}")

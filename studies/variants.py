@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fabnet import log
+
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
@@ -49,15 +51,13 @@ Draws = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
 
 def load(over: Path | None) -> Params:
     """params.yaml with the file `over` laid over it."""
-    from ruamel.yaml import YAML
+    import yaml
 
     from fabnet.config import parse_params
-    from fabnet.profiles import overlay
+    from fabnet.profiles import overlaid
 
-    document = YAML().load(Path("params.yaml"))
-    if over is not None:
-        overlay(document, YAML().load(over))
-    return parse_params(document)
+    text = Path("params.yaml").read_text()
+    return parse_params(yaml.safe_load(overlaid(text, over.read_text()) if over else text))
 
 
 # -- one seed -------------------------------------------------------------------------------------------------------
@@ -176,6 +176,7 @@ def main() -> None:
     parser.add_argument("--train-seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--name", default="variants", help="of the files in docs/results")
     given = parser.parse_args()
+    log.set_up()
     params = load(given.over)
     if given.train_seed is not None:
         train_seed(params, given.train_seed)

@@ -9,16 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from fabnet import log
+
 # Seeded: a run shows what the run before showed.
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
+
+# As the programs do that tests run in their own process.
+log.set_up()
 
 # What tests import stays: it is not searched for garbage again and again.
 gc.set_threshold(10_000, 20, 20)
 
 
 #: Files that last longest, which begin first: no worker is left with one of them at the end.
-_LONGEST = ("test_pipeline.py", "test_tracking_server.py", "test_contracts.py", "test_dvc.py", "test_video_engines.py")
+_LONGEST = ("test_pipeline.py", "test_tracking_server.py", "test_contracts.py", "test_dvc.py", "test_processes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

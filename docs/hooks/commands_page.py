@@ -12,12 +12,11 @@ from fabnet.cli.main import app
 
 _HEAD = """# Commands
 
-Every command of `fabnet`, with its arguments and options, as `--help` says them. Made from the program when
-this site is built.
+Every command of `fabnet`, with its arguments and options, generated from the code.
 
-A command that is given something wrong says so in one line and exits with 1 (2 for an option that does not exist);
-`gate` and `promote` exit with 2 for a regression and 3 where nothing can be compared ([the gate](gate.md)); `verify`
-with 2 for what was not reproduced and 3 likewise ([reproducibility](reproducibility.md)).
+Errors are one line on stderr with exit code 1 (2 for a wrong option or param); `fabnet -v` shows the traceback behind
+them. `gate` and `promote` exit with 2 for a regression and 3 if nothing can be compared ([the gate](gate.md)); `verify`
+with 2 if a commit was not reproduced and 3 if it cannot be compared ([reproducibility](reproducibility.md)).
 """
 _PLAIN = {"str": "text", "Path": "path", "int": "whole number", "float": "number", "bool": "flag"}
 

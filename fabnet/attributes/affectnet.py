@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.delimited import as_numbers, first_line, read_text
-from fabnet.attributes.folder import Annotation, first_folder, without_suffix
-from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.folder import Annotation, LeftOut, first_folder, without_suffix
+from fabnet.attributes.label_files import as_numbers, header_fields, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track
@@ -55,7 +54,7 @@ def read(name: str, params: SetParams) -> Annotation:
 
 def _csv(path: Path) -> pd.DataFrame:
     """Columns image and expression (its number, float64)."""
-    header = first_line(path)
+    header = header_fields(path)
     headed = COLUMNS[0] in header
     if not headed and len(header) != len(COLUMNS):
         raise UserError(f"{path}, line 1: must have the {len(COLUMNS)} fields {', '.join(COLUMNS)}, not {len(header)}")

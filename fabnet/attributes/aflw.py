@@ -11,6 +11,14 @@ of the nose and the corners of the mouth are used, and they answer landmarks5 as
 A crop is the face's rectangle in the database; faces without one are left out. `test_list` names the test images, one
 a line (KEPLER's are 1,000); without it, splits are a hash of the photograph's name. Faces on one photograph are one
 identity, so that no photograph is in two splits.
+
+AFLWinfo_release.mat: 19 landmarks of 24,386 faces of AFLW and their split, without pose.
+
+Boxes are left, right, top, bottom. Landmarks are all x, then all y. `mask_new` is 0 for a landmark that is invisible:
+faces that lack one of the eyes' centres, the tip of the nose or a corner of the mouth are left out. Coordinates are
+taken as they are, as they are those of the database. `ra` is a permutation counted from 1: its first 20,000 faces are
+training, the others the test set; so a photograph of several people may be in both, and every face is its own
+identity.
 """
 
 import sqlite3
@@ -21,12 +29,10 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes import aflw_mat
-from fabnet.attributes.folder import Annotation, base_name, first_folder, names_in
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.splits import splits_of
+from fabnet.attributes.folder import BOX, Annotation, LeftOut, base_name, first_folder, names_in, splits_of
+from fabnet.attributes.label_files import numbers, read_mat
 from fabnet.config import SetParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 
 #: The five points among the set's 21: eyes, nose, corners of the mouth.
 FIVE_POINTS = (8, 11, 15, 18, 20)
@@ -48,13 +54,18 @@ _POINTS = f"""
 
 #: Faces looked at for the signs are at most this far from frontal, and at least so many.
 _FRONTAL_DEG, _ENOUGH = 45.0, 50
+MAT_FILE = "AFLWinfo_release.mat"
+TRAIN, FACES = 20_000, 24_386
+
+#: The five points among the 19: eyes, nose, corners of the mouth.
+MAT_FIVE_POINTS = (7, 10, 13, 15, 17)
 
 
 def read(name: str, params: SetParams) -> Annotation:
     """The faces of AFLW."""
     root = first_folder(params.path, _FOLDERS, "photographs")
     if params.annotation == "mat":
-        return aflw_mat.read(params, root)
+        return read_mat_file(params, root)
     database = next((params.path / one for one in _DATABASES if (params.path / one).is_file()), None)
     if database is None:
         raise UserError(f"{params.path}: has no {' or '.join(_DATABASES)}; is `annotation: mat` meant?")
@@ -120,7 +131,7 @@ def _query(database: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             faces = pd.read_sql_query(_FACES, connection)
             points = pd.read_sql_query(_POINTS, connection)
     except (sqlite3.Error, pd.errors.DatabaseError) as error:
-        raise UserError(f"{database}: not the database of AFLW: {' '.join(str(error).split())[-120:]}") from None
+        raise UserError(f"{database}: not the database of AFLW: {one_line(error, None)[-120:]}") from None
     if faces.empty:
         raise UserError(f"{database}: holds no face")
     points = points.pivot(index="face_id", columns="feature_id", values=["x", "y"])
@@ -140,3 +151,47 @@ def _by_list(faces: pd.DataFrame, path: Path) -> pd.Series:
             f"{path}: names no image of the set; the first is {listed[unknown[0]] if unknown else 'absent'}"
         )
     return names.isin(list(listed)).map({True: "test", False: "train"}).astype("str")
+
+
+def read_mat_file(params: SetParams, root: Path) -> Annotation:
+    """The faces of the file."""
+    path = params.path / MAT_FILE
+    values = read_mat(path, ["bbox", "data", "mask_new", "nameList", "ra"], "AFLW")
+    boxes = numbers(values, "bbox", (None, 4), path)
+    count = len(boxes)
+    points = numbers(values, "data", (count, 38), path).reshape(count, 2, 19).swapaxes(1, 2)[:, MAT_FIVE_POINTS]
+    visible = numbers(values, "mask_new", (count, 19), path)[:, MAT_FIVE_POINTS] > 0
+    order = numbers({"ra": np.ravel(values["ra"])}, "ra", (count,), path)
+    if not np.array_equal(np.sort(order), np.arange(1, count + 1)):
+        raise UserError(f"{path}: ra must be the numbers 1 to {count} in some order")
+    names = values["nameList"]
+    if names.shape[0] != count:
+        raise UserError(f"{path}: nameList has {names.shape[0]} names for {count} faces")
+    split = np.full(count, "test", dtype=object)
+    split[order[:TRAIN].astype(np.int64) - 1] = "train"
+    face = pd.Series(np.arange(1, count + 1)).astype("str")
+    left, right, top, bottom = boxes.T
+    faces = pd.DataFrame(
+        {
+            "face_id": face,
+            "identity": face,
+            "split": split.astype(str),
+            "image": [_text(name) for name in names.ravel()],
+            **dict(zip(BOX, (left, top, right, bottom), strict=True)),
+            "landmarks5": list(points.reshape(count, 10)),
+        }
+    ).astype({"split": "str", "image": "str"})
+    faces.index += 1
+    left_out, source = LeftOut(), str(path)
+    hidden = pd.Series(~visible.all(axis=1), faces.index)
+    faces = left_out.without(faces, hidden, "a landmark is invisible", source)
+    flat = (faces["right"] <= faces["left"]) | (faces["bottom"] <= faces["top"])
+    faces = left_out.without(faces, flat, "its box has no area", source)
+    return Annotation(faces, source, root, left_out, {"train": TRAIN, "test": FACES - TRAIN})
+
+
+def _text(cell: object) -> str:
+    """A cell of a cell array of text."""
+    while isinstance(cell, np.ndarray) and cell.size:
+        cell = cell.flat[0]
+    return str(cell)

@@ -16,10 +16,8 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.attributes.folder import Annotation
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.matlab import numbers, read_mat
-from fabnet.attributes.splits import split_of
+from fabnet.attributes.folder import Annotation, LeftOut, split_of
+from fabnet.attributes.label_files import numbers, read_mat
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track

@@ -16,14 +16,12 @@ import av.error
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.delimited import first_line, read_text
-from fabnet.attributes.folder import Annotation, ImageFolder
+from fabnet.attributes.folder import Annotation, ImageFolder, LeftOut, splits_of
 from fabnet.attributes.images import ABSENT, UNREADABLE
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.splits import splits_of
+from fabnet.attributes.label_files import header_fields, read_text
 from fabnet.config import SetParams
 from fabnet.conversion import SAME_EVERYWHERE
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.progress import track
 from fabnet.tables import EXPRESSIONS, SPLITS
 
@@ -104,7 +102,7 @@ def frame_at(path: Path, place: float) -> np.ndarray:
                 raise UserError(f"{path}: has no frame at {time:.2f} s")
             return np.asarray(shown.to_ndarray(format="rgb24", interpolation=SAME_EVERYWHERE), dtype=np.uint8)
     except (av.error.FFmpegError, IndexError, OSError) as error:
-        raise UserError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:120]}") from None
+        raise UserError(f"{path}: cannot be decoded: {one_line(error, 120)}") from None
 
 
 def _duration(container: "av.container.InputContainer") -> float:
@@ -151,7 +149,7 @@ def _by_name(path: Path, left_out: LeftOut) -> pd.DataFrame:
 def _by_table(path: Path) -> pd.DataFrame:
     """The same, and split where the table has it."""
     columns = ["clip", "identity", "expression"]
-    table = read_text(path, [*columns, "split"] if "split" in first_line(path) else columns)
+    table = read_text(path, [*columns, "split"] if "split" in header_fields(path) else columns)
     for column in table:
         if (table[column] == "").any():
             raise UserError(f"{path}, line {table.index[(table[column] == '').to_numpy()][0]}: {column} is empty")

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fabnet.attributes.delimited import as_numbers, first_line, read_boxes, read_text
-from fabnet.attributes.folder import BOX, Annotation, base_name, first_folder, without_suffix
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.splits import splits_of
+from fabnet.attributes.folder import BOX, Annotation, LeftOut, base_name, first_folder, splits_of, without_suffix
+from fabnet.attributes.label_files import as_numbers, header_fields, read_boxes, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track
@@ -79,7 +77,7 @@ def _annotated(path: Path, left_out: LeftOut) -> pd.DataFrame:
     if path.suffix == ".txt":
         table = read_text(path, ["url", *_UNITS], "\t", _FIELDS)
     else:
-        names = [_bare(field) for field in first_line(path)]
+        names = [_bare(field) for field in header_fields(path)]
         if "URL" not in names:
             raise UserError(f"{path}, line 1: names no column URL, but {', '.join(names[:5])}")
         table = read_text(path, ["URL", *_UNITS], ",", names).iloc[1:].rename(columns={"URL": "url"})

@@ -1,7 +1,8 @@
 """A labelled set that is a folder of image files: from what its annotation says to a legal table of faces."""
 
-import sys
-from collections.abc import Callable
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +12,115 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.attributes.crops import crop_box, decode_image
-from fabnet.attributes.images import ABSENT, UNREADABLE, sizes_of
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.splits import carve_validation
+from fabnet.attributes.images import ABSENT, UNREADABLE, crop_box, read_image, sizes_of
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 
+#: Share of the training people of a set with an official test set who become validation.
+VALIDATION = 0.1
+logger = logging.getLogger(__name__)
+
 BOX = ["left", "top", "right", "bottom"]
 _KEYS = ["face_id", "identity", "split", "image", *BOX]
 LABEL_COLUMNS = [column for column in tables.Labels.to_schema().columns if column not in _KEYS]
+
+
+class LeftOut:
+    """Counts faces left out, by reason; rows of the tables given are named by their index."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[int, str]] = {}
+
+    def add(self, reason: str, first: str, count: int = 1) -> None:
+        """Count faces; `first` says which the first one is, and where it comes from.
+
+        Args:
+            reason: in a few words.
+            first: the first such face, and where it stands.
+            count: of faces.
+        """
+        if count:
+            known, place = self._rows.get(reason, (0, first))
+            self._rows[reason] = known + count, place
+
+    def without(self, faces: pd.DataFrame, bad: "pd.Series[bool]", reason: str, source: str) -> pd.DataFrame:
+        """The `faces` that are not `bad`; the others are counted. They need the column `image`.
+
+        Args:
+            faces: with the column image; rows are named by their index.
+            bad: one value per face.
+            reason: in a few words.
+            source: the file that the rows stand in.
+        """
+        if not bad.any():
+            return faces
+        first = faces.index[bad.to_numpy()][0]
+        self.add(reason, f"{source}, row {first}: {faces['image'].loc[bad].iloc[0]}", int(bad.sum()))
+        return faces.loc[~bad]
+
+    def table(self) -> pd.DataFrame:
+        """Columns reason, faces (int64) and first, the most frequent reason first."""
+        rows = [(reason, count, first) for reason, (count, first) in self._rows.items()]
+        frame = pd.DataFrame(rows, columns=["reason", "faces", "first"]).astype(
+            {"reason": "str", "faces": "int64", "first": "str"}
+        )
+        return frame.sort_values(["faces", "reason"], ascending=[False, True], ignore_index=True)
+
+    def line(self) -> str:
+        """All of it in one line."""
+        return "; ".join(
+            f"{count:,} left out: {reason} (first: {first})" for reason, (count, first) in self._rows.items()
+        )
+
+
+def share_of(name: str, seed: int) -> float:
+    """A number in [0, 1), uniform over names: a function of the name and the seed only.
+
+    Args:
+        name: of an identity or image.
+        seed: of the splits.
+    """
+    return int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:8], 16) / 2**32
+
+
+def split_of(name: str, seed: int) -> str:
+    """The split of a person, or image, of a set without an official one: 60 % train, 15 % validation, 25 % test.
+
+    Args:
+        name: of an identity or image.
+        seed: of the splits.
+    """
+    share = share_of(name, seed)
+    return "train" if share < 0.60 else "validation" if share < 0.75 else "test"
+
+
+def splits_of(identities: pd.Series, seed: int) -> pd.Series:
+    """`split_of` every row.
+
+    Args:
+        identities: one per face.
+        seed: of the splits.
+    """
+    chosen = {name: split_of(name, seed) for name in identities.unique()}
+    return identities.map(chosen).astype("str")
+
+
+def carve_validation(faces: pd.DataFrame, seed: int) -> pd.Series:
+    """The column split, with VALIDATION of the training people in `validation`, unless it has some already.
+
+    All faces of an identity move together, and none leaves `test`.
+
+    Args:
+        faces: with the columns split and identity.
+        seed: of the choice.
+    """
+    split = faces["split"]
+    if (split == "validation").any():
+        return split
+    people = faces.loc[split == "train", "identity"].unique()
+    chosen = {name for name in people if share_of(f"validation:{name}", seed) < VALIDATION}
+    return split.mask((split == "train") & faces["identity"].isin(chosen), "validation")
 
 
 @dataclass
@@ -82,7 +181,7 @@ class ImageFolder:
         """An image that the table names: uint8 RGB (H, W, 3)."""
         path = self._loaded[1].root / name
         try:
-            return decode_image(path.read_bytes(), path)
+            return read_image(path.read_bytes(), path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -99,7 +198,7 @@ class ImageFolder:
         faces = faces.assign(split=carve_validation(faces, self.params.seed))
         faces = faces[[column for column in (*_KEYS, *LABEL_COLUMNS) if column in faces]]
         faces = tables.check(faces, tables.Labels, said.source).reset_index(drop=True)
-        print(_told(self.name, faces, said), file=sys.stderr)
+        logger.info(_told(self.name, faces, said))
         return faces, said
 
     def _usable(self, said: Annotation) -> pd.DataFrame:
@@ -112,7 +211,17 @@ class ImageFolder:
             faces = left_out.without(faces, bad, "listed in `exclude`", source)
         for column in [column for column in LABEL_COLUMNS if column in faces]:
             faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", source)
-        faces = _each_once(faces, said)
+        faces = each_once(
+            faces,
+            ["image", *(column for column in BOX if column in faces)],
+            ["split", *(column for column in LABEL_COLUMNS if column in faces)],
+            source,
+            left_out,
+            lambda first, row, face, column: (
+                f"{source}: rows {first} and {row} are about the same face of {face['image']}, but differ in {column}; "
+                "correct one, or list the image in `exclude`"
+            ),
+        )
         names = faces["image"].unique()
         sizes = self.sizes(said.root, names.tolist())[pd.Index(names).get_indexer(pd.Index(faces["image"]))]
         width, height = pd.Series(sizes[:, 0], faces.index), pd.Series(sizes[:, 1], faces.index)
@@ -148,6 +257,11 @@ def names_in(path: Path) -> list[str]:
 def first_folder(path: Path, names: tuple[str, ...], what: str) -> Path:
     """The first of some folders below `path` that exists.
 
+    Args:
+        path: of the set.
+        names: of the folders, in the order tried.
+        what: should be in it, for the error.
+
     Raises:
         UserError: none does.
     """
@@ -167,28 +281,39 @@ def without_suffix(names: pd.Series) -> pd.Series:
     return names.str.replace("[.][^./]*$", "", regex=True)
 
 
-def _each_once(faces: pd.DataFrame, said: Annotation) -> pd.DataFrame:
-    """Without rows that say again what an earlier one said.
+def each_once(
+    faces: pd.DataFrame,
+    key: Sequence[str],
+    columns: Iterable[str],
+    source: str,
+    left_out: LeftOut,
+    conflict: Callable[[object, object, pd.Series, str], str],
+) -> pd.DataFrame:
+    """The `faces` without rows that repeat what an earlier row says; they are counted in `left_out`.
+
+    Args:
+        key: columns that say which face a row is about.
+        columns: those that have to be the same in all rows about a face.
+        source: what the rows stand in.
+        conflict: the error's text from the earlier row, the later row, its content, and the column in which they
+            differ.
 
     Raises:
         UserError: two rows say different things about the same face.
     """
-    key = ["image", *(column for column in BOX if column in faces)]
-    again = faces.duplicated(key)
+    again = faces.duplicated(list(key))
     if not again.any():
         return faces
     repeated = faces[again]
-    earlier = repeated[key].merge(faces[~again].assign(row=faces.index[~again.to_numpy()]), on=key, how="left")
-    for column in ("split", *(column for column in LABEL_COLUMNS if column in faces)):
-        pairs = zip(repeated[column], earlier[column], strict=True)
-        for place, (this, first) in enumerate(pairs):
-            if not np.array_equal(this, first):
-                raise UserError(
-                    f"{said.source}: rows {earlier['row'].iloc[place]} and {repeated.index[place]} are about the same "
-                    f"face of {repeated['image'].iloc[place]}, but differ in {column}; correct one, or list the image "
-                    "in `exclude`"
-                )
-    return said.left_out.without(faces, again, "listed twice", said.source)
+    earlier = repeated[list(key)].merge(
+        faces[~again].assign(row=faces.index[~again.to_numpy()]), on=list(key), how="left"
+    )
+    for column in columns:
+        for place, (later, first) in enumerate(zip(repeated[column], earlier[column], strict=True)):
+            if not np.array_equal(later, first):
+                row = repeated.index[place]
+                raise UserError(conflict(earlier["row"].iloc[place], row, repeated.iloc[place], column))
+    return left_out.without(faces, again, "listed twice", source)
 
 
 def _whole(width: pd.Series, height: pd.Series, said: Annotation) -> dict[str, pd.Series]:

@@ -1,25 +1,81 @@
-"""How large the images of a folder are, told from their first bytes, so that hundreds of thousands take seconds."""
+"""Images of labelled sets: decoded, cut to a face's box, and their sizes.
+
+Sizes are told from the first bytes of a file, so that hundreds of thousands take seconds.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg
 
-from fabnet.attributes.crops import JPEG, decode_image
+from fabnet.conversion import JPEG, PNG, ImageError, decode_image
 from fabnet.errors import UserError
 from fabnet.progress import track
 
 #: The sizes of what is no image.
 ABSENT, UNREADABLE = (-1, -1), (0, 0)
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 #: Where a JPEG's size lies depends on what a camera or an editor wrote before it.
 _BYTES = (4096, 2**18)
 
 
+def read_image(data: bytes, where: Path | str) -> np.ndarray:
+    """Decode JPEG, PNG, BMP or TIFF to uint8 RGB (H, W, 3), with pixels as they are stored.
+
+    Args:
+        data: the file's content.
+        where: the file, for errors.
+
+    Raises:
+        UserError: the bytes are no such image, or damaged.
+    """
+    try:
+        return decode_image(data, exif=False)
+    except ImageError as error:
+        raise UserError(f"{where}: cannot be decoded: {error.detail}; replace or remove the file") from None
+
+
+def crop_box(image: np.ndarray, row: Any, size: int) -> np.ndarray:
+    """The box (left, top, right, bottom) of `row`, resized to (size, size, 3).
+
+    Pixel (i, j) covers [j, j + 1) x [i, i + 1) of the image. Edges are rounded to whole pixels, so that readers which
+    want an exact map from box to crop give whole numbers; what lies outside the image repeats its border.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        row: with left, top, right and bottom in pixels, and image, its name.
+        size: side of the crop.
+    """
+    left, top, right, bottom = (round(edge) for edge in (row.left, row.top, row.right, row.bottom))
+    height, width = image.shape[:2]
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
+        raise UserError(
+            f"{row.image}: the box {left}, {top}, {right}, {bottom} lies outside its {width} x {height} image"
+        )
+    if left >= right or top >= bottom:
+        raise UserError(f"{row.image}: the box {left}, {top}, {right}, {bottom} holds no pixel")
+    inside = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
+    outside = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    if any(outside):
+        inside = cv2.copyMakeBorder(inside, *outside, borderType=cv2.BORDER_REPLICATE)
+    if inside.shape[:2] == (size, size):
+        return np.ascontiguousarray(inside)
+    shrinks = min(inside.shape[:2]) >= size
+    return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def sizes_of(root: Path, names: Iterable[str], count: int, title: str) -> np.ndarray:
-    """Width and height of images below `root`: int64 (count, 2), ABSENT or UNREADABLE where there is none."""
+    """Width and height of images below `root`: int64 (count, 2), ABSENT or UNREADABLE where there is none.
+
+    Args:
+        root: a folder.
+        names: of images below it.
+        count: of the names.
+        title: of the progress line.
+    """
     sizes = np.empty((count, 2), dtype=np.int64)
     for row, name in enumerate(track(names, f"{title}: looking at images", count, "image")):
         sizes[row] = size_of(root / name)
@@ -32,12 +88,12 @@ def size_of(path: Path) -> tuple[int, int]:
         with open(path, "rb", buffering=0) as file:
             head = file.read(_BYTES[0])
             if head.startswith(JPEG):
-                return _jpeg(head) or _jpeg(head + (file.read(_BYTES[1]) or b"")) or UNREADABLE
-            if head.startswith(_PNG) and head[12:16] == b"IHDR":
+                return _jpeg_size(head) or _jpeg_size(head + (file.read(_BYTES[1]) or b"")) or UNREADABLE
+            if head.startswith(PNG) and head[12:16] == b"IHDR":
                 return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
             if not head:
                 return UNREADABLE
-            image = decode_image(head + file.readall(), path)  # rare formats, which have no header of ours
+            image = read_image(head + file.readall(), path)  # rare formats, which have no header of ours
     except FileNotFoundError:
         return ABSENT
     except (OSError, UserError):
@@ -45,7 +101,7 @@ def size_of(path: Path) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
 
 
-def _jpeg(head: bytes) -> tuple[int, int] | None:
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(head)
     except ValueError:

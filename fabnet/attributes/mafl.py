@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.delimited import as_numbers, first_line, read_text
-from fabnet.attributes.folder import Annotation, first_folder, names_in
-from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.folder import Annotation, LeftOut, first_folder, names_in
+from fabnet.attributes.label_files import as_numbers, header_fields, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 
@@ -120,5 +119,5 @@ def _spaced(path: Path) -> pd.DataFrame:
 
 def _people(path: Path) -> pd.DataFrame:
     """Columns image and identity: `000001.jpg 2880` a line; a header is passed over."""
-    header = first_line(path, " ")[:1] == ["image"]
+    header = header_fields(path, " ")[:1] == ["image"]
     return read_text(path, ["image", "identity"], " ", None if header else ["image", "identity"])

@@ -6,8 +6,11 @@ Without `split`, splits are a hash of `identity`; with train and test only, vali
 `identity`, every image is its own. Labels are those columns of tables.Labels that the table has: landmarks as a list
 of numbers or as text, angles in degrees (or radians) with our signs or those in `negate` turned, expressions by name
 or by AffectNet's number, all eleven units or none.
+
+`read` wants the images; `read_labels` takes a table alone, for faces whose embeddings are there already.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fabnet import tables
-from fabnet.attributes.delimited import as_numbers, first_line, read_text
-from fabnet.attributes.folder import BOX, LABEL_COLUMNS, Annotation
-from fabnet.attributes.left_out import LeftOut
-from fabnet.attributes.splits import splits_of
+from fabnet.attributes.folder import BOX, LABEL_COLUMNS, Annotation, LeftOut, carve_validation, each_once, splits_of
+from fabnet.attributes.label_files import as_numbers, header_fields, read_text
 from fabnet.config import SetParams
-from fabnet.errors import ConfigError, UserError
+from fabnet.errors import ConfigError, UserError, one_line
 
 #: The other way to write a box.
 SIZED = ["x", "y", "width", "height"]
@@ -89,9 +90,9 @@ def columns_of(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        has = pq.read_schema(path).names if parquet else first_line(path)
+        has = pq.read_schema(path).names if parquet else header_fields(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: cannot be read as Parquet: {one_line(error)}") from None
     absent = sorted(theirs for theirs in renamed.values() if theirs not in has)
     if absent:
         raise UserError(f"{path}: has no column {absent[0]}, which `columns` names; it has {', '.join(has[:20])}")
@@ -187,3 +188,95 @@ def _points(value: object, column: pd.Series, row: object, where: str) -> np.nda
     if len(points) != count:
         raise UserError(f"{where}, row {row}: {column.name} must be {count} numbers, not {str(value)[:40]!r}")
     return points if np.isfinite(points).all() else None
+
+
+@dataclass(frozen=True)
+class LabelsAlone:
+    """Labels without images.
+
+    Attributes:
+        path: the file.
+        faces: legal under tables.Labels; the index says where a face stands in the file. Without a box in the file,
+            there is one of a pixel.
+        left_out: faces that are not in `faces`.
+        chosen: what the file leaves open, and how it was decided, in words.
+    """
+
+    path: str
+    faces: pd.DataFrame
+    left_out: LeftOut
+    chosen: list[str]
+
+
+def read_labels(params: SetParams) -> LabelsAlone:
+    """Read a CSV or Parquet table; a face is named by `face_id`, or by `image` where that is absent.
+
+    Args:
+        params: of a set of kind table. `images` is put before the names of images, where these name faces.
+
+    Raises:
+        UserError: the table cannot be read or contradicts itself; names the file and the row.
+    """
+    assert params.labels is not None  # SetParams sees to it
+    path = params.path / params.labels
+    where, left_out = str(path), LeftOut()
+    if unknown := sorted(set(params.columns) - set(KNOWN)):
+        raise ConfigError(f"{unknown[0]}: no such column of labels; there are {', '.join(KNOWN)}")
+    table = columns_of(path, params.columns)
+    names = "face_id" if "face_id" in table else "image"
+    if names not in table:
+        raise UserError(
+            f"{where}: has neither a column face_id nor image, to find embeddings; has {', '.join(map(str, table))}"
+        )
+    if not len(table):
+        raise UserError(f"{where}: has no rows")
+    blank = table[names].isna() | (table[names].astype("str").str.strip() == "")
+    if blank.any():
+        raise UserError(f"{where}, row {table.index[blank.to_numpy()][0]}: {names} is empty")
+    if names == "image":
+        folder = params.images.as_posix()
+        table["face_id"] = table["image"] if folder == "." else folder + "/" + table["image"]
+    chosen = _chosen(table, params.seed)
+    # What is not known of a face is that of its name.
+    for column in ("image", "identity"):
+        if column not in table:
+            table[column] = table["face_id"]
+    faces = faces_of(table, where, params)
+    for column in [column for column in LABEL_COLUMNS if column in faces]:
+        faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", where)
+    faces = each_once(
+        faces,
+        ["face_id"],
+        faces.columns.drop("face_id"),
+        where,
+        left_out,
+        lambda first, row, face, column: (
+            f"{where}, rows {first} and {row}: both are of {face['face_id']}, but differ in {column}; "
+            "name faces apart by a column face_id, or remove one"
+        ),
+    )
+    if not len(faces):
+        raise UserError(f"{where}: no face can be used; {left_out.line()}")
+    if BOX[0] not in faces:
+        if points := [column for column in ("landmarks68", "landmarks5") if column in faces]:
+            raise UserError(
+                f"{where}: has {points[0]} without {', '.join(BOX)}: embeddings are of crops, and points are learnt in "
+                "their crop; where points are pixels of crops already, give 0, 0 and the size of a crop twice"
+            )
+        # Faces on one image can be told apart by their names only.
+        faces = faces.assign(image=faces["face_id"], left=0.0, top=0.0, right=1.0, bottom=1.0)
+    faces = faces.assign(split=carve_validation(faces, params.seed))
+    columns = ["face_id", "identity", "split", "image", *BOX, *(c for c in LABEL_COLUMNS if c in faces)]
+    return LabelsAlone(where, tables.check(faces[columns], tables.Labels, where), left_out, chosen)
+
+
+def _chosen(table: pd.DataFrame, seed: int) -> list[str]:
+    told = []
+    whole = "identity" if "identity" in table else "face"
+    if "split" not in table:
+        told.append(f"no column split: 60 / 15 / 25 % train / validation / test by {whole}, seed {seed}")
+    elif not (table["split"] == "validation").any():
+        told.append(f"no validation in split: a tenth of train by {whole}, seed {seed}")
+    if whole == "face":
+        told.append("no column identity: intervals are by face, and too narrow if people recur")
+    return told

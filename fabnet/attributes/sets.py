@@ -53,6 +53,10 @@ class LabelledSet(Protocol):
 def open_set(name: str, params: SetParams) -> LabelledSet:
     """The labelled set that params.yaml describes under `sets.<name>`.
 
+    Args:
+        name: of the set.
+        params: its section of params.yaml.
+
     Raises:
         UserError: the set's files are absent or damaged; names the file.
     """
@@ -69,6 +73,12 @@ def iterate_crops(
     """Face ids and crops, uint8 (n <= batch, size, size, 3), in the order of the table, all rows or those of a split.
 
     One batch is held in memory at a time.
+
+    Args:
+        labelled: the set.
+        size: side of a crop, in pixels.
+        batch: crops per batch.
+        split: train, validation or test; all rows where not given.
     """
     table = labelled.table()
     if split is not None:

@@ -1,4 +1,4 @@
-"""The embedded labelled faces: labels.parquet beside faces.tar, a plain tar of JPEGs."""
+"""The synthetic labelled faces: labels.parquet beside faces.tar, a plain tar of JPEGs."""
 
 import os
 import tarfile
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.attributes.crops import crop_box, decode_jpeg
-from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.folder import LeftOut
+from fabnet.attributes.images import crop_box, read_image
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.config import SetParams
 from fabnet.errors import UserError
@@ -47,7 +47,7 @@ class SyntheticFaces:
             self._file = os.open(self.faces_path, os.O_RDONLY)
         offset, length = member
         data = os.pread(self._file, length, offset)
-        return crop_box(decode_jpeg(data, f"{self.faces_path}: {row.image}"), row, size)
+        return crop_box(read_image(data, f"{self.faces_path}: {row.image}"), row, size)
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:

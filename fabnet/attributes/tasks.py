@@ -52,6 +52,10 @@ def tasks_of(table: pd.DataFrame) -> tuple[Task, ...]:
 def targets(table: pd.DataFrame, task: Task) -> np.ndarray:
     """The labels of all N rows of a table (tables.Labels) for one task.
 
+    Args:
+        table: of labels.
+        task: whose label columns it has.
+
     Returns:
         landmarks: float32 (N, 2 P), x and y interleaved, in units of the crop box: -1 is its left or top edge, 1 its
             right or bottom edge, so a point outside the box lies beyond.

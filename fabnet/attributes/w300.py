@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.delimited import read_boxes
-from fabnet.attributes.folder import BOX, Annotation, without_suffix
-from fabnet.attributes.left_out import LeftOut
+from fabnet.attributes.folder import BOX, Annotation, LeftOut, without_suffix
+from fabnet.attributes.label_files import read_boxes
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track

@@ -1,1 +1,1 @@
-"""The `fabnet` command, for people who have a model and their own videos."""
+"""The `fabnet` command."""

@@ -1,4 +1,4 @@
-"""`fabnet app`: a web page on which a model reads the faces of a picture or a short clip."""
+"""`fabnet app`: a web page to try a model on a picture or a short clip."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,41 +23,34 @@ def page(
     ] = None,
     faces: Annotated[
         Literal["cropped", "detect"] | None,
-        typer.Option(
-            help="What the page begins with: one face in the middle, or looking. Default: as the model learnt."
-        ),
+        typer.Option(help="The page's initial choice: one centred face, or detection. Default: as in training."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Fraction of a box's side added on each side. Default: as the model learnt.")
+        float | None, typer.Option(help="Fraction of a box's side added on each side. Default: as in training.")
     ] = None,
-    detector_model: Annotated[Path | None, typer.Option(help="ONNX file of YuNet, to look for faces with it.")] = None,
+    detector_model: Annotated[Path | None, typer.Option(help="ONNX file of YuNet, for detection.")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 7860,
     allowed_hosts: Annotated[
-        str | None, typer.Option(help="Names besides those of loopback under which the page may be asked, by commas.")
+        str | None, typer.Option(help="Allowed host names besides those of loopback, separated by commas.")
     ] = None,
 ) -> None:
-    """Show a page: drop a picture or a short clip on it and see what the model reads. It needs the extra `app`."""
-    from fabnet.inference import hosts
+    """Serve a web page: drop a picture or a short clip on it and see what the model predicts. Needs the extra `app`."""
+    from fabnet.host_allowlist import allowed_hosts as names_of
+    from fabnet.host_allowlist import listen, url_of
     from fabnet.inference.app.server import check_installed
 
     check_installed()
-    names = hosts.allowed_hosts(host, allowed_hosts)
-    with hosts.listen(host, port) as bound:
+    names = names_of(host, allowed_hosts)
+    with listen(host, port) as bound:
         from fabnet.inference.app.analysis import open_reader
         from fabnet.inference.app.gallery import find_gallery, open_gallery
         from fabnet.inference.app.server import serve
-        from fabnet.inference.model import choose_device
+        from fabnet.model import load
 
-        directory = Path(model)
-        if model.startswith("models:"):
-            from fabnet.tracking.registry.versions import fetch
-
-            fetched = fetch(model)
-            directory, heads = fetched.directory, heads or fetched.heads
-        reader = open_reader(directory, heads, model, faces, margin, detector_model, choose_device(device))
+        reader = open_reader(load(model, heads, device), model, faces, margin, detector_model)
         compared, missing = find_gallery(reader) if gallery is None else (open_gallery(reader, gallery), "")
         bound.listen()
-        typer.echo(f"{hosts.address(bound)}: {model}, {compared.title if compared else 'no gallery'}. Ctrl-C ends it.")
+        typer.echo(f"{url_of(bound)}: {model}, {compared.title if compared else 'no gallery'}. Ctrl-C ends it.")
         serve(reader, compared, missing, names, bound)

@@ -13,7 +13,7 @@ def check(
     path: Annotated[Path, typer.Argument(help="A folder of frames, a table of the pipeline, or metrics.json.")],
     splits: Annotated[Path | None, typer.Option(help="For frames: the splits of their identities.")] = None,
 ) -> None:
-    """Does a folder or a table follow its contract? Exit 1 where it does not."""
+    """Check a folder or a table against its contract. Exit 1 if it violates it."""
     from fabnet.quality.check import check as check_path
 
     result = check_path(path, splits)
@@ -25,10 +25,10 @@ def check(
 def schema(
     as_json: Annotated[bool, typer.Option("--json", help="Print every contract as JSON.")] = False,
     against: Annotated[
-        Path | None, typer.Option(help="Contracts of before, from --json: fail if one changed and its version did not.")
+        Path | None, typer.Option(help="Older contracts, from --json: fail if one changed without a new version.")
     ] = None,
 ) -> None:
-    """The contracts of the tables between stages, for other tools."""
+    """Print the contracts of the tables between stages, or compare them with older ones."""
     import json
 
     from fabnet.quality.schema import export, require_announced

@@ -1,4 +1,4 @@
-"""`fabnet figure`: pictures of what goes on inside a trained model."""
+"""`fabnet figure`: figures of what a trained model does."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,13 +17,13 @@ def figure(
     model: Annotated[str, typer.Option(help="A model of objective fabnet: models/NAME, or models:/fabnet@champion.")],
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
     frames: Annotated[Path, typer.Option(help="A folder of frames, as `extract` writes it.")] = Path("data/frames"),
-    splits: Annotated[Path, typer.Option(help="Whose frames the model has not learnt from.")] = Path(
+    splits: Annotated[Path, typer.Option(help="The splits: frames of test identities are used.")] = Path(
         "data/splits.parquet"
     ),
     heads: Annotated[
         Path | None,
         typer.Option(
-            help="Probes of this model, by which scenes of turned heads and open mouths are found. Default: "
+            help="Probes of this model, which select scenes of turned heads and open mouths. Default: "
             "probes/SET/heads/NAME.npz, or those registered, if there are any."
         ),
     ] = None,
@@ -31,26 +31,22 @@ def figure(
 ) -> None:
     """Draw a figure of a model from frames of test identities."""
     from fabnet.errors import UserError
-    from fabnet.figures.save import save
-    from fabnet.inference.registered import find_model
+    from fabnet.figures.pictures import save
+    from fabnet.inspection.drawing import DRAWINGS, draw_curves
+    from fabnet.inspection.opened import find_heads, open_pool
+    from fabnet.inspection.scenes import see
+    from fabnet.model import load
 
     if out.suffix.lower() != ".png" or out.is_dir():
         raise UserError(f"{out}: the figure is a PNG file; name it {out.stem or name}.png")
-    directory, registered = find_model(model)
+    trained = load(model, heads, device="cpu")
     if name == "curves":
-        from fabnet.figures.inside.training import draw_curves
-
-        save(draw_curves(directory), out, dpi=dpi)
+        save(draw_curves(trained.path), out, dpi=dpi)
         typer.echo(f"{out}: {name} of {model}")
         return
-
-    from fabnet.figures.inside.drawing import DRAWINGS
-    from fabnet.figures.inside.network import open_fabnet
-    from fabnet.figures.inside.opened import find_heads, open_pool, open_seen
-
-    open_fabnet(directory)  # a model that cannot be drawn is told before frames are read
-    drawn = DRAWINGS[name](
-        open_seen(directory, open_pool(frames, splits), heads or registered or find_heads(directory, Path("probes")))
-    )
+    network = trained.warping_network()
+    if trained.probes is None and trained.path.is_dir():
+        trained = load(trained.path, find_heads(trained.path, Path("probes")), device="cpu")
+    drawn = DRAWINGS[name](see(open_pool(frames, splits), network, trained.probes))
     save(drawn.figure, out, dpi=dpi)
     typer.echo(f"{out}: {drawn.caption}")

@@ -1,4 +1,4 @@
-"""`fabnet index`: embeddings that can be searched."""
+"""`fabnet index`: searchable indexes of embeddings."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ def build(
         Path | None, typer.Option(help="The folder to write. Default: EMBEDDINGS' name with .index.")
     ] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="What names the rows of an .npy file. Default: it lies beside it.")
+        Path | None, typer.Option(help="The ids of the rows of an .npy file. Default: the file beside it.")
     ] = None,
     about: Annotated[
         Path | None,
@@ -27,13 +27,13 @@ def build(
             "image, left, top, right, bottom, such as a set's labels.parquet."
         ),
     ] = None,
-    half: Annotated[bool, typer.Option(help="Keep float16: half the space, cosines to about 0.001.")] = False,
+    half: Annotated[bool, typer.Option(help="Store float16: half the space, cosines accurate to about 0.001.")] = False,
     ann: Annotated[
-        Literal["hnsw", "ivf"] | None, typer.Option(help="Add a part for approximate search, by faiss.")
+        Literal["hnsw", "ivf"] | None, typer.Option(help="Add a faiss index for approximate search.")
     ] = None,
 ) -> None:
-    """Build an index of embeddings. It appears whole or not at all."""
-    from fabnet.inference.search.building import build_index
+    """Build an index of embeddings; it is written atomically."""
+    from fabnet.inference.build_index import build_index
     from fabnet.retrieval.ann import builder
 
     built = build_index(
@@ -47,14 +47,14 @@ def build(
     count, dimension = built.vectors.shape
     size = sum(said["bytes"] for said in built.about["files"].values())
     typer.echo(
-        f"{built.directory}: {count} embeddings of {dimension} numbers, {built.about['dtype']}, {size / 1e6:.1f} MB"
+        f"{built.directory}: {count} {dimension}-d embeddings, {built.about['dtype']}, {size / 1e6:.1f} MB"
         + (f", with {ann}" if ann else "")
     )
 
 
 @app.command()
 def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
-    """Read an index from end to end, and compare its files with the hashes that it was written with."""
+    """Verify the files of an index against the hashes it was written with."""
     from fabnet.retrieval.index import read_index
 
     found = read_index(index, whole=True)

@@ -8,8 +8,13 @@ app = typer.Typer(no_args_is_help=True, help="Read and edit params.yaml, the onl
 
 
 @app.command("use")
-def use(name: Annotated[str, typer.Argument(help="A file of profiles/, without .yaml.")]) -> None:
-    """Overlay a profile on params.yaml. `default` restores the committed values."""
+def use(
+    name: Annotated[
+        str,
+        typer.Argument(help="A file of profiles/, without .yaml; or `default`, the params.yaml of the last commit."),
+    ],
+) -> None:
+    """Overlay a profile on params.yaml. `default` restores the params.yaml of the last commit, as git has it."""
     from fabnet import profiles
 
     profiles.use_profile(name)
@@ -19,7 +24,10 @@ def use(name: Annotated[str, typer.Argument(help="A file of profiles/, without .
 def set(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Dotted keys; values in YAML.")],
 ) -> None:
-    """Set values in params.yaml, all or none, such as `extract.fps=2 train.variants.fabnet.flip=false`."""
+    """Set values in params.yaml, all or none, such as `extract.fps=2 train.variants.fabnet.flip=false`.
+
+    Other lines of the file stay as they are.
+    """
     from fabnet import profiles
 
     profiles.set_values(assignments)
@@ -27,9 +35,10 @@ def set(
 
 @app.command("rounds")
 def rounds() -> None:
-    """Print the stages that are trained, a line each round: those of a line may run side by side.
+    """Print the training stages by topological level, one line each: stages of a line can run in parallel.
 
-    With the last round go the stages that learn from labelled sets and need no variant.
+    A stage needs only stages of earlier lines. The last line also has the stages `baseline` and `supervise`, which
+    need no trained variant.
     """
     from fabnet.config import load_params
 

@@ -10,7 +10,7 @@ app = typer.Typer()
 
 @app.command()
 def tidy() -> None:
-    """Move what no stage makes, such as a removed variant's models, out of the folders that stages fill together."""
+    """Move files that no stage makes, such as a removed variant's models, from shared output folders to .work/aside."""
     from fabnet.leftovers import move_aside
     from fabnet.tracking.store import project_root
 
@@ -21,19 +21,16 @@ def tidy() -> None:
 
 @app.command()
 def verify(
-    base: Annotated[str, typer.Option(help="The commit that was to be reproduced.")] = "HEAD",
-    rules: Annotated[
-        Path | None, typer.Option(help="What may differ, and by how much. Default: verify.yaml of the project.")
-    ] = None,
-    data: Annotated[bool, typer.Option("--data", help="Only what is promised to the byte, and no scores.")] = False,
+    base: Annotated[str, typer.Option(help="The commit to compare with.")] = "HEAD",
+    rules: Annotated[Path | None, typer.Option(help="Tolerances. Default: verify.yaml of the project.")] = None,
+    data: Annotated[bool, typer.Option("--data", help="Only what must be byte-identical, no scores.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all of it to this file, in full precision.")] = None,
 ) -> None:
-    """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare: something has not run, or otherwise."""
+    """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run."""
     from fabnet.tracking.store import project_root
     from fabnet.tracking.verify.rules import read_verify_rules
-    from fabnet.tracking.verify.verdict import report
-    from fabnet.tracking.verify.verify import verify
+    from fabnet.tracking.verify.verify import report, verify
 
     root = project_root()
     found = read_verify_rules(root / "verify.yaml" if rules is None else rules)

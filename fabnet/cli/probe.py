@@ -1,11 +1,24 @@
 """`fabnet probe`: embeddings made anywhere, scored under the protocol of the pipeline."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer()
+
+#: What metrics of metrics.json are called, in their order; those that end in ▲ are better when higher.
+TITLES = {
+    "yaw_mae_deg": "yaw, ° ▼",
+    "pitch_mae_deg": "pitch, ° ▼",
+    "roll_mae_deg": "roll, ° ▼",
+    "pose_mae_deg": "pose, ° ▼",
+    "landmarks68_nme_pct": "68 landmarks, % ▼",
+    "landmarks5_nme_pct": "5 landmarks, % ▼",
+    "units_auc": "action units, AUC ▲",
+    "expression_auc": "expression, AUC ▲",
+}
 
 
 @app.command()
@@ -20,52 +33,46 @@ def probe(
     ],
     labels: Annotated[
         Path,
-        typer.Option(help="CSV or Parquet: face_id or image; split, identity; labels, as of a set of kind `table`."),
+        typer.Option(help="CSV or Parquet: face_id or image; split, identity; labels, as in a set of kind `table`."),
     ],
     out: Annotated[Path | None, typer.Option(help="A new folder for predictions, scores and probes.")] = None,
     ids: Annotated[
-        Path | None, typer.Option(help="The rows of .npy files: text, a line each, or a column face_id.")
+        Path | None,
+        typer.Option(help="Ids of the rows of .npy files: text, one per line, or a table with a column face_id."),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="A column of the labels under another name.")
+        list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename a column of the labels.")
     ] = None,
-    images: Annotated[Path, typer.Option(help="What to put before names of images, where these name faces.")] = Path(
-        "."
-    ),
+    images: Annotated[Path, typer.Option(help="Prefix of image names, where these name faces.")] = Path("."),
     radians: Annotated[bool, typer.Option("--radians", help="Angles of the labels are in radians.")] = False,
-    negate: Annotated[list[str] | None, typer.Option(metavar="ANGLE", help="An angle that has the other sign.")] = None,
+    negate: Annotated[list[str] | None, typer.Option(metavar="ANGLE", help="An angle with the opposite sign.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Refuse embeddings that models/NAME did not make, of crops as it learnt from.")
+        Path | None, typer.Option(help="Refuse embeddings not made by models/NAME from crops of its recipe.")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Refuse embeddings that this file of weights did not make.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Refuse embeddings not made by this weights file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare embeddings of different crop recipes.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if a labelled face has no embedding.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Probes of each task.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Over the training faces.")] = 200,
-    batch_size: Annotated[int, typer.Option(min=2, help="Faces of a step.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="It falls to zero.")] = 0.01,
-    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of people behind an interval.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Probe seeds per task.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs over the training faces.")] = 200,
+    batch_size: Annotated[int, typer.Option(min=2, help="Faces per step.")] = 256,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate; decays linearly to zero.")] = 0.01,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of identities.")] = 1000,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of splits, where there are none, and resamples.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of splits (where labels have none) and resamples.")
     ] = 0,
 ) -> None:
     """Train linear probes on embeddings of any encoder and score them. It needs no images and no project."""
     from tempfile import TemporaryDirectory
 
-    from fabnet.attributes.labels_alone import read_labels
-    from fabnet.inference.probing import options
-    from fabnet.inference.probing.score import open_all
-    from fabnet.inference.probing.score import probe as score_embeddings
-    from fabnet.inference.probing.text import paired_text, score_text
+    from fabnet.attributes.own_table import read_labels
+    from fabnet.inference import probe as probing
 
-    chosen = options.probe_params(seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    told = options.labels_params(labels, _pairs(column or [], "--column"), images, radians, negate or [], seed)
+    chosen = probing.probe_params(seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    own = probing.labels_params(labels, _pairs(column or [], "--column"), images, radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
-        opened = open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
-        options.require_made_by(opened, model, weights)
-        found = score_embeddings(opened, read_labels(told), chosen, options.report_params(bootstrap, seed), out, strict)
+        opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
+        probing.require_made_by(opened, model, weights)
+        found = probing.probe(opened, read_labels(own), chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
     typer.echo(score_text(found.scores["torch"]))
@@ -91,3 +98,42 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
             raise typer.BadParameter(f"{option} wants OURS=THEIRS, not {text}")
         pairs[ours] = theirs
     return pairs
+
+
+def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """A line per metric, a column per encoder: value [low, high], the 95 % interval over people.
+
+    Args:
+        scores: {encoder: {metric: {"value", "low", "high", "n"}}}.
+    """
+    known = [metric for metric in TITLES if any(metric in row for row in scores.values())]
+    faces = max((score["n"] for row in scores.values() for score in row.values()), default=0)
+    lines = [[TITLES[metric], *(_cell(row.get(metric)) for row in scores.values())] for metric in known]
+    return _aligned([f"{faces} test faces", *scores], lines)
+
+
+def paired_text(paired: Mapping[str, Mapping[str, Mapping[str, Any]]], reference: str) -> str:
+    """A line per metric, a column per encoder: its difference from the reference [low, high], `*` where not zero.
+
+    Args:
+        paired: {encoder: {metric: {"difference", "low", "high", "n", "apart"}}}.
+    """
+    known = [metric for metric in TITLES if any(metric in row for row in paired.values())]
+    lines = [[TITLES[metric], *(_difference(row.get(metric)) for row in paired.values())] for metric in known]
+    return _aligned([f"minus {reference}", *paired], lines)
+
+
+def _aligned(header: list[str], lines: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in [header, *lines])
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "-"
+    mark = " *" if found["apart"] else ""
+    return f"{found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{mark}"
+
+
+def _cell(score: Mapping[str, Any] | None) -> str:
+    return "-" if score is None else f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"

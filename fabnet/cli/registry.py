@@ -7,8 +7,8 @@ import typer
 
 app = typer.Typer()
 
-Rules = Annotated[Path, typer.Option("--gates", help="The rules.")]
-Page = Annotated[Path | None, typer.Option("--markdown", help="Write the table to this file, too.")]
+Rules = Annotated[Path, typer.Option("--gates", help="The rules file.")]
+Page = Annotated[Path | None, typer.Option("--markdown", help="Also write the table to this file.")]
 
 
 @app.command()
@@ -19,8 +19,8 @@ def gate(
 ) -> None:
     """Is the working tree's model worse than that of a commit? Exit 0 pass, 2 regression, 3 cannot compare."""
     from fabnet.tracking.gate.commits import judge_commits
+    from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
-    from fabnet.tracking.gate.verdict import report
 
     raise typer.Exit(report(judge_commits(base, read_gates(rules)), markdown))
 
@@ -29,10 +29,10 @@ def gate(
 def pictures(
     base: Annotated[str, typer.Option(help="The commit to compare the checked-out one with.")] = "origin/main",
     url: Annotated[
-        str | None, typer.Option(help="Of the repository's pages, https://github.com/OWNER/NAME: shows them.")
+        str | None, typer.Option(help="Address of the repository's web pages, to show the pictures.")
     ] = None,
 ) -> None:
-    """Pictures of the report that differ from those of a commit, before and after, as Markdown."""
+    """Print pictures of the report that differ from a commit's, before and after, as Markdown."""
     from fabnet.tracking.gate.pictures import compare_pictures, markdown
     from fabnet.tracking.store import project_root
 
@@ -44,7 +44,7 @@ def register(
     variant: Annotated[str, typer.Argument(help="A trained variant, models/VARIANT.")],
     probes: Annotated[str | None, typer.Option(help="The labelled set whose probes are served with it.")] = None,
 ) -> None:
-    """Make a trained variant with its probes a version of the registered model: the challenger."""
+    """Register a trained variant with its probes as the challenger."""
     from fabnet.tracking.registry.register import register
 
     typer.echo(register(variant, probes).line())
@@ -55,12 +55,13 @@ def promote(
     rules: Rules = Path("gates.yaml"),
     markdown: Page = None,
     uncompared: Annotated[
-        bool, typer.Option("--uncompared", help="For a new evaluation set: hold the challenger to the floors alone.")
+        bool,
+        typer.Option("--uncompared", help="For a new evaluation set: check the challenger against the floors only."),
     ] = False,
 ) -> None:
-    """Make the challenger champion if the gate lets it. Exit 0 pass, 2 regression, 3 cannot compare."""
+    """Make the challenger champion if the gate passes. Exit 0 pass, 2 regression, 3 cannot compare."""
+    from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
-    from fabnet.tracking.gate.verdict import report
     from fabnet.tracking.registry.promote import promote
 
     done = promote(read_gates(rules), uncompared)
@@ -71,7 +72,7 @@ def promote(
 
 @app.command()
 def rollback() -> None:
-    """Make the previous champion champion again."""
+    """Make the previous champion the champion again."""
     from fabnet.tracking.registry.promote import rollback
 
     typer.echo(f"champion: {rollback()}")
@@ -79,7 +80,7 @@ def rollback() -> None:
 
 @app.command()
 def lineage(uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")]) -> None:
-    """Print the chain behind a registered model and check each link. Exit 1 where one is broken."""
+    """Print and verify the lineage of a registered model. Exit 1 if a link is broken."""
     from fabnet.tracking.registry.chain import lineage
 
     links = lineage(uri)

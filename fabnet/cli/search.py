@@ -1,4 +1,4 @@
-"""`fabnet search`: the faces of an index that are most like others."""
+"""`fabnet search`: nearest neighbours in an index of embeddings."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,17 +15,17 @@ Keep = Literal["keep", "leave-out"]
 @app.command()
 def search(
     index: Annotated[Path, typer.Option(help="An index, as `fabnet index build` writes it.")],
-    query: Annotated[list[str], typer.Option(help="An image, a video, or an id of the index; may be given again.")],
+    query: Annotated[list[str], typer.Option(help="An image, a video, or an id of the index; may be repeated.")],
     out: Annotated[Path, typer.Option(help="A page (.html) or a table (.parquet) to write.")],
-    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours of each query.")] = 10,
+    k: Annotated[int, typer.Option("--k", min=1, help="Neighbours per query.")] = 10,
     model: Annotated[
         str | None, typer.Option(help="The model that made the embeddings, to embed an image or video: models/NAME.")
     ] = None,
     same_track: Annotated[Keep, typer.Option(help="Rows of the query's track, where it is known.")] = "leave-out",
     same_video: Annotated[Keep, typer.Option(help="Rows of the query's video, where it is known.")] = "leave-out",
     same_identity: Annotated[Keep, typer.Option(help="Rows of the query's identity, where it is known.")] = "keep",
-    ann: Annotated[bool, typer.Option("--ann", help="Search the approximate part; its recall is measured.")] = False,
-    recall_sample: Annotated[int, typer.Option(min=1, help="Vectors of the index that recall is measured on.")] = 100,
+    ann: Annotated[bool, typer.Option("--ann", help="Search the faiss index, and measure its recall.")] = False,
+    recall_sample: Annotated[int, typer.Option(min=1, help="Vectors of the index to measure recall on.")] = 100,
     each_frame: Annotated[
         bool, typer.Option("--each-frame", help="Every frame of a video is a query, not the mean of each track.")
     ] = False,
@@ -37,10 +37,10 @@ def search(
     faces: Faces = None,
     margin: Margin = None,
     detector_model: DetectorModel = None,
-    force: Annotated[bool, typer.Option(help="Search with crops of another recipe than the index has.")] = False,
+    force: Annotated[bool, typer.Option(help="Allow another crop recipe than the index's.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
 ) -> None:
-    """Find the faces of an index that are most like those of an image, a video, or one of its own."""
+    """Find the faces of an index that are most similar to those of an image, a video, or one of its rows."""
     if out.suffix not in (".html", ".parquet"):
         raise typer.BadParameter(f"{out}: ends in neither .html nor .parquet", param_hint="--out")
     import numpy as np
@@ -48,10 +48,9 @@ def search(
     from fabnet import tables
     from fabnet.errors import UserError
     from fabnet.files import atomic_file
-    from fabnet.inference.search.answer import answer
-    from fabnet.inference.search.page import page
-    from fabnet.inference.search.queries import Query, check_model, of_file, of_index
-    from fabnet.inference.search.thumbnails import Thumbnails
+    from fabnet.inference.search import Query, answer, check_model, of_file, of_index
+    from fabnet.inference.search_page import Thumbnails, page
+    from fabnet.model import load
     from fabnet.retrieval.index import read_index
 
     found = read_index(index)
@@ -66,14 +65,10 @@ def search(
             raise UserError(f"--query {one}: neither a file nor an id of {index}")
         if model is None:
             raise UserError(f"--query {one}: an image or video needs --model, the one that made the index")
-        from fabnet.inference.looking import params_of
-        from fabnet.inference.model import choose_device, open_model
-        from fabnet.inference.registered import find_model
-
-        trained = open_model(find_model(model)[0])
-        params = params_of(trained.recipe, trained.size, faces, detector_model, margin=margin)
+        trained = load(model, device=device)
+        params = trained.face_params(faces, detector_model, force=True, margin=margin)
         check_model(found, trained, params, force)
-        queries += of_file(one, trained, params, choose_device(device), each_frame)
+        queries += of_file(one, trained, params, each_frame)
     left_out = [name for name, choice in kept.items() if choice == "leave-out"]
     answered = answer(found, queries, k, left_out, ann, recall_sample)
     said = f"{len(queries)} queries, {len(found.vectors)} rows"

@@ -23,7 +23,7 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve a registered model with MLflow's own server, until it is told to stop (Ctrl-C, SIGTERM)."""
-    from fabnet.inference.serve import serve
+    """Serve a registered model over HTTP until Ctrl-C or SIGTERM."""
+    from fabnet.serving.server import serve
 
     serve(uri, host, port, workers, allowed_hosts)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="MLflow runs of what DVC ran (docs/registry.md).")
+app = typer.Typer(no_args_is_help=True, help="MLflow runs of DVC stages (docs/registry.md).")
 
 
 @app.command("sync")
@@ -24,8 +24,8 @@ def profile(
         Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
     ] = None,
 ) -> None:
-    """Fetch what a registered model learnt from, so that `validate` measures the drift of new data against it."""
-    from fabnet.tracking.registry.profile import fetch_profile
+    """Fetch the profile of a registered model's training data, against which `validate` measures drift."""
+    from fabnet.tracking.registry.versions import fetch_profile
 
     path = fetch_profile(uri, out)
     typer.echo(f"{path}; to use it: fabnet params set health.profile={path}")

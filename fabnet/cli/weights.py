@@ -5,40 +5,40 @@ from typing import Annotated, Literal
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Weights from and for elsewhere (docs/weights.md).")
+app = typer.Typer(no_args_is_help=True, help="Import released weights, export ours (docs/weights.md).")
 
 
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="The authors' file (.pt, .pth), or one that `export` wrote.")],
-    out: Annotated[Path, typer.Option(help="The directory of the model to write.")],
+    out: Annotated[Path, typer.Option(help="The model directory to write.")],
     upsampling: Annotated[
         Literal["aligned", "unaligned"] | None,
-        typer.Option(help="Are corners aligned by the decoders' upsampling? Default: aligned, as before PyTorch 0.4."),
+        typer.Option(help="Corner alignment of the decoders' upsampling. Default: aligned, as before PyTorch 0.4."),
     ] = None,
     pixels: Annotated[
         Literal["unit", "signed"] | None,
-        typer.Option(help="The network saw pixels in [0, 1] or in [-1, 1]. Default: unit, as the authors' did."),
+        typer.Option(help="Pixel range: [0, 1] or [-1, 1]. Default: unit, as the authors'."),
     ] = None,
     recrop: Annotated[
         Literal["none", "authors"] | None,
-        typer.Option(help="How the crops it learnt from were cut. Default: authors, as VoxCeleb's were."),
+        typer.Option(help="Crop recipe of the training data. Default: authors, as for VoxCeleb."),
     ] = None,
     sources: Annotated[
         int | None,
-        typer.Option(min=1, help="Source frames. Default: as the file says, or 3 if it has a mask decoder."),
+        typer.Option(min=1, help="Source frames. Default: as stated in the file, or 3 if it has a mask decoder."),
     ] = None,
     probe: Annotated[list[Path] | None, typer.Option(help="A file with a probe, which may be FILE itself.")] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="Of each --probe: landmarks68, landmarks5, pose, units or expression.")
     ] = None,
     angles: Annotated[
-        Literal["radians", "degrees"], typer.Option(help="What a probe of task pose gives; the authors': radians.")
+        Literal["radians", "degrees"], typer.Option(help="Unit of a pose probe's outputs; the authors': radians.")
     ] = "radians",
 ) -> None:
-    """Make a model directory of released weights. What lies in FILE is loaded as tensors; code in it never runs."""
+    """Convert released weights into a model directory. FILE is loaded as tensors; code in it never runs."""
     from fabnet.errors import ConfigError
-    from fabnet.inference.weights.imported import HEADS, Choices, ProbeFile, import_weights
+    from fabnet.inference.import_weights import HEADS, Choices, ProbeFile, import_weights
 
     probes, tasks = probe or [], task or []
     if len(probes) != len(tasks):
@@ -75,9 +75,9 @@ def export(
         typer.Option("--format", help="All weights, or the encoder as a graph. Default: by the ending of --out."),
     ] = None,
 ) -> None:
-    """Write a model's weights as safetensors, or its encoder as ONNX, with what one must know to use it."""
+    """Write a model's weights as safetensors, or its encoder as ONNX, with the metadata needed to use it."""
     from fabnet.errors import ConfigError, UserError
-    from fabnet.inference.weights.exported import export_onnx, export_safetensors
+    from fabnet.inference.export_weights import export_onnx, export_safetensors
 
     name = format_ or out.suffix.removeprefix(".")
     writers = {"safetensors": export_safetensors, "onnx": export_onnx}

@@ -1,6 +1,5 @@
-"""params.yaml as typed, validated values. An unknown or impossible key is an error that names the key."""
+"""params.yaml as typed, validated values. A missing, unknown or impossible key is an error that names the key."""
 
-from fabnet.config.baselines import BaselinesParams, SuperviseParams, VggFaceParams
 from fabnet.config.data import (
     DetectionParams,
     ExtractParams,
@@ -11,15 +10,26 @@ from fabnet.config.data import (
     SyntheticVideos,
     TrackingParams,
 )
-from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams, SlicesParams
+from fabnet.config.evaluation import (
+    BaselinesParams,
+    BootstrapParams,
+    EmbedParams,
+    ProbeParams,
+    ReportParams,
+    RetrieveParams,
+    SlicesParams,
+    SuperviseParams,
+    VggFaceParams,
+)
 from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
-from fabnet.config.retrieval import RetrieveParams
+from fabnet.config.sets import SetParams
 from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
     "AuditParams",
     "BaselinesParams",
+    "BootstrapParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",

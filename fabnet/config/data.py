@@ -1,11 +1,11 @@
-"""Sections about the data: drawing, extracting and splitting them."""
+"""Sections about the data: rendering videos, extracting crops and splitting identities."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fabnet.config.section import Count, Fraction, ImageSize, Section, Seed, Workers, power_of_two
+from fabnet.config.section import Count, Fraction, ImageSize, Section, Seed, Sha256, Workers, power_of_two
 
 #: Layouts of clips, each a file of fabnet/video/sources.
 Source = Literal[
@@ -21,28 +21,59 @@ Source = Literal[
 ]
 FOLDER_SOURCES = ("cropped", "boxes", "folder")
 
+#: Values of `extract` where there is no params.yaml: those of the committed one, which a test compares.
+STANDALONE: dict[str, Any] = {
+    "source": "cropped",
+    "clips": None,
+    "boxes": None,
+    "reference_height": 360,
+    "detection": {"detector": "haar", "model": None, "sha256": None, "every": 5, "longest_side": 320},
+    "tracking": {
+        "min_overlap": 0.3,
+        "max_gap_s": 1.0,
+        "smoothing_s": 0.3,
+        "min_found": 0.5,
+        "min_side": 32,
+        "min_sharpness": 0.0,
+    },
+    "margin": 0.0,
+    "recrop": "none",
+    "fps": 1.0,
+    "image_size": 64,
+    "jpeg_quality": 95,
+    "min_frames": 2,
+    "clip_limit_s": 600,
+    "shard_mb": 256,
+    "engine": "local",
+    "workers": 0,
+}
+
 
 class SyntheticVideos(Section):
-    identities: Count = 200
-    seconds: Annotated[float, Field(gt=0)] = 24
-    fps: Annotated[float, Field(gt=0, le=60)] = 1
+    """The rendered videos that the networks learn from."""
+
+    identities: Count = Field(description="number of people; each has one video")
+    seconds: float = Field(gt=0, description="length of a video, seconds")
+    fps: float = Field(
+        gt=0, le=60, description="frames per second; the rate at which `extract` samples, so that every frame is used"
+    )
 
 
 class SyntheticFaces(Section):
-    """Numbers of identities in each official split, and labelled faces of each."""
+    """The rendered labelled faces; their identities are none of those of the videos."""
 
-    train: Count = 90
-    validation: Count = 20
-    test: Count = 40
-    per_identity: Count = 20
+    train: Count = Field(description="identities of the training split")
+    validation: Count = Field(description="identities of the validation split")
+    test: Count = Field(description="identities of the test split")
+    per_identity: Count = Field(description="labelled faces of each identity")
 
 
 class SynthesizeParams(Section):
-    seed: Seed = 2018
-    image_size: ImageSize = 96
-    workers: Workers = 0
-    videos: SyntheticVideos = SyntheticVideos()
-    faces: SyntheticFaces = SyntheticFaces()
+    seed: Seed = Field(description="seed of all rendered videos and faces")
+    image_size: ImageSize = Field(description="side of the rendered, square frames, pixels; even, as H.264 asks for")
+    workers: Workers = Field(description="processes; 0: one per core")
+    videos: SyntheticVideos = Field(description="the rendered videos")
+    faces: SyntheticFaces = Field(description="the rendered labelled faces, by official split")
 
     @field_validator("image_size")
     @classmethod
@@ -55,11 +86,11 @@ class SynthesizeParams(Section):
 class DetectionParams(Section):
     """Finding faces in a frame."""
 
-    detector: Literal["haar", "yunet"] = "haar"
-    model: Path | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    every: Count = 5
-    longest_side: Annotated[int, Field(ge=64, le=4096)] = 320
+    detector: Literal["haar", "yunet"] = Field(description="the face detector: OpenCV's Haar cascade, or YuNet")
+    model: Path | None = Field(description="YuNet's ONNX file; null for haar")
+    sha256: Sha256 | None = Field(description="SHA-256 of YuNet's ONNX file; null for haar")
+    every: Count = Field(description="detect in every k-th decoded frame; boxes in between are interpolated")
+    longest_side: int = Field(ge=64, le=4096, description="pixels to which a larger frame is shrunk for detection")
 
     @model_validator(mode="after")
     def _yunet_comes_with_its_file(self) -> "DetectionParams":
@@ -70,36 +101,78 @@ class DetectionParams(Section):
 
 
 class TrackingParams(Section):
-    """Joining detections to tracks, and what a track has to be to be kept."""
+    """Joining detections to tracks, and which tracks are kept."""
 
-    min_overlap: Fraction = 0.3
-    max_gap_s: Annotated[float, Field(gt=0)] = 1.0
-    smoothing_s: Annotated[float, Field(ge=0, le=5)] = 0.3
-    min_found: Fraction = 0.5
-    min_side: Annotated[int, Field(ge=1)] = 32
-    min_sharpness: Annotated[float, Field(ge=0)] = 0.0
+    min_overlap: Fraction = Field(
+        description="lowest intersection over union of a track's last box with the detection that continues it"
+    )
+    max_gap_s: float = Field(
+        gt=0, description="a track ends after so many seconds without a detection; longer gaps are not interpolated"
+    )
+    smoothing_s: float = Field(
+        ge=0, le=5, description="standard deviation, in seconds, of the Gaussian filter over a track's boxes"
+    )
+    min_found: Fraction = Field(
+        description="a track detected in a smaller share of the frames looked at, or never with confidence, is "
+        "rejected: `lost`"
+    )
+    min_side: int = Field(
+        ge=1, description="a track whose median box has a shorter side, pixels, is rejected: `too_small`"
+    )
+    min_sharpness: float = Field(
+        ge=0, description="a track whose median variance of the Laplacian is lower is rejected: `too_blurred`"
+    )
 
 
 class ExtractParams(Section):
-    videos: Path
-    source: Source = "cropped"
-    clips: Path | None = None
-    boxes: Path | None = None
-    reference_height: Count = 360
-    detection: DetectionParams = DetectionParams()
-    tracking: TrackingParams = TrackingParams()
-    margin: Annotated[float, Field(ge=-0.4, le=4)] = 0.0
-    recrop: Literal["none", "authors"] = "none"
-    fps: Annotated[float, Field(gt=0, le=240)] = 1.0
-    image_size: ImageSize = 64
-    jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 95
-    min_frames: Annotated[int, Field(ge=2)] = 2
-    clip_limit_s: Annotated[float, Field(gt=0)] = 600
-    shard_mb: Count = 256
-    engine: Literal["local", "ray"] = "local"
-    workers: Workers = 0
+    videos: Path = Field(description="folder of the clips")
+    source: Source = Field(description="layout of `videos`, see docs/data.md")
+    clips: Path | None = Field(
+        description="cropped, boxes, folder: CSV with columns clip, identity, below `videos`; "
+        "null: clips are identity/**/clip.mp4"
+    )
+    boxes: Path | None = Field(
+        description="boxes: CSV or Parquet with columns clip, time_s, left, top, right, bottom (pixels), below "
+        "`videos`; null for other sources"
+    )
+    reference_height: Count = Field(description="voxceleb1: height, pixels, of the frame to which its boxes refer")
+    detection: DetectionParams = Field(description="folder: how faces are detected")
+    tracking: TrackingParams = Field(description="folder: how detections become tracks")
+    margin: float = Field(ge=-0.4, le=4, description="added on each side of a box, as a fraction of its side")
+    recrop: Literal["none", "authors"] = Field(
+        description="authors: pad and crop again as FAb-Net's training crops were made, at 256 px"
+    )
+    fps: float = Field(gt=0, le=240, description="sampled frames per second of video time")
+    image_size: ImageSize = Field(description="side of a crop, pixels; a power of two")
+    jpeg_quality: int = Field(ge=1, le=100, description="JPEG quality of the crops in the shards")
+    min_frames: int = Field(ge=2, description="a track with fewer frames is rejected; a pair needs two")
+    clip_limit_s: float = Field(
+        gt=0, description="a clip that takes longer to process, seconds, is rejected: `too_slow`"
+    )
+    shard_mb: Count = Field(description="largest average size of a shard, megabytes")
+    engine: Literal["local", "ray"] = Field(
+        description="local: processes of this machine; ray: the cluster at RAY_ADDRESS"
+    )
+    workers: Workers = Field(
+        description="processes; 0: one per core; 1: the stage's own process, which a clip that crashes its decoder ends"
+    )
 
     _image_size = field_validator("image_size")(power_of_two)
+
+    @classmethod
+    def standalone(cls, **values: Any) -> "ExtractParams":
+        """Params for commands that read no params.yaml, such as `fabnet embed`: `values`, else those of STANDALONE.
+
+        Args:
+            values: as in params.yaml, `videos` among them; `detection` and `tracking` may be parts of these sections.
+
+        Raises:
+            ValidationError: a value is unknown or impossible.
+        """
+        merged = dict(STANDALONE)
+        for key, value in values.items():
+            merged[key] = {**STANDALONE[key], **value} if isinstance(value, dict) and key in STANDALONE else value
+        return cls.model_validate(merged)
 
     @model_validator(mode="after")
     def _tables_come_with_their_source(self) -> "ExtractParams":
@@ -115,10 +188,10 @@ class ExtractParams(Section):
 
 
 class SplitParams(Section):
-    seed: Seed = 0
-    train: Annotated[int, Field(gt=0, lt=100)] = 75
-    validation: Annotated[int, Field(gt=0, lt=100)] = 15
-    test: Annotated[int, Field(gt=0, lt=100)] = 10
+    seed: Seed = Field(description="seed of the order in which identities are dealt to splits")
+    train: int = Field(gt=0, lt=100, description="percentage of the identities for training; the three sum to 100")
+    validation: int = Field(gt=0, lt=100, description="percentage of the identities for validation")
+    test: int = Field(gt=0, lt=100, description="percentage of the identities for testing")
 
     @model_validator(mode="after")
     def _sums_to_100(self) -> "SplitParams":

@@ -1,120 +1,60 @@
-"""Sections about what is measured: labelled sets, embeddings, probes and the report."""
+"""Sections about what is measured: embeddings and what they are compared with, probes, retrieval and the report."""
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fabnet.config.section import Count, Name, Section, Seed
-
-SetKind = Literal["synthetic", "aflw2000", "mafl", "w300", "aflw", "affectnet", "emotionet", "celebv", "table"]
-
-#: Options of `sets.NAME` that every kind has, and those of single kinds.
-_COMMON_OPTIONS = ("kind", "path", "seed", "exclude", "embeddings")
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "synthetic": (),
-    "aflw2000": (),
-    "mafl": ("identities",),
-    "w300": ("subset", "boxes"),
-    "aflw": ("annotation", "test_list", "landmarks"),
-    "affectnet": (),
-    "emotionet": ("boxes",),
-    "celebv": ("labels", "frames", "side"),
-    "table": ("labels", "images", "columns", "radians", "negate"),
-}
-#: Encoders that every set is probed with, and others that results name beside the trained variants.
-BASELINES = {"constant", "random", "pca", "hog", "vgg_face", "supervised"}
-_FILES = ("exclude", "identities", "boxes", "test_list", "labels", "images")
-
-
-class SetParams(Section):
-    """A labelled set: which reader understands it, where it lies, and options of that reader (docs/labelled-sets.md).
-
-    Files and folders among the options are named below `path`, so that the pipeline sees them change.
-    """
-
-    #: The reader that understands it.
-    kind: SetKind
-    #: The folder of its files.
-    path: Path
-    #: Of splits by hash, where there are no official ones.
-    seed: Seed = 0
-    #: Images to leave out, a name a line.
-    exclude: Path | None = None
-    #: Embeddings made elsewhere, {name: file or folder}, that are probed beside ours.
-    embeddings: dict[Name, Path] = Field(default_factory=dict)
-    #: mafl: who is on which image.
-    identities: Path | None = None
-    #: w300: which images are the test set.
-    subset: Literal["full", "common", "challenging"] = "full"
-    #: w300, emotionet: CSV image,left,top,right,bottom.
-    boxes: Path | None = None
-    #: aflw: which of its two annotations.
-    annotation: Literal["sqlite", "mat"] = "sqlite"
-    #: aflw: names of the test images.
-    test_list: Path | None = None
-    #: aflw: only faces whose five points are all visible, and with them the task landmarks5.
-    landmarks: bool = False
-    #: celebv, table: the table of labels.
-    labels: Path | None = None
-    #: celebv: frames of a clip that are used.
-    frames: Count = 1
-    #: celebv: side of the centred square that is the crop, over the frame's shorter side.
-    side: Annotated[float, Field(gt=0, le=1)] = 1.0
-    #: table: the folder of its images.
-    images: Path = Path(".")
-    #: table: our names of columns to those of the table, where they differ.
-    columns: dict[str, str] = Field(default_factory=dict)
-    #: table: whether angles are in radians.
-    radians: bool = False
-    #: table: which angles have the other sign.
-    negate: list[Literal["roll_deg", "pitch_deg", "yaw_deg"]] = Field(default_factory=list)
-
-    @classmethod
-    def default_of(cls, key: str) -> Any:
-        return cls.model_fields[key].get_default(call_default_factory=True)
-
-    @model_validator(mode="after")
-    def _options_are_of_the_kind(self) -> "SetParams":
-        known = (*_COMMON_OPTIONS, *_OPTIONS[self.kind])
-        for key in sorted(self.model_fields_set):
-            # What says no more than its default is as good as absent: so writes model_dump.
-            if key not in known and getattr(self, key) != self.default_of(key):
-                has = ", ".join(_OPTIONS[self.kind]) or "none of its own"
-                raise ValueError(f"{key} is no option of kind {self.kind}, which has {has}")
-        if self.kind == "synthetic" and self.exclude is not None:
-            raise ValueError("exclude is no option of kind synthetic")
-        if self.kind == "synthetic" and self.embeddings:
-            raise ValueError(
-                "embeddings is no option of kind synthetic, whose folder a stage writes; use `fabnet probe`"
-            )
-        if self.kind == "table" and self.labels is None:
-            raise ValueError("a set of kind table needs `labels`, the name of its CSV or Parquet file below `path`")
-        files = {key: getattr(self, key) for key in _FILES}
-        files |= {f"embeddings.{name}": value for name, value in self.embeddings.items()}
-        for key, value in files.items():
-            if value is not None and (value.is_absolute() or ".." in value.parts):
-                raise ValueError(f"{key} must be named below `path`, not {value}")
-        if taken := sorted(self.embeddings.keys() & BASELINES):
-            raise ValueError(f"embeddings.{taken[0]} is the name of a baseline; choose another one")
-        return self
+from fabnet.config.section import Count, Name, Section, Seed, Sha256
 
 
 class EmbedParams(Section):
-    batch_size: Count = 256
+    batch_size: Count = Field(description="faces per forward pass")
+
+
+class VggFaceParams(Section):
+    """The VGG-Face descriptor. Its weights are a file of the user's; without one there is no such baseline."""
+
+    weights: Path | None = Field(
+        description="vgg_face.mat, or a state dict of VGG-16 as .pth or .safetensors; null: without this baseline"
+    )
+    sha256: Sha256 | None = Field(
+        description="SHA-256 of that file, by which the pipeline sees it change (sha256sum FILE)"
+    )
+
+    @model_validator(mode="after")
+    def _file_and_hash_come_together(self) -> "VggFaceParams":
+        if (self.weights is None) != (self.sha256 is None):
+            raise ValueError("`weights` and `sha256` (sha256sum FILE) name one file: give both or neither")
+        return self
+
+
+class BaselinesParams(Section):
+    """Features that are not learnt from the videos; random, pca and hog need no params."""
+
+    vgg_face: VggFaceParams = Field(description="the VGG-Face descriptor, see docs/baselines.md")
 
 
 class ProbeParams(Section):
-    seeds: Annotated[int, Field(ge=1, le=100)] = 5
-    epochs: Count = 200
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    validation_every: Count = 1
-    #: Shares of the training faces that the curves with few labels are made of.
-    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=list)
-    ridge_alphas: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    logistic_cs: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    """Linear probes on frozen embeddings."""
+
+    seeds: int = Field(ge=1, le=100, description="probes of each task; their scores are averaged")
+    epochs: Count = Field(description="passes over the training faces")
+    batch_size: int = Field(ge=2, description="faces per step")
+    learning_rate: float = Field(
+        gt=0, description="initial learning rate, falls to zero; the paper: 0.001, for many more faces"
+    )
+    validation_every: Count = Field(description="epochs between validations; the best one's weights are kept")
+    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        description="fractions of the training faces for the scores with few labels; each seed draws its own sample"
+    )
+    ridge_alphas: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
+        description="penalties that scikit-learn's cross-check chooses from, for angles and landmarks"
+    )
+    logistic_cs: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
+        description="inverse penalties that the cross-check chooses from, for action units and expression"
+    )
 
     @field_validator("shares")
     @classmethod
@@ -124,15 +64,83 @@ class ProbeParams(Section):
         return shares
 
 
+class SuperviseParams(Section):
+    """The VGG-11 trained from scratch on the labels of a set, on all tasks at once."""
+
+    seeds: int = Field(ge=0, le=100, description="networks; their scores are averaged; 0: none is trained")
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = Field(
+        description="side of a crop, pixels; null: extract.image_size; VGG-11 halves it five times"
+    )
+    width: Count = Field(description="filters of the first convolution; 64: configuration A")
+    batch_norm: bool = Field(description="batch normalisation after each convolution")
+    dropout: float = Field(ge=0, lt=1, description="dropout after each of the two hidden fully connected layers")
+    mirror: bool = Field(description="mirror faces and their labels, half of the time")
+    epochs: Count = Field(description="passes over the training faces; each task takes the weights of its best epoch")
+    batch_size: int = Field(ge=2, description="faces per step")
+    learning_rate: float = Field(gt=0, le=10, description="initial learning rate of AdamW, falls linearly to zero")
+    weight_decay: float = Field(ge=0, description="weight decay of AdamW, on all weights")
+    precision: Literal["bf16", "fp32"] = Field(description="number format of the forward pass")
+    cache_mb: int = Field(ge=0, description="memory for decoded crops, MiB; others are decoded in every epoch")
+    threads: int = Field(ge=1, le=1024, description="CPU threads; another number gives other weights")
+
+
+class RowsParams(Section):
+    """The figure of queries and their neighbours."""
+
+    queries: int = Field(ge=1, le=20, description="rows of the figure, a query each")
+    neighbours: int = Field(ge=1, le=10, description="neighbours in a row; at most `retrieve.k` are shown")
+
+
+class MapParams(Section):
+    """The figure of all embeddings in two dimensions (t-SNE)."""
+
+    points: int = Field(ge=10, le=5000, description="faces in the figure, at most")
+    perplexity: float = Field(
+        ge=2,
+        le=100,
+        description="perplexity of t-SNE: about how many neighbours of a face it keeps; fewer of few faces",
+    )
+
+
+class RetrieveParams(Section):
+    """Nearest neighbours by cosine, among test faces and among frames of test identities."""
+
+    seed: Seed = Field(description="seed of the sample of faces, of the resamples and of the t-SNE map")
+    gallery: int = Field(ge=2, description="faces, or frames, that are searched, at most (the paper: 10,000)")
+    queries: Count | None = Field(description="faces of the gallery that are queries, at most; null: all")
+    k: int = Field(ge=1, le=1000, description="neighbours that are scored")
+    same_identity: Literal["kept", "left_out"] = Field(
+        description="whether neighbours that are shown may be of the query's own identity; scores are given both ways"
+    )
+    reference: Name | None = Field(
+        description="the encoder that others are compared with on the same queries; null: no comparison"
+    )
+    shown: list[Name] = Field(
+        description="encoders whose neighbours and maps are shown; empty: the first variant and the reference"
+    )
+    bootstrap: int = Field(ge=100, description="resamples of the queries' identities behind every interval")
+    rows: RowsParams = Field(description="the figure of queries and their neighbours")
+    map: MapParams = Field(description="the figure of all embeddings in two dimensions (t-SNE)")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "RetrieveParams":
+        if self.k >= self.gallery:
+            raise ValueError(f"k is {self.k}, but `gallery` has {self.gallery} faces, of which one is the query")
+        return self
+
+
 class SlicesParams(Section):
     """Bins of faces that are scored by themselves: edges, in ascending order, from one edge up to the next."""
 
-    yaw_deg: Annotated[tuple[float, ...], Field(min_length=2)] = (0, 15, 30, 45, 60, 180)
-    side_px: Annotated[tuple[float, ...], Field(min_length=2)] = (1, 32, 64, 128, 256, 512, 100_000)
-    brightness: Annotated[tuple[float, ...], Field(min_length=2)] = (0, 64, 96, 128, 160, 192, 256)
-    #: A bin with fewer faces, or identities, is not scored.
-    min_faces: Count = 20
-    min_identities: Annotated[int, Field(ge=2)] = 5
+    yaw_deg: Annotated[tuple[float, ...], Field(min_length=2)] = Field(description="edges of |yaw|, degrees")
+    side_px: Annotated[tuple[float, ...], Field(min_length=2)] = Field(
+        description="edges of the side of the face's box in its image, pixels"
+    )
+    brightness: Annotated[tuple[float, ...], Field(min_length=2)] = Field(
+        description="edges of the mean grey level of the crop, 0 to 255"
+    )
+    min_faces: Count = Field(description="a bin with fewer faces is not scored")
+    min_identities: int = Field(ge=2, description="a bin with fewer identities is not scored")
 
     @field_validator("yaw_deg", "side_px", "brightness")
     @classmethod
@@ -142,11 +150,21 @@ class SlicesParams(Section):
         return edges
 
 
-class ReportParams(Section):
-    seed: Seed = 0
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
-    #: The encoder that all others are compared with on the same faces; None: the first variant.
-    reference: Name | None = None
-    #: The page of an experiment on an MLflow server, HTTPS://HOST/#/experiments/ID; the report then links its runs.
-    runs: Annotated[str, Field(pattern=r"^https?://[^\s()<>?]+#/experiments/\d+$")] | None = None
-    slices: SlicesParams = SlicesParams()
+class BootstrapParams(Section):
+    """The resamples behind an interval."""
+
+    seed: Seed = Field(description="seed of the resamples")
+    bootstrap: int = Field(ge=100, description="resamples of the test identities behind every interval")
+
+
+class ReportParams(BootstrapParams):
+    """Intervals, comparisons and slices of the report."""
+
+    reference: Name | None = Field(
+        description="the encoder that all others are compared with on the same faces; null: the first variant"
+    )
+    runs: Annotated[str, Field(pattern=r"^https?://[^\s()<>?]+#/experiments/\d+$")] | None = Field(
+        description="page of an experiment on an MLflow server, https://HOST/#/experiments/ID, to which the report "
+        "links its runs; null: no links"
+    )
+    slices: SlicesParams = Field(description="bins of test faces that are scored by themselves")

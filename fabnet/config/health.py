@@ -1,22 +1,74 @@
-"""The section `health`: what a batch of crops, or a labelled set, must be like."""
+"""The section `health`: what a batch of crops, or a labelled set, must be like before anything learns from it."""
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from fabnet.config.section import Count, Fraction, Name, Section, Seed
+
+#: What each measure is, with its unit, by table. These are all the measures that may have limits.
+MEASURES: dict[str, dict[str, str]] = {
+    "splits": {
+        "identities_off_pct": "a split's share of the identities against params, percentage points",
+        "frames_off_pct": "a split's share of the frames against params, percentage points",
+    },
+    "identities": {
+        "tracks": "tracks of an identity",
+        "frames": "frames of an identity",
+    },
+    "tracks": {
+        "frames": "frames of a track",
+        "brightness": "mean brightness of a track's frames, 0 to 255",
+        "darkest": "brightness of a track's darkest frame, 0 to 255",
+        "brightest": "brightness of a track's brightest frame, 0 to 255",
+        "sharpness": "mean sharpness of a track's frames, variance of the Laplacian",
+        "side": "mean side of a track's boxes, pixels of the video",
+    },
+    "rejects": {
+        "pct": "clips and tracks rejected for one reason, % of those kept and rejected",
+        "total_pct": "clips and tracks rejected for any reason, % of those kept and rejected",
+    },
+    "sampled": {
+        "named": "whether the shard's own header names a sampled frame as the index does, 1 or 0",
+        "decodes": "whether a sampled frame decodes, 1 or 0",
+        "side_off": "pixels between a sampled frame's sides and crop.json's size",
+        "brightness_off": "grey levels between a sampled frame's brightness and the index's",
+        "sharpness_ratio": "a sampled frame's sharpness over the index's",
+    },
+    "duplicates": {
+        "exact": "sampled frames whose very bytes lie in both splits",
+        "near_pct": "sampled frames of the smaller split that look like one of the other split, %",
+    },
+    "shared": {
+        "tracks": "tracks of the second split that share their name, or a frame's bytes, with one of the first",
+    },
+    "closest": {
+        "distance": "1 - cosine between the two closest sampled frames of two splits",
+        "suspects_pct": "sampled frames of the second split that lie closer to one of the first than three in four "
+        "sampled frames lie to any other one of their own identity, %",
+    },
+    "sets": {
+        "faces": "faces of a split of a labelled set",
+        "identities": "identities of a split of a labelled set",
+        "widest_deg": "the greatest angle of a head in a split of a labelled set, degrees",
+        "points_wide": "width of a face's landmarks over that of its box, median of a split of a labelled set",
+    },
+    "labels": {
+        "share_pct": "faces of a split that show an expression or unit, %",
+    },
+    "drift": {
+        "distance": "mean difference of a measure's quantiles from the profile's, in its interquartile ranges",
+    },
+}
 
 
 class Range(Section):
     """At least `share` of a table's rows must lie from `low` to `high`; null is open."""
 
-    #: In the unit of the measure.
-    low: float | None = None
-    #: In the unit of the measure.
-    high: float | None = None
-    #: Of the rows that must lie between.
-    share: Fraction = 1.0
+    low: float | None = Field(None, description="lowest value, in the unit of the measure; null: no lower limit")
+    high: float | None = Field(None, description="highest value, in the unit of the measure; null: no upper limit")
+    share: Fraction = Field(1.0, description="share of the rows that must lie from `low` to `high`")
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Range":
@@ -28,127 +80,68 @@ class Range(Section):
 
 
 class Limits(Section):
-    """A failed critical range stops the pipeline, a failed warning is shown."""
+    """The limits of one measure, of which each may be absent."""
 
-    critical: Range | None = None
-    warning: Range | None = None
+    critical: Range | None = Field(None, description="a range that stops the pipeline where it is broken")
+    warning: Range | None = Field(None, description="a range that is reported where it is broken")
 
 
 class SampleParams(Section):
-    """The frames that are decoded, all of them where there are no more."""
+    """The frames that are decoded and compared across splits: all of them where there are no more."""
 
-    frames: Count = 20_000
-    seed: Seed = 0
-    near_bits: Annotated[int, Field(ge=0, le=16)] = 6
-    near_grey: Annotated[float, Field(ge=0, le=255)] = 5.0
+    frames: Count = Field(description="frames that are decoded, at most; evenly spread over the tracks")
+    seed: Seed = Field(description="seed of the choice of frames")
+    near_bits: int = Field(
+        ge=0,
+        le=16,
+        description="two frames look alike when at most so many bits of their 64-bit perceptual hashes differ",
+    )
+    near_grey: float = Field(
+        ge=0, le=255, description="... and their 16 x 16 thumbnails differ by at most so many grey levels on average"
+    )
 
 
 class AuditParams(Section):
     """The frames that are compared across splits once there is an embedding."""
 
-    frames: Annotated[int, Field(gt=0, le=50_000)] = 2000
-    pairs: Annotated[int, Field(gt=0, le=50)] = 8
-    seed: Seed = 0
-    variant: Name | None = None
-
-
-class SplitLimits(Section):
-    """Of each split."""
-
-    identities_off_pct: Limits = Limits()
-    frames_off_pct: Limits = Limits()
-
-
-class IdentityLimits(Section):
-    """Of each identity of the videos."""
-
-    tracks: Limits = Limits()
-    frames: Limits = Limits()
-
-
-class TrackLimits(Section):
-    """Of each track."""
-
-    frames: Limits = Limits()
-    brightness: Limits = Limits()
-    darkest: Limits = Limits()
-    brightest: Limits = Limits()
-    sharpness: Limits = Limits()
-    side: Limits = Limits()
-
-
-class RejectLimits(Section):
-    """Of each reason, and of all together."""
-
-    pct: Limits = Limits()
-    total_pct: Limits = Limits()
-
-
-class SampledLimits(Section):
-    """Of each sampled frame."""
-
-    named: Limits = Limits()
-    decodes: Limits = Limits()
-    side_off: Limits = Limits()
-    brightness_off: Limits = Limits()
-    sharpness_ratio: Limits = Limits()
-
-
-class DuplicateLimits(Section):
-    """Of each pair of splits."""
-
-    exact: Limits = Limits()
-    near_pct: Limits = Limits()
-
-
-class SharedLimits(Section):
-    """Of each pair of splits."""
-
-    tracks: Limits = Limits()
-
-
-class ClosestLimits(Section):
-    """Of each pair of splits, by pixels and by embedding."""
-
-    distance: Limits = Limits()
-    suspects_pct: Limits = Limits()
-
-
-class SetLimits(Section):
-    """Of each split of a labelled set."""
-
-    faces: Limits = Limits()
-    identities: Limits = Limits()
-    widest_deg: Limits = Limits()
-    points_wide: Limits = Limits()
-
-
-class LabelLimits(Section):
-    """Of each expression and unit that a split of a labelled set is labelled with."""
-
-    share_pct: Limits = Limits()
-
-
-class DriftLimits(Section):
-    """Of each measure that a profile holds."""
-
-    distance: Limits = Limits()
+    frames: int = Field(gt=0, le=50_000, description="frames of each split that are compared, at most")
+    pairs: int = Field(gt=0, le=50, description="closest pairs that are shown")
+    seed: Seed = Field(description="seed of the choice of frames")
+    variant: Name | None = Field(description="the variant whose embedding is compared; null: the first one")
 
 
 class HealthParams(Section):
-    """What validate, validate_set and audit judge, by table and measure; docs/data-quality.md says what each is."""
+    """What validate, validate_set and audit judge. docs/data-quality.md describes the tables and measures."""
 
-    sample: SampleParams = SampleParams()
-    audit: AuditParams = AuditParams()
-    profile: Path | None = None
-    splits: SplitLimits = SplitLimits()
-    identities: IdentityLimits = IdentityLimits()
-    tracks: TrackLimits = TrackLimits()
-    rejects: RejectLimits = RejectLimits()
-    sampled: SampledLimits = SampledLimits()
-    duplicates: DuplicateLimits = DuplicateLimits()
-    shared: SharedLimits = SharedLimits()
-    closest: ClosestLimits = ClosestLimits()
-    sets: SetLimits = SetLimits()
-    labels: LabelLimits = LabelLimits()
-    drift: DriftLimits = DriftLimits()
+    sample: SampleParams = Field(description="frames that are decoded and compared across splits")
+    audit: AuditParams = Field(
+        description="frames of each split that are compared with those of the others by embedding"
+    )
+    profile: Path | None = Field(description="a profile.json of earlier data to measure drift against; null: none")
+    splits: dict[str, Limits] = Field(description="limits of each split")
+    identities: dict[str, Limits] = Field(description="limits of each identity of the videos")
+    tracks: dict[str, Limits] = Field(description="limits of each track")
+    rejects: dict[str, Limits] = Field(description="limits of each reason for rejection, and of all together")
+    sampled: dict[str, Limits] = Field(description="limits of each sampled frame")
+    duplicates: dict[str, Limits] = Field(description="limits of each pair of splits, from the sampled frames")
+    shared: dict[str, Limits] = Field(description="limits of each pair of splits, from all tracks")
+    closest: dict[str, Limits] = Field(description="limits of each pair of splits, by pixels and by embedding")
+    sets: dict[str, Limits] = Field(description="limits of each split of a labelled set")
+    labels: dict[str, Limits] = Field(
+        description="limits of each expression and action unit that a split of a labelled set is labelled with"
+    )
+    drift: dict[str, Limits] = Field(description="limits of each measure that `profile` holds")
+
+    @model_validator(mode="after")
+    def _measures_exist(self) -> "HealthParams":
+        for table, measures in MEASURES.items():
+            for name in self.limits(table):
+                if name not in measures:
+                    problem = f"no such measure of {table}; there are {', '.join(measures)}"
+                    raise PydanticCustomError("variant", "{problem}", {"key": f"{table}.{name}", "problem": problem})
+        return self
+
+    def limits(self, table: str) -> dict[str, Limits]:
+        """The limits of the measures of a table, by measure."""
+        found: dict[str, Limits] = getattr(self, table)
+        return found

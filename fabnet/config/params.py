@@ -4,41 +4,47 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from fabnet.config.baselines import BaselinesParams, SuperviseParams
 from fabnet.config.data import ExtractParams, SplitParams, SynthesizeParams
-from fabnet.config.evaluation import EmbedParams, ProbeParams, ReportParams, SetParams
+from fabnet.config.evaluation import (
+    BaselinesParams,
+    EmbedParams,
+    ProbeParams,
+    ReportParams,
+    RetrieveParams,
+    SuperviseParams,
+)
 from fabnet.config.health import HealthParams
-from fabnet.config.reserved import check_reserved
-from fabnet.config.retrieval import RetrieveParams
-from fabnet.config.section import Name, Section, first_error
+from fabnet.config.section import Name, Section, check_reserved, first_error
+from fabnet.config.sets import RESULT_NAMES, SetParams
 from fabnet.config.training import TrainParams
-from fabnet.errors import ConfigError
+from fabnet.errors import ConfigError, one_line
 
 
 class Params(Section):
-    synthesize: SynthesizeParams
-    extract: ExtractParams
-    split: SplitParams
-    health: HealthParams
-    train: TrainParams
-    sets: dict[Name, SetParams]
-    embed: EmbedParams
-    baselines: BaselinesParams
-    probe: ProbeParams
-    supervise: SuperviseParams
-    retrieve: RetrieveParams
-    report: ReportParams
+    synthesize: SynthesizeParams = Field(description="the bundled synthetic data: rendered talking faces")
+    extract: ExtractParams = Field(description="videos to face crops")
+    split: SplitParams = Field(description="identities to training, validation and test")
+    health: HealthParams = Field(description="what a batch of crops, or a labelled set, must be like")
+    train: TrainParams = Field(description="the networks that are trained")
+    sets: dict[Name, SetParams] = Field(description="labelled sets that probes are trained and scored on")
+    embed: EmbedParams = Field(description="faces to embeddings")
+    baselines: BaselinesParams = Field(description="features that are not learnt from the videos")
+    probe: ProbeParams = Field(description="linear probes on frozen embeddings")
+    supervise: SuperviseParams = Field(description="a VGG-11 trained from scratch on the labels of a set")
+    retrieve: RetrieveParams = Field(description="nearest neighbours by cosine")
+    report: ReportParams = Field(description="intervals, comparisons and slices of the report")
 
     @model_validator(mode="after")
     def _names_of_encoders_differ(self) -> "Params":
+        if taken := sorted(RESULT_NAMES & set(self.train.names)):
+            group = "variants" if taken[0] in self.train.variants else "finetuned"
+            raise _taken(f"train.{group}.{taken[0]}", "a baseline")
         for name, chosen in self.sets.items():
             if taken := sorted(chosen.embeddings.keys() & set(self.train.names)):
-                problem = "is the name of a trained variant; choose another one"
-                key = f"sets.{name}.embeddings.{taken[0]}"
-                raise PydanticCustomError("variant", "{problem}", {"key": key, "problem": problem})
+                raise _taken(f"sets.{name}.embeddings.{taken[0]}", "a trained variant")
         return self
 
     def labelled_set(self, name: str) -> SetParams:
@@ -47,33 +53,59 @@ class Params(Section):
         return self.sets[name]
 
 
+def _taken(key: str, owner: str) -> PydanticCustomError:
+    return PydanticCustomError("variant", "is the name of {owner}; choose another one", {"key": key, "owner": owner})
+
+
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and validate all of params.yaml.
 
     Raises:
-        ConfigError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
+        ConfigError: the file is absent, is no YAML, lacks a key, or holds an unknown or impossible one, which is named.
+    """
+    return parse_params(parse_yaml(read_yaml(path), str(path)), str(path))
+
+
+def read_yaml(path: Path | str) -> str:
+    """The text of a file of the project, with its line ends.
+
+    Raises:
+        ConfigError: the file is absent, or is no UTF-8.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; run from the root of the project")
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must be a mapping of sections, not {type(values).__name__}")
-    return parse_params(values, str(path))
+        return path.read_bytes().decode()  # not read_text, which would lose the kind of line ends
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error}; save it in this encoding") from None
+
+
+def parse_yaml(text: str, where: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> dict[str, Any]:
+    """The mapping that a YAML text is; `where` begins the error message.
+
+    Raises:
+        ConfigError: it is no YAML, no mapping, or an empty one.
+    """
+    try:
+        values = yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-30 is no date
+        raise ConfigError(f"{where}: not valid YAML: {one_line(error, None)}") from error
+    if not isinstance(values, dict) or not values:
+        found = "an empty one" if values == {} else type(values).__name__
+        raise ConfigError(f"{where}: must be a mapping of sections, not {found}")
+    return values
 
 
 def parse_params(values: dict[str, Any], where: str = "params") -> Params:
     """Validate a mapping as read from params.yaml; `where` begins the error message.
 
     Raises:
-        ConfigError: it holds an unknown, impossible or reserved key, which is named.
+        ConfigError: it lacks a key, or holds an unknown, impossible or reserved one, which is named.
     """
     check_reserved(values, where)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        key, problem = first_error(error)
+        key, problem = first_error(error, Params)
         raise ConfigError(f"{where}: {key}: {problem}") from error

@@ -12,16 +12,11 @@ from fabnet.errors import ConfigError
 class CurriculumParams(Section):
     """Which samples of a batch are learnt from: a window of percentiles of their losses that moves to harder ones."""
 
-    #: Of the window, in percent of the batch.
-    width: Annotated[int, Field(ge=1, le=100)] = 50
-    #: By how many percent the window moves at a time.
-    shift: Annotated[int, Field(ge=1, le=100)] = 10
-    #: How often it moves; width + shift * shifts is at most 100.
-    shifts: Annotated[int, Field(ge=0, le=99)] = 4
-    #: Validations without improvement after which it moves.
-    patience: Count = 5
-    #: Samples after which it moves in any case.
-    longest: Count | None = None
+    width: int = Field(50, ge=1, le=100, description="width of the window, percent of the batch")
+    shift: int = Field(10, ge=1, le=100, description="percent by which the window moves at a time")
+    shifts: int = Field(4, ge=0, le=99, description="how often it moves; width + shift * shifts is at most 100")
+    patience: Count = Field(5, description="validations without improvement after which it moves")
+    longest: Count | None = Field(None, description="samples after which it moves in any case; null: never")
 
     @model_validator(mode="after")
     def _ends_within_the_batch(self) -> "CurriculumParams":
@@ -34,44 +29,72 @@ class CurriculumParams(Section):
 class VariantParams(Section):
     """One trained model: `train.common` overlaid with `train.variants.<name>`."""
 
-    objective: Literal["fabnet", "autoencoder", "rotation", "split_brain"] = "fabnet"
-    sources: Annotated[int, Field(ge=1, le=16)] = 1
-    #: Frames of a sample, each of which is made from the others; None: one target and its sources.
-    views: Annotated[int, Field(ge=2, le=16)] | None = None
-    #: Sides of the frame and of the decoders' maps, as a ratio.
-    flow_stride: Literal[1, 2, 4] = 1
-    #: Flow and confidence are channels of one decoder.
-    shared_decoder: bool = False
-    start_from: Name | None = None
-    freeze: tuple[Literal["encoder", "flow_decoder"], ...] = ()
-    seed: Seed = 0
-    base_filters: Count = 16
-    embedding_dim: Count = 256
-    samples: Count
-    batch_size: Annotated[int, Field(ge=2)]
-    validation_every: Count
-    validation_samples: Annotated[int, Field(ge=2)]
-    optimiser: Literal["adam", "sgd", "muon"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, le=10)]
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    #: Share of the budget in which the learning rate rises to its value.
-    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    schedule: Literal["linear", "step", "plateau"] = "linear"
-    drop_at: Annotated[float, Field(gt=0, le=1)] = 0.7
-    patience: Count = 5
-    curriculum: CurriculumParams | None = None
-    flip: bool = True
-    jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    precision: Literal["bf16", "fp32"] = "fp32"
-    decoder: Literal["direct", "factored"] = "direct"
-    checkpoint_every: Count
-    workers: Annotated[int, Field(ge=0, le=64)] = 1
-    cache_mb: Annotated[int, Field(ge=0)] = 2048
-    corrupt_limit: Annotated[int, Field(ge=0)] = 10
-    threads: Annotated[int, Field(ge=0, le=1024)] = 1
-    processes: Annotated[int, Field(ge=1, le=64)] = 1
-    sync_batch_norm: bool = False
-    compile: bool = False
+    objective: Literal["fabnet", "autoencoder", "rotation", "split_brain"] = Field(description="what is learnt")
+    sources: int = Field(ge=1, le=16, description="fabnet: source frames per target frame")
+    views: Annotated[int, Field(ge=2, le=16)] | None = Field(
+        description="fabnet: frames per sample, each of which is made from the others (decision 16); "
+        "null: one target and its sources"
+    )
+    flow_stride: Literal[1, 2, 4] = Field(
+        description="fabnet: the decoders' maps are so many times smaller than the frame, and are upsampled"
+    )
+    shared_decoder: bool = Field(description="fabnet, several sources: flow and confidence are channels of one decoder")
+    start_from: Name | None = Field(
+        description="of `finetuned`: the variant whose weights are the initial ones; null: none"
+    )
+    freeze: tuple[Literal["encoder", "flow_decoder"], ...] = Field(
+        description="of `finetuned`: parts of the network whose weights do not change"
+    )
+    seed: Seed = Field(description="seed of the initial weights, the pairs and the random crops")
+    base_filters: Count = Field(description="channels of the first convolution (the paper: 32)")
+    embedding_dim: Count = Field(description="dimension of an embedding")
+    samples: Count = Field(description="the training budget: samples seen, each of one target frame or of `views`")
+    batch_size: int = Field(ge=2, description="samples per step, over all processes")
+    validation_every: Count = Field(description="samples between validations")
+    validation_samples: int = Field(ge=2, description="samples of a validation")
+    optimiser: Literal["adam", "sgd", "muon"] = Field(
+        description="the optimiser; muon leaves what is no convolution to Adam"
+    )
+    learning_rate: float = Field(
+        gt=0, le=10, description="initial learning rate; muon: of convolutions, a tenth of it of what is left to Adam"
+    )
+    momentum: float = Field(ge=0, lt=1, description="momentum of sgd")
+    warm_up: float = Field(
+        ge=0, lt=1, description="fraction of the budget in which the learning rate rises to its value"
+    )
+    schedule: Literal["linear", "step", "plateau"] = Field(
+        description="linear: down to zero; step: divided by 10 at `drop_at`; plateau: divided by 10 when validation "
+        "stops improving"
+    )
+    drop_at: float = Field(gt=0, le=1, description="step: fraction of the budget after which the learning rate drops")
+    patience: Count = Field(description="plateau: validations without improvement")
+    curriculum: CurriculumParams | None = Field(
+        description="learn from a window of a batch's losses that moves to harder samples; `{}`: a window with its "
+        "defaults; null: learn from all samples"
+    )
+    flip: bool = Field(description="mirror all frames of a sample, half of the time")
+    jitter: float = Field(
+        ge=0, le=0.5, description="random crop: up to this fraction of the side is cut off, differently for each frame"
+    )
+    precision: Literal["bf16", "fp32"] = Field(
+        description="bf16 is faster where the processor or GPU has it, and much slower where not (decision 17)"
+    )
+    decoder: Literal["direct", "factored"] = Field(
+        description="direct: upsampling, then convolution; factored: the same function as matrix products, faster on "
+        "CPUs"
+    )
+    checkpoint_every: Count = Field(description="samples between checkpoints, from which an interrupted run resumes")
+    workers: int = Field(ge=0, le=64, description="threads that read and decode ahead of the network")
+    cache_mb: int = Field(ge=0, description="memory for decoded frames, MiB; others are decoded every time")
+    corrupt_limit: int = Field(ge=0, description="frames that cannot be decoded are replaced, up to so many")
+    threads: int = Field(
+        ge=0,
+        le=1024,
+        description="CPU threads per process; 0: all cores, and results that depend on how many there are",
+    )
+    processes: int = Field(ge=1, le=64, description="data-parallel processes on this machine: one per GPU")
+    sync_batch_norm: bool = Field(description="several processes: batch normalisation over all of them")
+    compile: bool = Field(description="use torch.compile")
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "VariantParams":
@@ -106,14 +129,19 @@ class VariantParams(Section):
 
 
 class TrainParams(Section):
-    """The variants: `variants` begin with drawn weights, `finetuned` with those of the variant in `start_from`.
+    """The variants: `variants` start from random weights, `finetuned` from those of the variant in `start_from`.
 
-    They stand apart since a stage of the latter depends on another model.
+    They are two mappings because a stage of the latter depends on another model.
     """
 
-    common: dict[str, Any]
-    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-    finetuned: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    common: dict[str, Any] = Field(description="values that every variant has unless it overrides them")
+    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)] = Field(
+        description="variants trained from random weights: any key of `train.common`"
+    )
+    finetuned: dict[Name, dict[str, Any]] = Field(
+        description="variants initialised with the weights of another one, which `start_from` names: any key of "
+        "`train.common`"
+    )
 
     @model_validator(mode="after")
     def _every_variant_is_valid(self) -> "TrainParams":
@@ -123,7 +151,7 @@ class TrainParams(Section):
                 params = VariantParams.model_validate(self.common | overrides)
             except ValidationError as error:
                 # Name the place where the user wrote the key, not where the overlay put it.
-                key, problem = first_error(error)
+                key, problem = first_error(error, VariantParams)
                 where = f"{group}.{name}" if not key or key.partition(".")[0] in overrides else "common"
                 raise _invalid(f"{where}.{key}".rstrip("."), problem) from error
             if (params.start_from is None) == (group == "finetuned"):
@@ -134,7 +162,9 @@ class TrainParams(Section):
                 )
                 raise _invalid(f"{group}.{name}.start_from", problem)
         if both := self.variants.keys() & self.finetuned.keys():
-            raise _invalid(f"finetuned.{min(both)}", "is the name of another one in train.variants, too")
+            raise _invalid(
+                f"finetuned.{min(both)}", "is also the name of a variant in train.variants; choose another one"
+            )
         self._check_starts()
         return self
 
@@ -169,9 +199,10 @@ class TrainParams(Section):
         return [*self.variants, *self.finetuned]
 
     def rounds(self) -> list[list[str]]:
-        """The variants in rounds: those of a round may be trained side by side once the rounds before are done.
+        """The variants by topological level: those of a level can train in parallel once the levels before are done.
 
-        Each is in the last round that lets the others begin, so that rounds which keep others waiting are short.
+        A variant is in the last level that does not delay the variants which start from it, so that early levels are
+        short.
         """
 
         def followed_by(name: str) -> int:

@@ -1,1 +1,1 @@
-"""Every picture, as functions from arrays to a matplotlib figure."""
+"""Every picture, as functions from arrays to a matplotlib figure; and pictures on disk."""

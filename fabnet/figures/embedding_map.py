@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from numpy.typing import NDArray
 
-#: Of Okabe and Ito, told apart by all kinds of colour vision; shapes tell them apart without colours.
+#: Okabe and Ito, safe for all kinds of colour vision; shapes distinguish them without colours.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 _SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*")
 _OTHERS = "#d5d8dc"

@@ -1,4 +1,4 @@
-"""A clip on a sheet of paper: frames with the boxes of every track, and each track's crops as a network sees them."""
+"""A contact sheet of a clip: frames with the boxes of every track, and each track's crops as a network sees them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,7 +127,7 @@ class _Page:
 
 
 def _frame_cells(frames: Sequence[ShownFrame]) -> tuple[int, tuple[float, float]]:
-    """Columns, and (width, height) of a frame: upright ones are smaller, so that a sheet stays a sheet."""
+    """Columns, and (width, height) of a frame: upright ones are smaller, so that the sheet keeps its shape."""
     if not frames:
         return 1, (0, 0)
     height, width = frames[0].image.shape[:2]

@@ -20,7 +20,13 @@ def to_float(images_NHWC: Tensor) -> Tensor:
 
 
 def flip(views_VBCHW: Tensor, seed: int, index: NDArray[np.int64]) -> Tensor:
-    """Mirror all views of a sample, half of the samples."""
+    """Mirror all views of a sample, half of the samples.
+
+    Args:
+        views_VBCHW: of B samples.
+        seed: of the run.
+        index: numbers of the samples, (B,).
+    """
     chosen = torch.from_numpy(uniform(seed, index, FLIP) < 0.5).to(views_VBCHW.device, non_blocking=True)
     return torch.where(chosen[None, :, None, None, None], views_VBCHW.flip(-1), views_VBCHW)
 
@@ -29,6 +35,12 @@ def jitter(views_VBCHW: Tensor, amount: float, seed: int, index: NDArray[np.int6
     """Crop a random square from every view, differently per view, and resize it back.
 
     The side of the square is uniform in [1 - amount, 1] of the frame's and its place uniform within the frame.
+
+    Args:
+        views_VBCHW: of B samples, in [-1, 1].
+        amount: largest share of the side that is cut off, 0 to 1.
+        seed: of the run.
+        index: numbers of the samples, (B,).
     """
     views, batch, _, size, _ = views_VBCHW.shape
     theta = np.zeros((views, batch, 2, 3), dtype=np.float32)

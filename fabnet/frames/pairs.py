@@ -80,6 +80,12 @@ def different(
     """`count` different numbers below each `length`, (B, count), and a mask that is False where they ran out.
 
     The i-th is drawn among the numbers not yet taken: a draw below length - i, moved past the taken ones in order.
+
+    Args:
+        length: of each track, (B,).
+        count: of frames to draw.
+        seed: of the run.
+        index: numbers of the samples, (B,).
     """
     chosen = np.zeros((len(length), count), dtype=np.int64)
     mask = np.ones((len(length), count), dtype=bool)

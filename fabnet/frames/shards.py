@@ -56,13 +56,23 @@ def shard_number(name: str) -> int:
 
 
 def shard_of(track_id: str, shards: int) -> int:
-    """The number of a track's shard among `shards`, a power of two: doubling it splits every shard in two."""
+    """The number of a track's shard among `shards`, a power of two: doubling it splits every shard in two.
+
+    Args:
+        track_id: unique in an extraction.
+        shards: their number.
+    """
     digest = hashlib.sha256(track_id.encode()).digest()
     return int.from_bytes(digest[:8], "little") % shards
 
 
 def shard_count(total_bytes: int, shard_mb: int) -> int:
-    """The smallest power of two that makes shards of at most `shard_mb` (10^6 bytes) on average."""
+    """The smallest power of two that makes shards of at most `shard_mb` (10^6 bytes) on average.
+
+    Args:
+        total_bytes: of all crops.
+        shard_mb: wanted size of a shard, in 10^6 bytes.
+    """
     count = 1
     while total_bytes > count * shard_mb * 1_000_000:
         count *= 2
@@ -77,7 +87,12 @@ class TarWriter:
         self.position = 0
 
     def add(self, name: str, content: bytes) -> int:
-        """Append a member and return the offset of the first byte of its content."""
+        """Append a member and return the offset of the first byte of its content.
+
+        Args:
+            name: of the member.
+            content: its bytes.
+        """
         member = tarfile.TarInfo(name)
         member.size = len(content)
         header = member.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
@@ -97,6 +112,12 @@ class TarWriter:
 
 
 def member_name(track_id: str, frame_no: int) -> str:
+    """The name of a crop in its shard.
+
+    Args:
+        track_id: of the crop's track.
+        frame_no: number of the crop within its video.
+    """
     return f"{track_id}/{frame_no:07d}.jpg"
 
 
@@ -117,6 +138,7 @@ def merge(
     tracks = _Tracks.of(parts)
     count = shard_count(int((tracks.end - tracks.begin).sum()), shard_mb)
     shards = [_Shard(out / shard_name(number)) for number in range(count)]
+    # Tracks go by name, parts by clip: names mostly follow the clips, so that a few indices in memory are enough.
     index_of = lru_cache(maxsize=4)(lambda part: _read_index(parts[part], INDEX_SCHEMA))
     group: list[pa.Table] = []
     grouped = 0
@@ -151,7 +173,7 @@ class _Shard:
         self.frames = self.bytes = 0
 
     def append(self, blocks: Iterable[bytes]) -> None:
-        # Opened anew every time, since there may be more shards than a process may hold open.
+        # Opened every time, since there may be more shards than a process may hold open.
         with open(self._path, "ab") as file:
             for block in blocks:
                 file.write(block)
@@ -183,6 +205,7 @@ class _Tracks:
             table = _read_index(part, _PLACES)
             first = run_starts(table["track_id"])
             rows = np.diff(first, append=len(table))
+            # A track ends where its last member does, and the next one's header begins there.
             ends = _padded(table["offset"].to_numpy() + table["size"].to_numpy())
             end = ends[first + rows - 1]
             begin = np.concatenate(([0], end[:-1])) if len(end) else end

@@ -1,4 +1,4 @@
-"""Who is learnt from and who is kept for validation and test: a function of the identities alone."""
+"""Which identities are for training, validation and test: a function of the identities alone."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,6 +39,10 @@ def apportion(total: int, percent: Mapping[str, int]) -> dict[str, int]:
     """Whole numbers in proportion to `percent` that sum to `total`, by largest remainder, none of them zero.
 
     Equal remainders are served in the order of `percent`; a part that would be empty takes one from the largest.
+
+    Args:
+        total: number of things to divide.
+        percent: share of each part; they sum to 100.
     """
     counts = {name: total * share // 100 for name, share in percent.items()}
     by_remainder = sorted(percent, key=lambda name: -(total * percent[name] % 100))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE, member_name, run_starts, shard_name, shard_number
 
@@ -51,7 +51,7 @@ class Tracks:
 class FrameStore:
     """The frames of `directory`, numbered as the rows of its index, and its tracks.
 
-    Shards are mapped when first read, anew in every process that the store is sent to. Threads may share a store.
+    Shards are mapped when first read, again in every process that the store is sent to. Threads may share a store.
 
     Attributes:
         recipe: the content of crop.json.
@@ -93,7 +93,7 @@ class FrameStore:
             track = batch["track_id"]
             first = run_starts(track)
             if track[0].as_py() == last:
-                first = first[1:]
+                first = first[1:]  # the batch begins in the middle of a track, which the one before has counted
             starts.append(first + row)
             names.append(track.take(pa.array(first)))
             people.append(batch["identity"].take(pa.array(first)))
@@ -129,7 +129,7 @@ class FrameStore:
             try:
                 decoded = simplejpeg.decode_jpeg(self._view(int(row)), "RGB", buffer=image)
             except ValueError as error:
-                problem = " ".join(str(error).split())
+                problem = one_line(error, None)
                 raise CorruptFrame(f"{self.member(int(row))} cannot be decoded: {problem}", int(row)) from None
             if decoded.shape != image.shape:
                 raise UserError(
@@ -154,6 +154,7 @@ class FrameStore:
             if not path.is_file():
                 raise UserError(f"{path}: no such shard; run the stage `extract` again")
             here = self._shard == shard
+            # Beyond the end of a mapped file the process is killed (SIGBUS), so a shard cut short is found out here.
             needed = int((self._offset[here] + self._size[here]).max())
             with open(path, "rb") as file:
                 if (size := os.fstat(file.fileno()).st_size) < needed:
@@ -164,6 +165,7 @@ class FrameStore:
         return self._maps[shard]
 
     def __getstate__(self) -> dict[str, Any]:
+        # Maps cannot be sent to another process, which makes its own.
         return {**self.__dict__, "_maps": {}}
 
 

@@ -1,1 +1,1 @@
-"""A trained model meets new videos and images: embeddings and readings of the faces in them, and what it will see."""
+"""A trained model on new data: the commands embed, preview, animate, probe, index, search, weights, app and serve."""

@@ -1,8 +1,8 @@
 """Videos and images become a table of embeddings: jobs, their parts, and the file they are joined to.
 
-Parts lie in FILE.parts until the file is whole. A part is named by everything that decides what is in it, so that a run
-that was interrupted goes on with what is missing, and one with other options, or after an input has changed, does not
-take over what it should not.
+Parts lie in FILE.parts until the file is whole. A part is named by everything that decides its content, so that a run
+that was interrupted resumes with the missing parts, and one with other options, or after an input has changed, does not
+reuse parts that no longer fit.
 """
 
 import json
@@ -16,14 +16,13 @@ import pyarrow.parquet as pq
 
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.files import atomic_file, hash_file, hash_json, locked
-from fabnet.inference import readings, table
-from fabnet.inference.inputs import Bad, Input, find_inputs
+from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
+from fabnet.files import atomic_file, hash_json, locked
+from fabnet.inference import row_groups
 from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
-from fabnet.inference.model import Model
-from fabnet.probing.saved import SavedHeads, read_heads
+from fabnet.model import Model
 from fabnet.progress import Progress
-from fabnet.video.engines.protocol import open_engine
+from fabnet.video.engines import open_engine
 from fabnet.video.recipe import recipe
 
 #: Raise it when a change of the code changes what is in a part.
@@ -35,17 +34,15 @@ _IMAGES = 256
 #: Params that do not decide what is in a part.
 _ELSEWHERE = {"videos", "workers", "engine"}
 
-_LISTED = 20
-
 
 @dataclass(frozen=True)
-class Embedded:
-    """What a run made: faces, tracks and inputs in the file, and the inputs that gave no rows."""
+class EmbedSummary:
+    """Faces, tracks and inputs in the file, and the inputs that gave no rows."""
 
     faces: int
     tracks: int
     inputs: int
-    bad: list[Bad]
+    bad: list[BadInput]
 
 
 def embed(
@@ -53,26 +50,22 @@ def embed(
     model: Model,
     out: Path,
     params: ExtractParams,
-    heads_path: Path | None = None,
     batch_size: int = 64,
-    device: str = "cpu",
     strict: bool = False,
-) -> Embedded:
-    """Write the embeddings of all faces in the inputs to `out`, which appears whole or not at all.
+) -> EmbedSummary:
+    """Write the embeddings of all faces in the inputs to `out`, atomically.
 
     Args:
         arguments: files and folders.
-        params: how faces are found and cropped, and who does the work.
-        heads_path: saved probes whose readings become columns.
+        model: its probes, if it has any, add columns.
+        out: the Parquet file.
+        params: how faces are found and cropped, and how many processes work.
+        batch_size: faces that go through the network at once.
         strict: give up, without `out`, if any input gives no rows. What was done is kept for the next run.
 
     Raises:
-        UserError: nothing gives rows (or, if `strict`, something does not), or the probes belong to another model.
+        UserError: nothing gives rows, or, if `strict`, something does not.
     """
-    heads = None
-    if heads_path is not None:
-        heads = read_heads(heads_path)
-        readings.check_heads(heads, str(heads_path), model)
     if out.is_dir():
         raise UserError(f"{out}: is a folder; --out names the file to write")
     inputs, bad = find_inputs(arguments)
@@ -82,31 +75,25 @@ def embed(
         raise UserError(f"nothing to embed: {listed(bad)}")
     parts = out.with_name(f"{out.name}.parts")
     with locked(parts / "lock", f"{parts}: another process is writing {out}; wait for it or stop it"):
-        job = Job((), model, params, recipe(params)["hash"], heads_path, batch_size, device, parts / "part")
+        job = Job((), model, params, recipe(params)["hash"], batch_size, parts / "part")
         jobs = _run([_named(job, group) for group in _groups(inputs)])
         faces = tracks = with_rows = 0
         for outcome in (outcome for done in jobs for outcome in outcomes_of(done.out)):
             kept = outcome.kept()
             faces, tracks, with_rows = faces + sum(kept.values()), tracks + len(kept), with_rows + bool(kept)
             if not kept:
-                bad.append(Bad(outcome.name, outcome.why_empty()))
+                bad.append(BadInput(outcome.name, outcome.why_empty()))
         if strict and bad:
             raise UserError(f"--strict: {listed(bad)}")
         if faces:
-            _join(jobs, out, _columns(model, params, heads))
+            _join(jobs, out, _columns(model, params))
         for leftover in (*parts.glob("part-*.parquet"), *parts.glob(".part-*.parquet"), parts / "lock"):
             leftover.unlink()
     if not any(parts.iterdir()):
         parts.rmdir()
     if not faces:
-        raise UserError(f"no face in any input: {listed(bad)}")
-    return Embedded(faces, tracks, with_rows, bad)
-
-
-def listed(bad: Sequence[Bad]) -> str:
-    """The first inputs that gave no rows, in a line."""
-    more = f"; and {len(bad) - _LISTED} more" if len(bad) > _LISTED else ""
-    return "; ".join(f"{each.name}: {each.reason}" for each in bad[:_LISTED]) + more
+        raise no_face(bad)
+    return EmbedSummary(faces, tracks, with_rows, bad)
 
 
 def _groups(inputs: Sequence[Input]) -> Iterator[tuple[Input, ...]]:
@@ -132,9 +119,9 @@ def _named(job: Job, inputs: tuple[Input, ...]) -> Job:
         "weights": job.model.weights_sha256,
         "params": job.params.model_dump(mode="json", exclude=_ELSEWHERE),
         "recipe": job.recipe_hash,
-        "heads": job.heads and hash_file(job.heads),
+        "heads": job.model.probes_sha256,
         "batch_size": job.batch_size,
-        "device": job.device,
+        "device": job.model.device,
     }
     return replace(job, inputs=inputs, out=job.out.with_name(f"part-{hash_json(content)}.parquet"))
 
@@ -166,7 +153,7 @@ def _run(jobs: list[Job]) -> list[Job]:
     return done
 
 
-def _columns(model: Model, params: ExtractParams, heads: SavedHeads | None) -> pa.Schema:
+def _columns(model: Model, params: ExtractParams) -> pa.Schema:
     """The schema of the file, with what is to be known of all its rows."""
     about = {
         "model": model.name,
@@ -175,17 +162,17 @@ def _columns(model: Model, params: ExtractParams, heads: SavedHeads | None) -> p
         "model_recipe": json.dumps(model.recipe, sort_keys=True),
         "fps": f"{params.fps:g}",
     }
-    if heads is not None:
-        about["heads"] = json.dumps(heads.meta, sort_keys=True)
-    return table.schema(model.dimension, readings.fields(heads) if heads else []).with_metadata(about)
+    if model.probes is not None:
+        about["heads"] = json.dumps(model.probes.meta, sort_keys=True)
+    return model.columns().with_metadata(about)
 
 
 def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema) -> None:
-    with atomic_file(out) as temporary, table.open_writer(temporary, columns) as file:
+    with atomic_file(out) as temporary, row_groups.open_writer(temporary, columns) as file:
         for job in jobs:
             outcomes = [outcome for outcome in outcomes_of(job.out) if outcome.rejected or outcome.lost]
             part = pq.ParquetFile(job.out)
-            for batch in part.iter_batches(batch_size=table.ROWS):
+            for batch in part.iter_batches(batch_size=row_groups.ROWS):
                 rows = pa.Table.from_batches([batch])
                 for outcome in outcomes:
                     rows = rows.filter(pc.invert(_dropped(rows, outcome)))

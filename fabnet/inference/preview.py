@@ -1,11 +1,10 @@
-"""What a network will see of a video, gathered for a sheet of paper in memory that does not grow with the video."""
+"""What a network will see of a video, as one contact sheet, in memory that does not grow with the video."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Generic, TypeVar
 
 import cv2
@@ -15,14 +14,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fabnet.config import ExtractParams
-from fabnet.errors import UserError
+from fabnet.faces.found import find_faces
+from fabnet.faces.inputs import find_input
 from fabnet.figures.preview import ShownFrame, ShownTrack, clock, preview_sheet
-from fabnet.inference.inputs import find_inputs
-from fabnet.inference.looking import look
 from fabnet.video.faces import Face, Frame, Track, TrackEnd
+from fabnet.video.frame_buffer import TrackBuffer
 from fabnet.video.recipe import recipe
 from fabnet.video.reject import Rejected
-from fabnet.video.spool import TrackSpool
 from fabnet.video.unit import crop_of, judge
 
 _FRAMES, _CROPS, _TRACKS = 15, 11, 12
@@ -58,7 +56,7 @@ class Thinned(Generic[T]):
 
 
 @dataclass
-class _Shown:
+class _SampledFrame:
     """Sample `number`, shrunk by `scale`, and the boxes that were found in it."""
 
     number: int
@@ -69,11 +67,11 @@ class _Shown:
 
 
 @dataclass
-class _Seen:
+class _PreviewTrack:
     """A track so far."""
 
     number: int
-    spool: TrackSpool
+    buffer: TrackBuffer
     first_s: float
     last_s: float
     rejected: str = ""
@@ -82,7 +80,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Preview:
-    """A sheet, and what there is to say in a line: samples, tracks with their fates, and the problem of the whole."""
+    """A contact sheet, numbers of samples and tracks, and why the video or some of its tracks were rejected."""
 
     sheet: Figure
     frames: int
@@ -96,28 +94,23 @@ def preview(path: str, params: ExtractParams) -> Preview:
     Raises:
         UserError: there is no such file.
     """
-    if Path(path).is_dir():
-        raise UserError(f"{path}: is a folder; a preview shows one video")
-    found, bad = find_inputs([path])
-    if bad:
-        raise UserError(f"{bad[0].name}: {bad[0].reason}")
-    (video,) = found
+    video = find_input(path, "a preview shows one video")
     problem = ""
-    with ExitStack() as spools:
-        gathered = _Gathered(params, spools)
+    with ExitStack() as buffers:
+        gathered = _Gathered(params, buffers)
         try:
-            for event in look(video, params, gathered.watch):
-                gathered.end(event) if isinstance(event, TrackEnd) else gathered.face(event)
+            for number, event in find_faces(video, params, gathered.watch).events():
+                gathered.end(number, event) if isinstance(event, TrackEnd) else gathered.face(number, event)
             if video.kind == "video":
                 gathered.judge()
         except Rejected as reject:
             problem = f"{reject.reason}: {reject.detail}"
-    tracks = sorted(gathered.tracks.values(), key=lambda track: (-track.spool.count, track.number))
+    tracks = sorted(gathered.tracks.values(), key=lambda track: (-len(track.buffer), track.number))
     shown = sorted(tracks[:_TRACKS], key=lambda track: track.number)
     crops = recipe(params)
     lines = [
         f"{gathered.size}, frames from 0:00.0 to {clock(gathered.last_s)}, {params.fps:g} per second; "
-        f"samples: {gathered.frames}, tracks: {len(tracks)}, faces: {sum(track.spool.count for track in tracks)}",
+        f"samples: {gathered.frames}, tracks: {len(tracks)}, faces: {sum(len(track.buffer) for track in tracks)}",
         f"recipe {crops['hash']}: faces {crops['source']}, margin {params.margin:g}, {params.image_size} px crops"
         + (", re-cropped as the authors did" if params.recrop == "authors" else ""),
     ]
@@ -127,7 +120,7 @@ def preview(path: str, params: ExtractParams) -> Preview:
         problem,
         [ShownFrame(one.time_s, one.image, one.boxes) for one in gathered.shown.spread(_FRAMES)],
         [
-            ShownTrack(one.number, one.spool.count, one.first_s, one.last_s, one.crops.spread(_CROPS), one.rejected)
+            ShownTrack(one.number, len(one.buffer), one.first_s, one.last_s, one.crops.spread(_CROPS), one.rejected)
             for one in shown
         ],
         len(tracks) - len(shown),
@@ -139,10 +132,10 @@ def preview(path: str, params: ExtractParams) -> Preview:
 class _Gathered:
     """What has been seen of a video so far: of all samples some, of all tracks some crops."""
 
-    def __init__(self, params: ExtractParams, spools: ExitStack) -> None:
-        self._params, self._spools = params, spools
-        self.shown: Thinned[_Shown] = Thinned(_FRAMES)
-        self.tracks: dict[str, _Seen] = {}
+    def __init__(self, params: ExtractParams, buffers: ExitStack) -> None:
+        self._params, self._buffers = params, buffers
+        self.shown: Thinned[_SampledFrame] = Thinned(_FRAMES)
+        self.tracks: dict[int, _PreviewTrack] = {}
         self.size, self.last_s, self.frames = "", 0.0, 0
 
     def watch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -154,10 +147,10 @@ class _Gathered:
                 self.shown.add(partial(_shrunk, number, frame))
             yield frame
 
-    def face(self, face: Face) -> None:
-        track = self._track(face.track, face.time_s)
+    def face(self, number: int, face: Face) -> None:
+        track = self._track(number, face.track, face.time_s)
         crop = crop_of(face, self._params)
-        track.spool.add(crop, face.box.right - face.box.left)
+        track.buffer.add(crop, face.box.right - face.box.left)
         track.last_s = face.time_s
         track.crops.add(lambda: (face.time_s, simplejpeg.decode_jpeg(crop.jpeg, "RGB")))
         for one in self.shown.items:
@@ -165,28 +158,28 @@ class _Gathered:
                 left, top, right, bottom = (edge * one.scale for edge in astuple(face.box))
                 one.boxes.append((track.number, left, top, right, bottom))
 
-    def end(self, end: TrackEnd) -> None:
-        track = self._track(end.track, self.last_s)
+    def end(self, number: int, end: TrackEnd) -> None:
+        track = self._track(number, end.track, self.last_s)
         if end.rejected is not None:
             track.rejected = f"{end.rejected.reason}: {end.rejected.detail}"
 
     def judge(self) -> None:
         """Say of the tracks that ended well what an extraction would."""
         for track in self.tracks.values():
-            rejected = None if track.rejected else judge(track.spool, self._params)
+            rejected = None if track.rejected else judge(track.buffer, self._params)
             if rejected is not None:
                 track.rejected = f"{rejected.reason}: {rejected.detail}"
 
-    def _track(self, track: Track, time_s: float) -> _Seen:
-        if track.id not in self.tracks:
-            spool = self._spools.enter_context(TrackSpool(track, Path(gettempdir())))
-            self.tracks[track.id] = _Seen(len(self.tracks), spool, time_s, time_s)
-        return self.tracks[track.id]
+    def _track(self, number: int, track: Track, time_s: float) -> _PreviewTrack:
+        if number not in self.tracks:
+            buffer = self._buffers.enter_context(TrackBuffer(track))
+            self.tracks[number] = _PreviewTrack(number, buffer, time_s, time_s)
+        return self.tracks[number]
 
 
-def _shrunk(number: int, frame: Frame) -> _Shown:
+def _shrunk(number: int, frame: Frame) -> _SampledFrame:
     height, width = frame.image.shape[:2]
     scale = min(1.0, _LONGEST / max(height, width))
     side = max(1, round(width * scale)), max(1, round(height * scale))
     image = frame.image if scale == 1 else cv2.resize(frame.image, side, interpolation=cv2.INTER_AREA)
-    return _Shown(number, frame.time_s, image, scale)
+    return _SampledFrame(number, frame.time_s, image, scale)

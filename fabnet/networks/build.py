@@ -5,16 +5,13 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, first_line
 from fabnet.files import read_json
-from fabnet.networks.autoencoder import Autoencoder
 from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
-from fabnet.networks.rotation import Rotation
-from fabnet.networks.split_brain import SplitBrain
+from fabnet.networks.pretext import Autoencoder, Rotation, SplitBrain
 
 Network = FabNet | Autoencoder | Rotation | SplitBrain
 #: Those of the baselines, by objective.
@@ -23,6 +20,13 @@ _BASELINES: dict[str, type[Autoencoder] | type[Rotation] | type[SplitBrain]] = {
     "rotation": Rotation,
     "split_brain": SplitBrain,
 }
+
+
+#: The file of the weights that did best on the validation split.
+WEIGHTS = "best.pt"
+
+#: What networks are trained by.
+OBJECTIVES = ("fabnet", *_BASELINES)
 
 
 def build(
@@ -37,9 +41,22 @@ def build(
 ) -> Network:
     """The network of an objective; what follows `embedding_dim` is for fabnet (see there), which alone has any.
 
+    Args:
+        objective: fabnet, autoencoder, rotation or split_brain.
+        image_size: H = W of a frame, in pixels.
+        base_filters: width of the network, see Encoder.
+        embedding_dim: D.
+        sources: number of source frames.
+        conventions: see Conventions.
+        flow_stride: pixels of a frame per element of the flow, along an axis: 1, 2 or 4.
+        shared_decoder: one decoder for flow and confidence.
+
     Raises:
-        UserError: another objective with other conventions than ours, or maps of the flow below 8 px.
+        UserError: an unknown objective, one but fabnet with other conventions than ours, or maps of the flow below
+            8 px.
     """
+    if objective not in OBJECTIVES:
+        raise UserError(f"objective {objective}: is unknown to this version of fabnet; it has {', '.join(OBJECTIVES)}")
     if objective == "fabnet":
         if flow_stride not in (1, 2, 4) or image_size // flow_stride < 8:
             raise UserError(
@@ -53,7 +70,12 @@ def build(
 
 
 def build_described(card: dict[str, Any], conventions: Conventions) -> Network:
-    """The network that a model.json describes, with drawn weights."""
+    """The network that a model.json describes, with drawn weights.
+
+    Args:
+        card: content of model.json.
+        conventions: those that the card names.
+    """
     return build(
         card["objective"],
         card["image_size"],
@@ -67,8 +89,12 @@ def build_described(card: dict[str, Any], conventions: Conventions) -> Network:
     )
 
 
-def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[Network, dict[str, Any]]:
+def load_model(directory: Path | str, weights: str = WEIGHTS) -> tuple[Network, dict[str, Any]]:
     """The network in `directory` (a `models/<variant>`), in evaluation mode, and its model.json.
+
+    Args:
+        directory: a `models/<variant>`.
+        weights: file of the state dict in it.
 
     Raises:
         UserError: a file is absent or the weights do not fit the network that model.json describes.
@@ -82,8 +108,7 @@ def load_model(directory: Path | str, weights: str = "best.pt") -> tuple[Network
     try:
         model.load_state_dict(torch.load(directory / weights, map_location="cpu", weights_only=True))
     except (RuntimeError, KeyError, UnpicklingError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{directory / weights}: does not fit the network of model.json: {first}") from None
+        raise UserError(f"{directory / weights}: does not fit the network of model.json: {first_line(error)}") from None
     return model.eval(), card
 
 
@@ -109,11 +134,16 @@ def _conventions(directory: Path, card: dict[str, Any]) -> Conventions:
 def start_from(model: Network, directory: Path | str) -> None:
     """Give `model` the weights of a trained variant. A confidence decoder that the variant lacks stays as it is.
 
+    Args:
+        model: gets the weights.
+        directory: a `models/<variant>`.
+
     Raises:
         UserError: there is no such variant, or it is another network.
     """
     other, card = load_model(directory)
     own, weights = model.state_dict(), other.state_dict()
+    # A variant of one source has no confidence decoder; one of several that starts from it begins with a drawn one.
     added = {name for name in own.keys() - weights.keys() if name.startswith("confidence_decoder.")}
     differing = sorted(
         name
@@ -137,11 +167,14 @@ def start_from(model: Network, directory: Path | str) -> None:
 
 
 def random_encoder(image_size: int, base_filters: int, embedding_dim: int, seed: int) -> Encoder:
-    """The encoder with the weights it has before training."""
+    """The encoder with the weights it has before training.
+
+    Args:
+        image_size: H = W of a frame.
+        base_filters: width, see Encoder.
+        embedding_dim: D.
+        seed: of the weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Encoder(image_size, base_filters, embedding_dim)
-
-
-def parameter_count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -14,7 +14,13 @@ from fabnet.frames.augment import to_float
 def embed_images(
     encoder: nn.Module, batches: Iterable[NDArray[np.uint8]], device: torch.device | str = "cpu"
 ) -> Iterator[NDArray[np.float32]]:
-    """Batches of RGB frames (N, H, W, 3) to batches of embeddings (N, D), in float32 and evaluation mode."""
+    """Batches of RGB frames (N, H, W, 3) to batches of embeddings (N, D), in float32 and evaluation mode.
+
+    Args:
+        encoder: maps (N, 3, H, W) in [-1, 1] to (N, D).
+        batches: of frames, uint8.
+        device: that computes; the encoder is moved there.
+    """
     torch.set_flush_denormal(True)
     encoder.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for images in batches:

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.networks.conventions import OURS, Conventions
-from fabnet.networks.decoder import Decoder
+from fabnet.networks.decoder import Decoder, upsampling_matrix
 from fabnet.networks.encoder import Encoder
-from fabnet.networks.upsampled import upsampling_matrix
 from fabnet.networks.warp import warp
 
 
@@ -167,7 +166,12 @@ class FabNet(nn.Module):
 
 
 def others(views: int, device: torch.device) -> Tensor:
-    """Row by row the sources of view 0, 1, ...: all views but itself, (V, V - 1)."""
+    """Row by row the sources of view 0, 1, ...: all views but itself, (V, V - 1).
+
+    Args:
+        views: V.
+        device: of the result.
+    """
     column = torch.arange(views - 1, device=device)
     return column + (column >= torch.arange(views, device=device)[:, None])
 

@@ -23,7 +23,7 @@ _COUNT = "num_batches_tracked"
 _DEPTHS = range(4, 11)
 
 
-class Released(NamedTuple):
+class ReleasedNetwork(NamedTuple):
     """A network of the authors' layout in our names.
 
     Attributes:
@@ -39,7 +39,7 @@ class Released(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def from_released(tensors: Mapping[str, Tensor], where: str, sources: int | None = None) -> Released:
+def from_released(tensors: Mapping[str, Tensor], where: str, sources: int | None = None) -> ReleasedNetwork:
     """Our state dict of theirs; every key is used, or known to be superfluous, or an error.
 
     Args:
@@ -74,7 +74,7 @@ def from_released(tensors: Mapping[str, Tensor], where: str, sources: int | None
             raise UserError(f"{where}: lacks {name}, which {what} has")
         else:
             state[ours] = _checked(tensors[name], expected[ours], f"{where}: {name}", what)
-    return Released(state, size, filters, dimension, sources, left_out)
+    return ReleasedNetwork(state, size, filters, dimension, sources, left_out)
 
 
 def _released_name(ours: str) -> str:

@@ -10,7 +10,12 @@ from torch.nn import functional
 
 
 def identity_grid(size: int, device: torch.device | str | None = None) -> Tensor:
-    """The grid (1, size, size, 2) that samples every pixel at its own place."""
+    """The grid (1, size, size, 2) that samples every pixel at its own place.
+
+    Args:
+        size: side of the grid, in pixels.
+        device: of the result.
+    """
     axis = torch.linspace(-1, 1, size, device=device)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack((x, y), dim=-1)[None]

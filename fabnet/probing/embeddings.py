@@ -1,4 +1,4 @@
-"""Embeddings on disk: embeddings.npy float32 (N, D), ids.parquet naming its rows, meta.json telling their origin."""
+"""Embeddings on disk: embeddings.npy float32 (N, D), ids.parquet naming its rows, meta.json with their origin."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_directory, read_json, write_json
 
 _ROWS = 1 << 14
@@ -22,7 +22,7 @@ def write_embeddings(
     count: int,
     meta: dict[str, Any],
 ) -> None:
-    """Write batches (n_i, dimension) that together are (count, dimension), one at a time, whole or not at all.
+    """Write batches (n_i, dimension) that together are (count, dimension), one at a time, atomically.
 
     Raises:
         ValueError: `batches` hold another number of rows than `count`, or a value that is not finite.
@@ -64,14 +64,14 @@ def read_embeddings(directory: Path | str) -> tuple[list[str], np.ndarray, dict[
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         meta = read_json(origin)
     except (ValueError, EOFError, OSError) as error:
-        what = f"{directory}: embeddings.npy or meta.json is damaged: {' '.join(str(error).split())[:200]}"
+        what = f"{directory}: embeddings.npy or meta.json is damaged: {one_line(error)}"
         raise UserError(f"{what}; delete the folder and run `dvc repro`") from None
     ids = tables.read(directory / "ids.parquet", tables.EmbeddingIds)["face_id"].tolist()
     if array.ndim != 2 or len(array) != len(ids):
         raise UserError(f"{path}: has shape {array.shape}, but ids.parquet beside it names {len(ids)} faces")
     if array.dtype != np.float32 or array.shape[1] != meta.get("dimension"):
         raise UserError(
-            f"{path}: is {array.dtype} with {array.shape[1]} columns, but meta.json beside it tells of float32 with "
+            f"{path}: is {array.dtype} with {array.shape[1]} columns, but meta.json beside it says float32 with "
             f"{meta.get('dimension')}; delete the folder and run `dvc repro`"
         )
     _require_finite(array, ids, path)
@@ -89,6 +89,18 @@ def _require_finite(array: np.ndarray, ids: Sequence[str], path: Path) -> None:
             f"{path}: {len(rows)} of {len(array)} rows hold a value that is not finite (first: row {rows[0]}, face "
             f"{ids[rows[0]]}); delete the folder and run `dvc repro`"
         )
+
+
+def encoders_of(directory: Path) -> dict[str, Path]:
+    """The folders of embeddings/SET by encoder: those of `baseline`, then those of `embed`.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = {path.parent.name: path.parent for path in sorted(directory.glob("*/*/meta.json"))}
+    if not found:
+        raise UserError(f"{directory}: holds no embeddings; run `dvc repro` to make them")
+    return found
 
 
 def rows_of(face_ids: Sequence[str], available: Sequence[str], where: Path | str) -> np.ndarray:

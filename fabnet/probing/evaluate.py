@@ -3,37 +3,34 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fabnet.config import ProbeParams, ReportParams
+from fabnet.config import BootstrapParams, ProbeParams
 from fabnet.errors import UserError
 from fabnet.probing import linear
-from fabnet.probing.absence import without_unseen
-from fabnet.probing.constant import constant_prediction
 from fabnet.probing.crosscheck import crosscheck
 from fabnet.probing.embeddings import read_embeddings, rows_of
 from fabnet.probing.low_label import curve
 from fabnet.probing.predictions import frame
-from fabnet.probing.problem import Problem
+from fabnet.probing.problem import Problem, constant_prediction, without_unseen
 from fabnet.progress import Progress
 from fabnet.tables import SPLITS
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What came of the probes of one encoder.
+class ProbeResult:
+    """The probes of one encoder and what they predict.
 
     Attributes:
         meta: of its embeddings.
         predictions: of the torch probe and of scikit-learn, rows of tables.Predictions.
         choices: what was chosen on validation, by probe and task.
         probes: the torch probes, in the order of the problems.
-        curve: rows of tables.LowLabel, empty where nobody asked for them.
+        curve: rows of tables.LowLabel, empty without `report`.
     """
 
     encoder: str
@@ -75,13 +72,6 @@ def _require_apart(table: pd.DataFrame, where: str) -> None:
             )
 
 
-def _require_disjoint(rows: dict[str, np.ndarray]) -> None:
-    for first, second in combinations(SPLITS, 2):
-        shared = np.intersect1d(rows[first], rows[second])
-        if len(shared):
-            raise UserError(f"{len(shared)} rows are both in {first} and in {second} (first: row {shared[0]})")
-
-
 def probe_encoder(
     encoder: str,
     features: np.ndarray,
@@ -103,7 +93,6 @@ def probe_encoder(
         Predictions of the torch probe and of scikit-learn; what was chosen on validation, by probe and task; and the
         torch probes, in the order of `problems`.
     """
-    _require_disjoint(rows)
     train, validation, test = (rows[split] for split in SPLITS)
     probes = linear.fit(features, problems, train, validation, linear.schedule_of(params), on_epoch)
     checks = crosscheck(features, problems, train, validation, test, params.ridge_alphas, params.logistic_cs)
@@ -126,8 +115,8 @@ def probe_embeddings(
     rows: dict[str, np.ndarray],
     params: ProbeParams,
     size: int,
-    report: ReportParams | None = None,
-) -> Probed:
+    report: BootstrapParams | None = None,
+) -> ProbeResult:
     """`probe_encoder` of the embeddings in `directory`, which bears the encoder's name; for a process of its own.
 
     Args:
@@ -141,11 +130,11 @@ def probe_embeddings(
     features = array if (at == range(len(array))).all() else array[at]
     # Bars of several processes would overwrite each other on a terminal.
     with Progress(f"probe {directory.name}", params.epochs, "epoch", silent=sys.stderr.isatty()) as progress:
-        told = probe_encoder(directory.name, features, problems, table, rows, params, size, progress.advance)
+        outcome = probe_encoder(directory.name, features, problems, table, rows, params, size, progress.advance)
     few = pd.DataFrame()
     if report is not None:
-        few = curve(directory.name, features, told[2], problems, table, rows, params, report)
-    return Probed(directory.name, meta, *told, few)
+        few = curve(directory.name, features, outcome[2], problems, table, rows, params, report)
+    return ProbeResult(directory.name, meta, *outcome, few)
 
 
 def probe_constant(

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fabnet.probing.identity_areas import areas_over_identities
-from fabnet.probing.metrics import AREAS, METRICS, absent_columns, areas, face_errors
+from fabnet.probing.metrics import AUC_TASKS, METRICS, absent_columns, face_errors, roc_auc
 from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
 _COVERAGE = (2.5, 97.5)
@@ -24,7 +23,7 @@ _COLUMNS = {"units": UNIT_COLUMNS, "expression": EXPRESSIONS}
 def score(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, float | int]]:
     """Every metric of one encoder and probe: {name: {"value", "low", "high", "n"}}, n being the number of test faces.
 
-    Errors are means over faces. Areas are means over the units or classes that are both present and absent among the
+    Errors are means over faces. AUCs are means over the units or classes that are both present and absent among the
     test faces, and among the training faces; `absent` names the others. Where a resample lacks one of the former, its
     mean is over those it has.
 
@@ -63,16 +62,16 @@ def bootstrap_task(
     weights = resample_weights(identities, resamples, seed)
     values, drawn = (
         _means(task, prediction, target, weights)
-        if task not in AREAS
-        else _areas(task, identities, prediction, target, weights)
+        if task not in AUC_TASKS
+        else _auc(task, identities, prediction, target, weights)
     )
     return {name: (float(value), drawn[name], len(target)) for name, value in values.items()}
 
 
 def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:
-    """By task, the units and classes left out of its area: all test faces, or all training faces, agree on them."""
+    """By task, the action units and classes left out of its ROC AUC: constant within the test or the training faces."""
     found = {}
-    for task in (task for task in AREAS if (predictions["task"] == task).any()):
+    for task in (task for task in AUC_TASKS if (predictions["task"] == task).any()):
         _, prediction, target = arrays(predictions, task)
         missing = _unscored(prediction, target)
         if missing.any():
@@ -83,13 +82,13 @@ def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:
 def score_columns(
     predictions: pd.DataFrame, task: str, resamples: int, seed: int
 ) -> dict[str, dict[str, float | int] | None]:
-    """`score` of every unit or class by itself: its area in percent; None for those that `absent` names."""
+    """`score` of every action unit or class by itself: its ROC AUC in percent; None for those that `absent` names."""
     identities, prediction, target = arrays(predictions, task)
     weights = resample_weights(identities, resamples, seed)
     missing = _unscored(prediction, target)
-    values = areas(prediction, target).mean(axis=0)
+    values = roc_auc(prediction, target).mean(axis=0)
     scores: dict[str, dict[str, float | int] | None] = dict.fromkeys(_COLUMNS[task])
-    drawn = _drawn_areas(identities, prediction[..., ~missing], target[:, ~missing], weights)
+    drawn = _drawn_auc(identities, prediction[..., ~missing], target[:, ~missing], weights)
     for column, row in zip(np.flatnonzero(~missing), drawn, strict=True):
         low, high = interval(row) if resamples else (values[column], values[column])
         found = {"value": float(values[column]), "low": float(low), "high": float(high), "n": len(target)}
@@ -128,7 +127,7 @@ def weighted_means(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ errors / weights.sum(axis=1, dtype=np.float64)
 
 
-def weighted_areas(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_auc(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve in percent, of weighted faces; tied scores count half.
 
     Args:
@@ -149,8 +148,8 @@ def weighted_areas(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -
         negatives = np.add.reduceat(ordered * ~present, starts, axis=1)
         below = np.cumsum(negatives, axis=1) - negatives / 2
         with np.errstate(invalid="ignore", divide="ignore"):
-            area = (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
-        result[begin : begin + block] = 100 * area
+            auc = (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
+        result[begin : begin + block] = 100 * auc
     return result
 
 
@@ -164,7 +163,7 @@ def _means(
     )
 
 
-def _areas(
+def _auc(
     task: str, identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     name = METRICS[task][-1]
@@ -172,25 +171,25 @@ def _areas(
     if not len(columns):
         return {}, {}
     prediction, target = prediction[..., columns], target[:, columns]
-    drawn = _drawn_areas(identities, prediction, target, weights)
-    return {name: areas(prediction, target).mean()}, {name: _mean_of_present(drawn)}
+    drawn = _drawn_auc(identities, prediction, target, weights)
+    return {name: roc_auc(prediction, target).mean()}, {name: _mean_of_present(drawn)}
 
 
 def _unscored(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Which columns (k,) have no area: all faces agree, or nothing was predicted (NaN), for want of training faces."""
+    """Which columns (k,) have no AUC: they are constant, or nothing was predicted (NaN) for want of training faces."""
     missing: np.ndarray = absent_columns(target) | np.isnan(prediction).any(axis=(0, 1))
     return missing
 
 
-def _drawn_areas(identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The area of every column (k, R), mean over seeds, of predictions (S, n, k) under weights (R, n) of identities."""
+def _drawn_auc(identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The AUC of every column (k, R), mean over seeds, of predictions (S, n, k) under weights (R, n) of identities."""
     _, first, code = np.unique(identities, return_index=True, return_inverse=True)
     if len(first) * len(identities) <= _BLOCK:
         counts = weights[:, first]
         return np.array(
-            [areas_over_identities(prediction[..., c], target[:, c], code, counts) for c in range(target.shape[1])]
+            [auc_over_identities(prediction[..., c], target[:, c], code, counts) for c in range(target.shape[1])]
         )
-    drawn = [[weighted_areas(seed[:, c], target[:, c], weights) for c in range(target.shape[1])] for seed in prediction]
+    drawn = [[weighted_auc(seed[:, c], target[:, c], weights) for c in range(target.shape[1])] for seed in prediction]
     return np.mean(drawn, axis=0)
 
 
@@ -199,3 +198,51 @@ def _mean_of_present(by_column: np.ndarray) -> np.ndarray:
     present = ~np.isnan(by_column)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(present, by_column, 0).sum(axis=0) / present.sum(axis=0)
+
+
+def auc_over_identities(scores: np.ndarray, truth: np.ndarray, code: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve in percent, the mean over seeds, for every resample; tied scores count half.
+
+    It equals the mean of `intervals.weighted_auc` with the weights counts[:, code], and takes memory for n x k
+    numbers.
+
+    Args:
+        scores: (S, n), by seed.
+        truth: (n,), 0 or 1.
+        code: (n,), the identity of each face, in 0 ... k - 1; every one of them has a face.
+        counts: (R, k), how often each identity was drawn.
+
+    Returns:
+        (R,), NaN where no identity drawn has a face of one of the two outcomes.
+    """
+    identities = counts.shape[1]
+    counts = counts.astype(np.float64)
+    present = truth > 0.5
+    wins = np.zeros((identities, identities))
+    for seed in scores:
+        wins += _wins(seed, present, code, identities) / len(scores)
+    pairs = (counts @ np.bincount(code[present], minlength=identities)) * (
+        counts @ np.bincount(code[~present], minlength=identities)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc: np.ndarray = 100 * ((counts @ wins) * counts).sum(axis=1) / pairs
+    return auc
+
+
+def _wins(scores: np.ndarray, present: np.ndarray, code: np.ndarray, identities: int) -> np.ndarray:
+    """How many absent faces of one identity (column) lie below the present faces of another (row), ties as halves."""
+    order = np.argsort(scores, kind="stable")
+    ordered, who = scores[order], code[order]
+    # Row i: absent faces of each identity among the first i of the order.
+    seen = np.zeros((len(scores) + 1, identities), dtype=np.float32)
+    absent = np.flatnonzero(~present[order])
+    seen[absent + 1, who[absent]] = 1
+    np.cumsum(seen, axis=0, out=seen)
+    of = np.flatnonzero(present[order])
+    of = of[np.argsort(who[of], kind="stable")]
+    first, last = (np.searchsorted(ordered, ordered[of], side=side) for side in ("left", "right"))
+    below = (seen[first] + seen[last]) / 2
+    names, starts = np.unique(who[of], return_index=True)
+    wins = np.zeros((identities, identities))
+    wins[names] = np.add.reduceat(below, starts, axis=0, dtype=np.float64)
+    return wins

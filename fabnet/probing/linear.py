@@ -149,7 +149,7 @@ def _is_large(features: np.ndarray) -> bool:
 
 
 def _answers(task: str, z: np.ndarray) -> np.ndarray:
-    # One-vs-rest areas compare a class's score between faces, which needs scores relative to the other classes'.
+    # One-vs-rest AUCs compare a class's score between faces, which needs scores relative to the other classes'.
     return log_softmax(z) if task == "expression" else z
 
 

@@ -4,7 +4,7 @@ Faces are drawn, not identities: a label is paid for by the face, every draw the
 of the people would be a handful of them, so that a curve would tell who they happened to be. Each seed draws its own
 faces, the same for all encoders; a smaller share is part of a larger one.
 
-Validation and test faces stay what they are. With a hundredth of the validation faces most areas do not exist, and the
+Validation and test faces stay what they are. With a hundredth of the validation faces most AUCs are undefined, and the
 choice of an epoch would be noise that differs between the points of a curve.
 """
 
@@ -14,14 +14,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from fabnet.config import ProbeParams, ReportParams
+from fabnet.config import BootstrapParams, ProbeParams
 from fabnet.probing import linear
-from fabnet.probing.absence import absent_names, unseen
-from fabnet.probing.constant import constant_prediction
 from fabnet.probing.intervals import bootstrap_task, scores_of
 from fabnet.probing.linear import Probe, Schedule
-from fabnet.probing.metrics import AREAS
-from fabnet.probing.problem import Problem
+from fabnet.probing.metrics import AUC_TASKS
+from fabnet.probing.problem import Problem, absent_names, constant_prediction, unseen
 from fabnet.tables import SPLITS
 
 #: A batch of few faces is soon learnt: fewer steps than all training faces take are enough.
@@ -43,7 +41,7 @@ def draw_faces(problems: Sequence[Problem], train: np.ndarray, count: int, seed:
     order = np.random.default_rng(seed).permutation(train)
     outcomes: list[np.ndarray] = []
     for problem in problems:
-        if problem.task in AREAS:
+        if problem.task in AUC_TASKS:
             present = problem.reference(order) > 0.5
             outcomes += [present] if problem.loss == "cross_entropy" else [present, ~present]
     leading = np.zeros(len(order), dtype=bool)
@@ -90,7 +88,7 @@ def curve(
     table: pd.DataFrame,
     rows: dict[str, np.ndarray],
     params: ProbeParams,
-    report: ReportParams,
+    report: BootstrapParams,
 ) -> pd.DataFrame:
     """Rows of tables.LowLabel of one encoder, for `params.shares` and for all faces.
 
@@ -115,7 +113,7 @@ def constant_curve(
     table: pd.DataFrame,
     rows: dict[str, np.ndarray],
     params: ProbeParams,
-    report: ReportParams,
+    report: BootstrapParams,
 ) -> pd.DataFrame:
     """`curve` of the encoder `constant`."""
     train, count = rows["train"], len(rows["test"])
@@ -135,7 +133,7 @@ def _scores(
     problems: Sequence[Problem],
     table: pd.DataFrame,
     rows: dict[str, np.ndarray],
-    report: ReportParams,
+    report: BootstrapParams,
     drawn: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Scores of predictions (S, n, K) by problem; `drawn` are the training rows of the seeds where they are not all."""
@@ -144,10 +142,10 @@ def _scores(
     found: dict[str, dict[str, float | int]] = {}
     for problem, output in zip(problems, outputs, strict=True):
         answer = output.astype(np.float64)
-        if problem.task in AREAS:
+        if problem.task in AUC_TASKS:
             for seed, own in zip(answer, () if drawn is None else drawn, strict=drawn is not None):
-                seed[:, unseen(problem, own)] = 0  # its labels tell nothing of it, so all faces are tied: chance
-            answer[..., unseen(problem, train)] = np.nan  # nobody's labels do: it is left out of the mean
+                seed[:, unseen(problem, own)] = 0  # its labels are constant, so all faces are tied: chance
+            answer[..., unseen(problem, train)] = np.nan  # constant for all: left out of the mean
         resampled = bootstrap_task(
             problem.task, identities, answer, problem.reference(test), report.bootstrap, report.seed
         )

@@ -12,8 +12,10 @@ METRICS = {
     "units": ("units_auc",),
     "expression": ("expression_auc",),
 }
-#: Tasks scored by the area under the ROC curve, where more is better; for the others, less is.
-AREAS = ("units", "expression")
+#: One metric for each task, in the order of tables and figures.
+MAIN = ("landmarks68_nme_pct", "landmarks5_nme_pct", "pose_mae_deg", "units_auc", "expression_auc")
+#: Tasks scored by the area under the ROC curve (AUC), where more is better; for the others, less is.
+AUC_TASKS = ("units", "expression")
 
 #: The two points that span the inter-ocular distance, by number of points: the outer corners of the eyes of 68 (iBUG
 #: points 37 and 46, counted from 1, as 300-W does), the centres of the eyes of 5.
@@ -51,7 +53,7 @@ def angle_errors(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.abs((prediction.astype(np.float64) - target + 180) % 360 - 180)
 
 
-def areas(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def roc_auc(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of each column, in percent; tied scores count half.
 
     Args:
@@ -59,8 +61,8 @@ def areas(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
         truth: (n, k), 1 present, 0 absent.
 
     Returns:
-        (..., k), NaN for a column whose truth is all present or all absent, or with a score that is NaN: it has no
-        area.
+        (..., k), NaN for a column whose truth is all present or all absent, or with a score that is NaN: its AUC
+        is undefined.
     """
     order = np.argsort(scores, axis=-2)
     ordered = np.take_along_axis(scores, order, axis=-2)
@@ -97,20 +99,20 @@ def face_errors(task: str, prediction: np.ndarray, target: np.ndarray) -> dict[s
 def selection_score(task: str, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The score that chooses between models, to be minimised: (...,) for predictions (..., n, k).
 
-    It is the task's last metric over all faces, negated where more is better; columns without an area are left out.
+    It is the task's last metric over all faces, negated where more is better; columns without an AUC are left out.
     """
-    if task not in AREAS:
+    if task not in AUC_TASKS:
         return face_errors(task, prediction, target)[METRICS[task][-1]].mean(axis=-1)
-    by_column = areas(prediction, target)
+    by_column = roc_auc(prediction, target)
     scored = ~np.isnan(by_column).reshape(-1, by_column.shape[-1]).any(axis=0)
     if not scored.any():
         raise UserError(
-            f"{task}: all {len(target)} validation faces agree, so no area can be computed; add validation faces"
+            f"{task}: all {len(target)} validation faces agree, so no ROC AUC can be computed; add validation faces"
         )
     return -by_column[..., scored].mean(axis=-1)
 
 
 def absent_columns(target: np.ndarray) -> np.ndarray:
-    """Which columns (k,) of a truth of 0 and 1 (n, k) have no area, because all faces agree."""
+    """Which columns (k,) of a truth of 0 and 1 (n, k) are constant, so that their AUC is undefined."""
     positives = target.sum(axis=0)
     return (positives == 0) | (positives == len(target))

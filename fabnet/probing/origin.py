@@ -1,12 +1,12 @@
-"""Where embeddings come from, and whether that fits together: numbers of other weights or crops mean other things.
+"""The provenance of embeddings and probes: those of other weights, crops or sets must not be mixed.
 
-`meta` is what meta.json says beside embeddings. What it leaves out, or says as null, is not known and fits everything:
-features that took no learning have no weights, and those of strangers need not tell.
+`meta` is the content of meta.json beside embeddings. A key that is absent or null is unknown, and fits any value where
+embeddings are compared: hand-crafted features have no weights, and embeddings made elsewhere need not name theirs.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fabnet.errors import UserError
 
@@ -24,26 +24,36 @@ def require_set(meta: Mapping[str, Any], set_name: str, where: Path | str) -> No
 
 
 def require_weights(
-    meta: Mapping[str, Any], weights_sha256: str, recipe_hash: str | None, where: Path | str, whose: Path | str
+    meta: Mapping[str, Any],
+    weights_sha256: str,
+    recipe_hash: str | None,
+    where: Path | str,
+    whose: Path | str,
+    what: Literal["embeddings", "probes"] = "embeddings",
 ) -> None:
-    """Refuse embeddings that were not made with some weights, and from crops as these learnt from.
+    """Refuse embeddings, or probes of embeddings, that were made with other weights or of other crops.
 
     Args:
-        weights_sha256, recipe_hash: of the model; a recipe that is None is not compared.
-        where: the embeddings, for the error.
+        meta: of the embeddings, or that of saved probes.
+        weights_sha256: of the model.
+        recipe_hash: of the crops that the model was trained on; None is not compared.
+        where: the embeddings or probes, for the error.
         whose: the model, likewise.
+        what: whether `meta` is that of embeddings, which must name their crop recipe, or of probes, which may not.
 
     Raises:
-        UserError: says which of the two differs.
+        UserError: names the one of the two that differs, and what to do.
     """
-    told = {"weights_sha256": "weights", "recipe_hash": "crop recipe"}
+    made = "its embeddings" if what == "embeddings" else "the embeddings of its probes"
+    remedy = "embed the faces with it" if what == "embeddings" else "take this model's probes, or probe again"
+    names = {"weights_sha256": "weights", "recipe_hash": "crop recipe"}
     wanted = {"weights_sha256": weights_sha256, "recipe_hash": recipe_hash}
-    for key, what in told.items():
+    for key, name in names.items():
         theirs, ours = meta.get(key), wanted[key]
-        if ours is None or theirs == ours:
+        if ours is None or theirs == ours or (theirs is None and what == "probes" and key == "recipe_hash"):
             continue
-        has = f"were made with {what} {str(theirs)[:16]}" if theirs else f"do not say what {what} they were made with"
-        raise UserError(f"{where}: its embeddings {has}, but {whose} has {what} {ours[:16]}; embed the faces with it")
+        has = f"were made with {name} {str(theirs)[:16]}" if theirs else f"do not say what {name} they were made with"
+        raise UserError(f"{where}: {made} {has}, but {whose} has {name} {ours[:16]}; {remedy}")
 
 
 def require_comparable(metas: Mapping[str, Mapping[str, Any]]) -> None:

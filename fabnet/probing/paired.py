@@ -1,7 +1,7 @@
 """Encoders compared on the same faces.
 
 Two encoders that are scored on the same people err on the same people, so the interval of their difference is narrower
-than their own intervals tell: both are taken over the same resamples, and the difference of each resample counts.
+than their own intervals suggest: both are taken over the same resamples, and the difference of each resample counts.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ Difference = dict[str, float | int | bool]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class BootstrapSamples:
     """An encoder's metrics over resamples, and the faces they were measured on.
 
     Attributes:
@@ -30,7 +30,7 @@ class Drawn:
     faces: Mapping[str, str]
 
 
-def drawn(predictions: pd.DataFrame, resamples: int, seed: int) -> Drawn:
+def draw_samples(predictions: pd.DataFrame, resamples: int, seed: int) -> BootstrapSamples:
     """All metrics of one encoder and probe over resamples of the test identities.
 
     Args:
@@ -42,10 +42,10 @@ def drawn(predictions: pd.DataFrame, resamples: int, seed: int) -> Drawn:
         known = hashlib.sha256("\n".join([*first["face_id"], *first["identity"]]).encode())
         known.update(np.stack(first["target"].tolist()).astype(np.float32).round(2).tobytes())
         faces[str(task)] = known.hexdigest()
-    return Drawn(bootstrap(predictions, resamples, seed), faces)
+    return BootstrapSamples(bootstrap(predictions, resamples, seed), faces)
 
 
-def paired(encoders: Mapping[str, Drawn], reference: str) -> dict[str, dict[str, Difference]]:
+def paired(encoders: Mapping[str, BootstrapSamples], reference: str) -> dict[str, dict[str, Difference]]:
     """How far every other encoder's metrics lie above the reference's: {encoder: {metric: difference}}.
 
     Metrics that one of the two lacks are left out.

@@ -1,14 +1,22 @@
-"""What a probe learns: the labels of one task for all faces of a set, as arrays."""
+"""What a probe learns: the labels of one task of a set, which of them are constant, and the chance-level reference.
 
-from collections.abc import Sequence
+Nothing can be learnt of action units and classes that are constant within the training faces, and nothing scored of
+those that are constant within the test faces. They are left out of the mean over units or classes, for all encoders
+alike, and named.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from fabnet.probing.metrics import absent_columns
+from fabnet.probing.metrics import AUC_TASKS, absent_columns
+from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
 REGRESSION = "mse"
+
+_COLUMNS = {"units": UNIT_COLUMNS, "expression": EXPRESSIONS}
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,9 @@ class Problem:
         return self.labels[rows]
 
     def unlearnable(self, trains: Sequence[np.ndarray], validation: np.ndarray) -> np.ndarray:
-        """Which outputs (K,) do not choose between models: units and classes that some training rows agree on.
+        """Which outputs (K,) do not choose between models: units and classes that some training rows are constant for.
 
-        Their scores on the validation rows are noise. Where nothing else has an area there, none is left out.
+        Their scores on the validation rows are noise. Where nothing else has an AUC there, none is left out.
 
         Args:
             trains: training rows, of every seed.
@@ -46,3 +54,48 @@ class Problem:
             return none
         missing = np.any([absent_columns(self.reference(train)) for train in trains], axis=0)
         return missing if (~missing & ~absent_columns(self.reference(validation))).any() else none
+
+
+def unseen(problem: Problem, rows: np.ndarray) -> np.ndarray:
+    """Which outputs (K,) are constant within the labels of these rows; none of tasks that are not scored by AUC."""
+    if problem.task not in AUC_TASKS:
+        return np.zeros(problem.outputs, dtype=bool)
+    return absent_columns(problem.reference(rows))
+
+
+def absent_names(problems: Sequence[Problem], rows: np.ndarray) -> dict[str, list[str]]:
+    """By task, the names of its units or classes that are constant within these rows; tasks without any left out."""
+    missing = {problem.task: np.flatnonzero(unseen(problem, rows)) for problem in problems}
+    return {task: [_COLUMNS[task][column] for column in columns] for task, columns in missing.items() if len(columns)}
+
+
+def absent_by_split(problems: Sequence[Problem], rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[str]]]:
+    """`absent_names` of every split that lacks some."""
+    found = {split: absent_names(problems, of_split) for split, of_split in rows.items()}
+    return {split: names for split, names in found.items() if names}
+
+
+def without_unseen(problem: Problem, prediction: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Predictions (..., K) with NaN, which no score counts, for outputs that are constant within the training rows."""
+    missing = unseen(problem, train)
+    return np.where(missing, np.nan, prediction).astype(np.float32) if missing.any() else prediction
+
+
+def constant_prediction(problem: Problem, train: np.ndarray, count: int) -> np.ndarray:
+    """The chance-level reference, which never looks at the face: the mean of the training labels.
+
+    Float32 (count, K), all rows alike; for units and classes, their frequency.
+
+    Frequencies are given as log-odds of units and log-probabilities of classes, as all probes do, with half a face
+    added to each outcome so that they are finite.
+    """
+    labels = problem.labels[train]
+    if problem.loss == "cross_entropy":
+        frequency = np.bincount(labels, minlength=problem.outputs) + 0.5
+        value = np.log(frequency / frequency.sum())
+    elif problem.loss == "bce":
+        present = labels.sum(axis=0, dtype=np.float64)
+        value = np.log(present + 0.5) - np.log(len(labels) - present + 0.5)
+    else:
+        value = labels.mean(axis=0, dtype=np.float64)
+    return np.tile(value.astype(np.float32), (count, 1))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file
 from fabnet.probing.linear import Probe
 from fabnet.probing.problem import Problem
@@ -118,7 +118,7 @@ def read_heads(path: Path | str) -> SavedHeads:
                 for task in meta.pop("tasks")
             ]
     except (AttributeError, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a file of probes: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: not a file of probes: {one_line(error)}") from None
     for head in heads:
         _check(head, path)
     return SavedHeads(tuple(heads), meta)

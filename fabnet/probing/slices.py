@@ -1,18 +1,23 @@
 """Scores of some of the faces: those that look aside, are small, are dark.
 
 Each bin is scored by itself, with its own interval and number of faces. A bin of few faces is counted and not scored.
-Areas of a bin are means over the units or classes that its own faces allow; the others are named.
+ROC AUCs of a bin are means over the units or classes that its own faces allow; the others are named.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
+from fabnet.attributes.sets import LabelledSet
+from fabnet.config import ReportParams
 from fabnet.probing.intervals import absent, score
+from fabnet.probing.predictions import read_each
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def sliced(
     """Scores by bin of every encoder, as plain values for JSON: {property: what `outline` says, with scores}.
 
     `scores` of a bin is {encoder: {metric: {"value", "low", "high", "n"}}}, empty where the bin has not enough faces;
-    `absent` is {task: [units or classes]} that its areas leave out.
+    `absent` is {task: [units or classes]} that its AUCs leave out.
 
     Args:
         predictions: by encoder, rows of tables.Predictions of one probe; all of the same test faces.
@@ -107,3 +112,46 @@ def sliced(
                 bin_["scores"][encoder] = score(part, resamples, seed)
                 bin_["absent"] = absent(part)
     return found
+
+
+def properties_of(labelled: LabelledSet, params: ReportParams, size: int) -> tuple[list[Property], dict[str, Any]]:
+    """Yaw, size and brightness of the test faces; and, by name, properties that the set has no labels of.
+
+    Args:
+        size: side in pixels of the crops whose brightness is measured.
+    """
+    table = labelled.table()
+    faces = table[table["split"] == "test"].set_index("face_id", drop=False)
+    edges = params.slices
+    found, missing = [], {}
+    if "yaw_deg" in faces:
+        found.append(Property("yaw", "|yaw|, degrees", faces["yaw_deg"].abs(), edges.yaw_deg))
+    else:
+        missing["yaw"] = {"title": "|yaw|", "missing": "The set has no labels of yaw."}
+    # Boxes are squares up to rounding; of an oblong one, what its area would be as a square.
+    area = (faces["right"] - faces["left"]) * (faces["bottom"] - faces["top"])
+    found.append(Property("side", "side of the box, pixels of the image", np.sqrt(area), edges.side_px))
+    grey = [cv2.cvtColor(labelled.crop(row, size), cv2.COLOR_RGB2GRAY).mean() for row in faces.itertuples()]
+    bright = pd.Series(grey, index=faces.index, dtype=float)
+    found.append(Property("brightness", "mean grey of the crop, 0 to 255", bright, edges.brightness))
+    return found, missing
+
+
+def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParams, size: int) -> Mapping[str, Any]:
+    """Scores of the torch probes by bin, and of what learnt from the labels: what `report.robustness` shows.
+
+    Args:
+        files: of tables.Predictions.
+        size: side in pixels of the crops.
+    """
+    properties, missing = properties_of(labelled, params, size)
+    chosen = params.slices
+    scores = sliced(
+        read_each(files, "torch"),
+        properties,
+        chosen.min_faces,
+        chosen.min_identities,
+        params.bootstrap,
+        params.seed,
+    )
+    return {**missing, **scores}

@@ -1,1 +1,1 @@
-"""Can the data be trusted? Health of a batch of frames and of labelled sets, and checks of any file for people."""
+"""Can the data be trusted? Health of a batch of frames and of labelled sets, and checks of any file."""

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fabnet import contract, tables
-from fabnet.errors import TableError, UserError
+from fabnet.errors import TableError, UserError, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE, SHARDS
 from fabnet.probing.embeddings import read_embeddings
@@ -17,7 +17,7 @@ from fabnet.quality.health import check_recipe, legal_frames
 from fabnet.quality.metrics import metrics_frame
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import Checked, check_file
-from fabnet.video.part import LEDGER, REJECTS
+from fabnet.video.unit import LEDGER, REJECTS
 
 _KNOWN = (
     "a directory of frames, labels, embeddings, predictions or a model; one of their tables (.parquet); clips or boxes "
@@ -26,7 +26,7 @@ _KNOWN = (
 
 
 class Report:
-    """Lines for people, and whether all was legal."""
+    """The lines that `fabnet check` prints, and whether all was legal."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -66,7 +66,7 @@ class Report:
 
 
 def check(path: Path, splits: Path | None = None) -> Report:
-    """Check whatever lies at `path`, which is told by its names and columns.
+    """Check whatever lies at `path`, which is recognised by its names and columns.
 
     Args:
         splits: of the identities of a directory of frames; `splits.parquet` beside it if not given.
@@ -134,7 +134,7 @@ def contract_of(path: Path) -> type[tables.Table]:
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}") from None
+        raise TableError(f"{path}: cannot be read as a table: {one_line(error)}") from None
     forms = contracts()
     name = (schema.metadata or {}).get(contract.WRITTEN_UNDER, b"").decode(errors="replace").partition(" ")[0]
     if name in forms:

@@ -32,7 +32,7 @@ def duplicates(sample: Sample, splits: Sequence[str], params: SampleParams) -> t
         the columns splits (such as "train, test"), `exact` (digests in both), `near` (pairs that look alike) and
         `near_pct` (of the split with fewer frames, those with a partner); and at most SHOWN pairs for each row.
     """
-    # Frames that do not decode, and black ones, all look like each other; other measures tell of them.
+    # Frames that do not decode, and black ones, all look like each other; other measures report them.
     good = (sample.table["decodes"].to_numpy() == 1) & not_flat(sample.hashes)
     of_split = {name: np.flatnonzero(good & (sample.table["split"] == name).to_numpy()) for name in splits}
     digests = sample.table["digest"].to_numpy()

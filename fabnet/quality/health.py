@@ -1,4 +1,4 @@
-"""Is a batch of frames, or a labelled set, healthy enough to learn from? Judge, write the report, then say so."""
+"""Is a batch of frames healthy enough to learn from? Judge, write the report, then fail if it is not."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,18 +8,17 @@ import pandas as pd
 
 from fabnet import tables
 from fabnet.config import HealthParams, SplitParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file, hash_json, read_json, write_json
 from fabnet.frames.shards import RECIPE
 from fabnet.quality.drift import drift, profile, read_profile
 from fabnet.quality.duplicates import LikePair, duplicates
-from fabnet.quality.labels import balance
-from fabnet.quality.page import Picture, page
+from fabnet.quality.frame_audit import audit_frames
+from fabnet.quality.page import PicturePair, page
 from fabnet.quality.sample import Sample, choose, look
 from fabnet.quality.suites import Judgement, judge_tables
 from fabnet.quality.summary import summarise
-from fabnet.video.audit import audit_frames
-from fabnet.video.part import REJECTS
+from fabnet.video.unit import REJECTS
 
 _SHOWN = 3
 
@@ -44,7 +43,7 @@ class Verdict:
     judgements: list[Judgement] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     profile: dict[str, Any] | None = None
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[PicturePair] = field(default_factory=list)
 
     def failed(self, level: str) -> list[Judgement]:
         return [one for one in self.judgements if one.level == level and not one.passed]
@@ -133,7 +132,7 @@ def judge_frames(frames: Path, splits: Path, wanted: SplitParams, params: Health
     small = {name: judged[name] for name in judged if name not in ("identities", "tracks", "sampled")}
     judgements = judge_tables(judged, params)
     counts["sampled"] = len(sample.table)
-    counts["measures"] = {name: _measures(table) for name, table in small.items()}
+    counts["measures"] = {name: measures_of(table) for name, table in small.items()}
     return Verdict(subject, None, counts, judgements, small, now, _pictures(frames, sample, alike))
 
 
@@ -147,16 +146,7 @@ def legal_frames(frames: Path, splits: Path) -> dict[str, Any]:
     try:
         return audit_frames(frames, splits)
     except OSError as error:  # damage in the midst of a table
-        raise UserError(f"{frames}: cannot be read: {' '.join(str(error).split())[:200]}; make it again") from None
-
-
-def judge_set(name: str, labels: pd.DataFrame, params: HealthParams) -> Verdict:
-    """Judge the table of a labelled set, which is legal."""
-    judged = balance(labels)
-    counts = {key: _measures(table) for key, table in judged.items()}
-    shares = judged["labels"].pivot_table("share_pct", "label", "split", sort=False).reset_index()
-    shown = {"sets": judged["sets"], "faces with a label, %": shares}
-    return Verdict(f"labelled set {name}", None, counts, judge_tables(judged, params), shown)
+        raise UserError(f"{frames}: cannot be read: {one_line(error)}; make it again") from None
 
 
 def check_recipe(path: Path) -> None:
@@ -186,7 +176,7 @@ def reject_rates(rejects: pd.DataFrame, kept: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _pictures(frames: Path, sample: Sample, alike: list[LikePair]) -> list[Picture]:
+def _pictures(frames: Path, sample: Sample, alike: list[LikePair]) -> list[PicturePair]:
     def read(row: int) -> tuple[str, bytes]:
         at = sample.table.iloc[row]
         with open(frames / at["shard"], "rb") as file:
@@ -194,12 +184,12 @@ def _pictures(frames: Path, sample: Sample, alike: list[LikePair]) -> list[Pictu
             return f"{at['track_id']} {at['frame_no']}", file.read(int(at["size"]))
 
     return [
-        Picture(pair.splits, f"{pair.distance:.1f} grey levels", *read(pair.first), *read(pair.second))
+        PicturePair(pair.splits, f"{pair.distance:.1f} grey levels", *read(pair.first), *read(pair.second))
         for pair in alike
     ]
 
 
-def _measures(table: pd.DataFrame) -> dict[str, Any]:
+def measures_of(table: pd.DataFrame) -> dict[str, Any]:
     """{name of the row: {column: value}} of a small table."""
     names = [column for column in table.columns if not pd.api.types.is_numeric_dtype(table[column])]
     return {

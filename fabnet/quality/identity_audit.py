@@ -1,25 +1,32 @@
-"""Who is in two splits? No track is; and the closest frames across splits are told, by pixels and by embedding.
+"""Who is in two splits? No track is; and the closest frames across splits are listed, by pixels and by embedding.
 
 Splits are by identity, and an identity is a name: two names for one person, or a video that was uploaded twice, put a
-person into two splits. A yardstick for what is close are the distances of frames of one identity.
+person into two splits. The reference for what is close are the distances between frames of one identity.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fabnet import tables
 from fabnet.config import AuditParams, HealthParams
 from fabnet.errors import UserError
+from fabnet.figures.pictures import save
+from fabnet.figures.sheets import closest_pairs
 from fabnet.frames.store import FrameStore
+from fabnet.networks.build import load_model
+from fabnet.networks.embed import embed_images
 from fabnet.quality.health import Verdict
 from fabnet.quality.neighbours import nearest, nearest_of_group, spread
-from fabnet.quality.page import Picture
+from fabnet.quality.page import PicturePair
 from fabnet.quality.sample import of_tracks
 from fabnet.quality.shared_tracks import shared_tracks
 from fabnet.quality.suites import judge_tables
@@ -37,7 +44,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class Pair:
-    """A frame, its nearest one of another split, and, as a yardstick, its nearest one of its own identity.
+    """A frame, its nearest one of another split and, as a reference, its nearest one of its own identity.
 
     Attributes:
         view: by what they are close.
@@ -65,6 +72,31 @@ def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return flat - flat.mean(axis=1, keepdims=True)
 
 
+def audit_splits(store: FrameStore, splits: pd.DataFrame, model: Path, params: HealthParams, out: Path) -> Verdict:
+    """Compare frames of each two splits by pixels and by embedding; write pairs.json, pairs.html and closest.png.
+
+    Args:
+        splits: of tables.Splits.
+        model: a folder as `train` writes it, whose embeddings are compared.
+        out: folder of the three files.
+
+    Raises:
+        UserError: the model is for crops of another size; see `audit_identities`.
+    """
+    network, card = load_model(model)
+    if card["image_size"] != store.size:
+        raise UserError(f"{model}: is for crops of {card['image_size']} pixels, {store.directory} has {store.size}")
+    views: dict[str, View] = {
+        "pixels": pixels,
+        f"embedding ({model.name})": lambda images: next(embed_images(network.encoder, [images])),
+    }
+    split_of = dict(zip(splits["identity"], splits["split"], strict=True))
+    verdict, pairs = audit_identities(store, split_of, tables.SPLITS, views, params)
+    verdict.write(out, "pairs")
+    save(_draw(pairs, store), out / "closest.png", dpi=75)
+    return verdict
+
+
 def audit_identities(
     store: FrameStore,
     split_of: Mapping[str, str],
@@ -79,7 +111,7 @@ def audit_identities(
         views: by name, such as pixels.
 
     Returns:
-        a verdict whose counts are told in pairs.json, and for each view the closest pairs, the closest first: one for
+        a verdict whose counts are listed in pairs.json, and for each view the closest pairs, the closest first: one for
         each two identities.
 
     Raises:
@@ -93,7 +125,7 @@ def audit_identities(
     vectors = _look(store, rows, views)
     closest, pairs, told = [], [], {}
     for view, of_view in vectors.items():
-        yardstick = spread(of_view, identity)
+        reference = spread(of_view, identity)
         own = nearest_of_group(of_view, identity)
         owned = own[1][np.isfinite(own[1])]
         near = float(np.quantile(owned, _SUSPECT)) if len(owned) else 0.0
@@ -108,9 +140,9 @@ def audit_identities(
                 row = {"distance": _rounded(distance.min()), "suspects_pct": _rounded(100 * (distance < near).mean())}
                 closest.append({"by": view, "splits": name, **row})
                 found += zip(distance.tolist(), b.tolist(), a[at].tolist(), [name] * len(b), strict=True)
-        chosen = _of_different_people(sorted(found), identity, params.audit.pairs)
+        chosen = _of_different_identities(sorted(found), identity, params.audit.pairs)
         pairs += [_pair(view, one, rows, own) for one in chosen]
-        same = [_rounded(value) for value in yardstick.quantiles(_LEVELS)]
+        same = [_rounded(value) for value in reference.quantiles(_LEVELS)]
         told[view] = {"one_identity": same, "nearest_of_one_identity": _quantiles(own[1]), "across": across}
     columns = ["by", "splits", "distance", "suspects_pct"]
     judged = {"shared": shared, "closest": pd.DataFrame(closest, columns=columns)}
@@ -160,7 +192,7 @@ def _look(store: FrameStore, rows: NDArray[np.int64], views: Mapping[str, View])
     return {name: np.concatenate(vectors) for name, vectors in parts.items()}
 
 
-def _of_different_people(
+def _of_different_identities(
     found: list[tuple[float, int, int, str]], identity: NDArray[np.int64], count: int
 ) -> list[tuple[float, int, int, str]]:
     """The first `count` of sorted pairs, one for each two identities: their other frames would fill the list."""
@@ -179,14 +211,14 @@ def _pair(
     own: tuple[NDArray[np.int64], NDArray[np.float64]],
 ) -> Pair:
     distance, frame, other, splits = found
-    yardstick, away = int(own[0][frame]), float(own[1][frame])
-    has_own = yardstick >= 0
+    reference, away = int(own[0][frame]), float(own[1][frame])
+    has_own = reference >= 0
     return Pair(
         view,
         splits,
         int(rows[frame]),
         int(rows[other]),
-        int(rows[yardstick]) if has_own else None,
+        int(rows[reference]) if has_own else None,
         distance,
         away if has_own else None,
     )
@@ -203,12 +235,37 @@ def _told(pair: Pair, store: FrameStore) -> dict[str, Any]:
     return {"by": pair.view, "splits": pair.splits, **distances, **places}
 
 
-def _picture(pair: Pair, store: FrameStore) -> Picture:
+def _picture(pair: Pair, store: FrameStore) -> PicturePair:
     first, second = (" ".join(map(str, name_of(store, row)[1:])) for row in (pair.nearest, pair.frame))
     apart = f"{pair.distance:.3g}"
-    return Picture(
+    return PicturePair(
         f"{pair.view}; {pair.splits}", apart, first, store.read(pair.nearest), second, store.read(pair.frame)
     )
+
+
+def _draw(pairs: list[Pair], store: FrameStore) -> Figure:
+    images: dict[str, NDArray[np.uint8]] = {}
+    captions: dict[str, list[tuple[str, str, str]]] = {}
+    for view in dict.fromkeys(pair.view for pair in pairs):
+        mine = [pair for pair in pairs if pair.view == view]
+        captions[view] = []
+        images[view] = np.zeros((len(mine), 3, store.size, store.size, 3), dtype=np.uint8)
+        for row, pair in zip(images[view], mine, strict=True):
+            row[:2] = store.decode([pair.frame, pair.nearest])
+            other, split = pair.splits.split(", ")
+            own = "none was sampled"
+            if pair.own is not None:
+                row[2:] = store.decode([pair.own])
+                own = f"frame {name_of(store, pair.own)[2]}\n{pair.own_distance:.3g} away"
+            person, _, number = name_of(store, pair.frame)
+            captions[view].append(
+                (
+                    f"{person} ({split})\nframe {number}",
+                    f"{name_of(store, pair.nearest)[0]} ({other})\n{pair.distance:.3g} away",
+                    own,
+                )
+            )
+    return closest_pairs(images, captions)
 
 
 def _quantiles(distances: NDArray[np.float64]) -> list[float | None]:

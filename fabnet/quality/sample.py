@@ -1,4 +1,4 @@
-"""Frames that are decoded: which ones, what they show, and whether the index tells the truth of them."""
+"""Frames that are decoded: which ones, what they show, and whether the index describes them correctly."""
 
 import hashlib
 from dataclasses import dataclass

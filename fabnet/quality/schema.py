@@ -10,7 +10,7 @@ from fabnet import contract, tables
 from fabnet.errors import UserError
 from fabnet.files import read_json
 
-#: Where the contracts are kept as JSON, and where people read how to bring an older file up to a version.
+#: Where the contracts are kept as JSON, and where the documentation says how to bring an older file up to a version.
 SNAPSHOT = "docs/schemas.json"
 NOTES = "docs/data-quality.md"
 
@@ -92,7 +92,7 @@ def unannounced(old: Mapping[str, Any], new: Mapping[str, Any], notes: str) -> l
 
 
 def require_announced(old: Path, notes: Path = Path(NOTES)) -> None:
-    """Raises UserError if a contract has changed since the export `old` was written, and nobody was told."""
+    """Raises UserError if a contract has changed since the export `old` was written, unannounced."""
     try:
         before = read_json(old)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fabnet import contract, tables
-from fabnet.errors import TableError
+from fabnet.errors import TableError, one_line
 
 _ROWS = 1 << 17
 _ORDER = "tracks_in_order"
@@ -45,20 +45,29 @@ def check_file(path: Path, form: type[tables.Table], columns: list[str] | None =
         schema.checks = []
     present = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
     try:
-        for piece, first in _pieces(file, present):
+        for piece, first in pieces(file, present):
             found.append(contract.findings(piece, schema, piece.index[0] if first else None))
             if form is tables.Index and columns is None and "track_id" in piece:
-                found.append(_unordered(piece))
+                bad, track = unordered(piece), piece["track_id"]
+                cases = tuple((row, repr(track[row])[:40]) for row in bad[: tables.CASES])
+                found.append([tables.Finding("track_id", _ORDER, len(bad), cases)] if len(bad) else [])
             rows += len(piece) - first
     except (OSError, ValueError, pa.ArrowException) as error:
         raise TableError(
-            f"{path}: cannot be read as a table beyond row {rows}: {' '.join(str(error).split())[:200]}; make it again"
+            f"{path}: cannot be read as a table beyond row {rows}: {one_line(error)}; make it again"
         ) from None
     return Checked(path, form, rows, tuple(contract.merged(found)))
 
 
-def _pieces(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[tuple[pd.DataFrame, int]]:
-    """Pieces, rows numbered as in the file, each after the last row of the one before; the second value is 1 then."""
+def pieces(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[tuple[pd.DataFrame, int]]:
+    """Pieces of a table, rows numbered as in the file; one without rows where the table has none.
+
+    Args:
+        columns: to read; all of them if None.
+
+    Yields:
+        each piece, preceded by the last row of the one before; and how many such rows it has, 1 or 0.
+    """
     before, row = None, 0
     for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
         piece = batch.to_pandas()
@@ -71,8 +80,7 @@ def _pieces(file: pq.ParquetFile, columns: list[str] | None) -> Iterator[tuple[p
         yield file.schema_arrow.empty_table().to_pandas(), 0
 
 
-def _unordered(piece: pd.DataFrame) -> list[tables.Finding]:
+def unordered(piece: pd.DataFrame) -> pd.Index:
+    """Rows of a piece of an index whose track comes before that of the row above."""
     track = piece["track_id"]
-    bad = track.index[track < track.shift(fill_value="")]
-    cases = tuple((row, repr(track[row])[:40]) for row in bad[: tables.CASES])
-    return [tables.Finding("track_id", _ORDER, len(bad), cases)] if len(bad) else []
+    return track.index[track < track.shift(fill_value="")]

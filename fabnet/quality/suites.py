@@ -9,7 +9,7 @@ import pandas as pd
 
 from fabnet.config import HealthParams, Range
 from fabnet.contract import CASES
-from fabnet.quality.measures import KEYS, limits_of
+from fabnet.quality.measures import KEYS
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _expectations(table: str, params: HealthParams) -> list[Any]:
             mostly=limit.share,
             severity=FailureSeverity(level),
         )
-        for measure, limits in limits_of(params, table).items()
+        for measure, limits in params.limits(table).items()
         for level, limit in (("critical", limits.critical), ("warning", limits.warning))
         if limit is not None
     ]
@@ -113,7 +113,7 @@ def _judgement(table: str, result: dict[str, Any], params: HealthParams) -> Judg
     if raised.get("raised_exception"):
         raise RuntimeError(f"Great Expectations on {table}.{measure}: {raised.get('exception_message')}")
     found = result["result"]
-    limit: Range = getattr(limits_of(params, table)[measure], level)
+    limit: Range = getattr(params.limits(table)[measure], level)
     cases = tuple(
         (" ".join(str(case[key]) for key in KEYS[table]), float(case[measure]))
         for case in found.get("partial_unexpected_index_list") or []

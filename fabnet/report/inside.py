@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from fabnet.figures.inside.drawing import DRAWINGS
-from fabnet.figures.inside.opened import find_heads, open_pool, open_seen
-from fabnet.figures.inside.scenes import Pool, Seen
-from fabnet.figures.save import save
+from fabnet.figures.pictures import Gap, Picture, attempt, save
 from fabnet.files import read_json
-from fabnet.report.attempt import attempt
-from fabnet.report.blocks import Block, Figure, Gap, Section, Text
+from fabnet.inspection.drawing import DRAWINGS
+from fabnet.inspection.opened import find_heads, open_pool, read_pool
+from fabnet.inspection.scenes import Pool, PoolReadings
+from fabnet.report.blocks import Block, Content, Section, Text
 
-_TITLE = "Looking inside"
 _TITLES = {
     "warped": "Warped frames and flow",
     "confidence": "Which source is trusted where",
@@ -24,8 +22,8 @@ _ONCE = ("interpolation", "transfer")
 _DPI = 80
 
 
-def inside(models: Mapping[str, Path], frames: Path, splits: Path, probes: Path, out: Path) -> Section:
-    """The section with figures of every FAb-Net among the models; those of other objectives have no flow to show.
+def inside(models: Mapping[str, Path], frames: Path, splits: Path, probes: Path, out: Path) -> Content:
+    """Figures of every FAb-Net among the models; those of other objectives have no flow to show.
 
     A figure that fails becomes a gap that says why, and the others are drawn all the same.
 
@@ -36,41 +34,42 @@ def inside(models: Mapping[str, Path], frames: Path, splits: Path, probes: Path,
     """
     warping = {name: path for name, path in models.items() if read_json(path / "model.json")["objective"] == "fabnet"}
     if not warping:
-        return Section(_TITLE, "inside", [Text("No model of objective `fabnet` was trained.")])
+        yield Text("No model of objective `fabnet` was trained.")
+        return
     pool = attempt("figures of the networks", lambda: open_pool(frames, splits))
     if isinstance(pool, Gap):
-        return Section(_TITLE, "inside", [pool])
+        yield pool
+        return
     blocks: dict[str, list[Block]] = {name: [] for name in DRAWINGS}
-    first: list[Block] = [
-        Text(
-            "Frames of test identities, whom the networks have not seen; which are shown is decided by rule or by "
-            "chance. `fabnet figure NAME --model models/VARIANT --out FILE.png` draws each of these of any network."
-        )
-    ]
+    yield Text(
+        "Frames of test identities, whom the networks have not seen; which are shown is decided by rule or by "
+        "chance. `fabnet figure NAME --model models/VARIANT --out FILE.png` draws each of these of any network."
+    )
     for number, (variant, path) in enumerate(warping.items()):
         seen = attempt(f"figures of {variant}", partial(_open, path, pool, probes))
         if isinstance(seen, Gap):
-            first.append(seen)
+            yield seen
             continue
         for name in DRAWINGS:
             if (name in _ONCE and number > 0) or (name == "confidence" and seen.network.sources == 1):
                 continue
             blocks[name].append(_figure(name, variant, seen, out / f"{name}_{variant}.png"))
-    sections = [Section(_TITLES[name], f"inside-{name}", found) for name, found in blocks.items() if found]
-    return Section(_TITLE, "inside", first, sections)
+    for name, found in blocks.items():
+        if found:
+            yield Section(_TITLES[name], f"inside-{name}", found)
 
 
-def _open(model: Path, pool: Pool, probes: Path) -> Seen:
-    return open_seen(model, pool, find_heads(model, probes))
+def _open(model: Path, pool: Pool, probes: Path) -> PoolReadings:
+    return read_pool(model, pool, find_heads(model, probes))
 
 
-def _figure(name: str, variant: str, seen: Seen, path: Path) -> Block:
-    if name == "transfer" and len(seen.pool.tracks()) < 2:  # as small as the data are, and nobody's failure
+def _figure(name: str, variant: str, seen: PoolReadings, path: Path) -> Block:
+    if name == "transfer" and len(seen.pool.tracks()) < 2:  # small data, not a failure
         return Text("Not drawn: it takes two test identities, and there is one.")
 
-    def make() -> Figure:
+    def make() -> Picture:
         drawn = DRAWINGS[name](seen)
         save(drawn.figure, path, dpi=_DPI)
-        return Figure(path, f"{variant}: {drawn.alt}", f"**{variant}.** {drawn.caption}")
+        return Picture(path, f"{variant}: {drawn.alt}", f"**{variant}.** {drawn.caption}")
 
     return attempt(f"{_TITLES[name]}, {variant}", make)

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fabnet.report.blocks import Block, Section, Table, Text
-from fabnet.report.cells import NOTHING, Score, number_cell, score_cell
-from fabnet.report.found import SetFound
+from fabnet.report.blocks import Block, Content, Section, Table, Text
 from fabnet.report.paper_numbers import PAPER, TABLES, PaperTable, row_of
+from fabnet.report.score_tables import NOTHING, Score, number_cell, score_cell
+from fabnet.report.set_results import SetResults
 from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
 _INTRODUCTION = (
@@ -23,16 +23,16 @@ class _Column:
     """Where the number of a printed column is found: the kind of set that it was measured on, and the score."""
 
     kind: str
-    score: Callable[[SetFound, str], Score | None]
+    score: Callable[[SetResults, str], Score | None]
     #: Of the columns of other sets.
     title: str
 
 
-def _metric(name: str) -> Callable[[SetFound, str], Score | None]:
+def _metric(name: str) -> Callable[[SetResults, str], Score | None]:
     return lambda found, encoder: found.scores.get(encoder, {}).get(name)
 
 
-def _area(task: str, column: str) -> Callable[[SetFound, str], Score | None]:
+def _area(task: str, column: str) -> Callable[[SetResults, str], Score | None]:
     return lambda found, encoder: found.columns.get(task, {}).get(encoder, {}).get(column)
 
 
@@ -56,19 +56,16 @@ _COLUMNS: Mapping[int, tuple[_Column, ...]] = {
 }
 
 
-def paper_tables(sets: Sequence[SetFound]) -> Section:
+def paper_tables(sets: Sequence[SetResults]) -> Content:
     """All four tables, each as printed, with the sets that it was measured on; then for every other set that has it."""
-    return Section(
-        "The paper's tables",
-        "paper-tables",
-        [Text(_INTRODUCTION)],
-        [_section(TABLES[number], columns, sets) for number, columns in _COLUMNS.items()],
-    )
+    yield Text(_INTRODUCTION)
+    for number, columns in _COLUMNS.items():
+        yield _section(TABLES[number], columns, sets)
 
 
-def _section(printed: PaperTable, columns: Sequence[_Column], sets: Sequence[SetFound]) -> Section:
+def _section(printed: PaperTable, columns: Sequence[_Column], sets: Sequence[SetResults]) -> Section:
     # The first set of a kind is the paper's; a further one is a set of its own.
-    measured: dict[str, SetFound] = {}
+    measured: dict[str, SetResults] = {}
     for found in sets:
         if found.kind in {column.kind for column in columns}:
             measured.setdefault(found.kind, found)
@@ -84,7 +81,7 @@ def _section(printed: PaperTable, columns: Sequence[_Column], sets: Sequence[Set
     return Section(f"Table {printed.number}", f"table-{printed.number}", blocks)
 
 
-def _as_printed(printed: PaperTable, columns: Sequence[_Column], measured: Mapping[str, SetFound]) -> Table:
+def _as_printed(printed: PaperTable, columns: Sequence[_Column], measured: Mapping[str, SetResults]) -> Table:
     encoders = list(dict.fromkeys(encoder for found in measured.values() for encoder in found.scores))
 
     def ours(encoder: str) -> list[str]:
@@ -110,7 +107,7 @@ def _as_printed(printed: PaperTable, columns: Sequence[_Column], measured: Mappi
     return Table(["method", "", *printed.columns, "faces", "from"], rows, caption)
 
 
-def _elsewhere(printed: PaperTable, columns: Sequence[tuple[int, _Column]], found: SetFound) -> Table:
+def _elsewhere(printed: PaperTable, columns: Sequence[tuple[int, _Column]], found: SetResults) -> Table:
     data = list(dict.fromkeys(printed.data[place] for place, _ in columns))
     rows = []
     for encoder in found.scores:
@@ -132,12 +129,12 @@ def _elsewhere(printed: PaperTable, columns: Sequence[tuple[int, _Column]], foun
     return Table(["method", "", *(column.title for _, column in columns), "faces", "from"], rows, caption)
 
 
-def _ours(printed: PaperTable, encoder: str, columns: Sequence[tuple[SetFound | None, _Column]]) -> list[str]:
+def _ours(printed: PaperTable, encoder: str, columns: Sequence[tuple[SetResults | None, _Column]]) -> list[str]:
     cells, faces, origins = [], [], []
     for found, column in columns:
         score = column.score(found, encoder) if found is not None else None
         if found is None or score is None:
-            # A class that all test faces agree on has no area; that is not the same as not having been measured.
+            # Undefined, for a class that is constant within the test faces, is not the same as not measured.
             absent = found is not None and encoder in found.scores and _knows(found, encoder, column)
             cells.append("absent" if absent else NOTHING)
             continue
@@ -147,7 +144,7 @@ def _ours(printed: PaperTable, encoder: str, columns: Sequence[tuple[SetFound | 
     return [f"`{encoder}`", "ours", *cells, _joined(faces), "; ".join(dict.fromkeys(origins)) or NOTHING]
 
 
-def _knows(found: SetFound, encoder: str, column: _Column) -> bool:
+def _knows(found: SetResults, encoder: str, column: _Column) -> bool:
     """Whether the encoder was asked for this unit or class."""
     task = {"emotionet": "units", "affectnet": "expression"}.get(column.kind)
     return task is not None and bool(found.columns.get(task, {}).get(encoder))

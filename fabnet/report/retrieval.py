@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fabnet.errors import UserError
+from fabnet.figures.pictures import read_pictures
 from fabnet.files import read_json
-from fabnet.report.attempt import attempt_blocks, attempt_section
-from fabnet.report.blocks import Block, Section, Table, Text
-from fabnet.report.cells import NOTHING, score_cell
-from fabnet.report.pictures import read_pictures
+from fabnet.report.blocks import Block, Content, Table, Text, section
+from fabnet.report.score_tables import NOTHING, score_cell
 from fabnet.retrieval.attributes import IDENTITY, JACCARD, MAP, PITCH, POSE, PRECISION, ROLL, UNITS, YAW
-from fabnet.retrieval.evaluation import CHANCE, KEPT, LEFT_OUT
+from fabnet.retrieval.evaluation import CHANCE
+from fabnet.retrieval.samples import KEPT, LEFT_OUT
 
 #: Column titles, in the order of the tables; an arrow says which way is better.
 TITLES = {
@@ -30,62 +30,50 @@ TITLES = {
 _WHO = {KEPT: "Faces of the query's own person count", LEFT_OUT: "Faces of the query's own person left out"}
 
 
-def retrieval(sets: Iterable[str], root: Path = Path("reports/retrieval")) -> Section:
+def retrieval(sets: Iterable[str], root: Path = Path("reports/retrieval")) -> Content:
     """A subsection for each labelled set, and one for the frames of test identities.
 
     Args:
         sets: names of the labelled sets.
         root: what the stages `retrieve` and `retrieve_frames` wrote; a part that is not there is a gap.
     """
-    places = [(root / "sets", name) for name in sets]
-    below = [
-        _attempt(folder, name, f"Among the test faces of `{name}`", f"retrieval-set-{name}") for folder, name in places
-    ]
-    below.append(_attempt(root, "frames", "Among frames of test identities", "retrieval-frames"))
-    introduction = (
+    yield Text(
         "Faces sorted by the cosine between their embeddings and that of a query (section 5.3 of the paper). Where the "
         "embedding tells pose and expression, the nearest faces look the same way; where it does not tell who somebody "
         "is, few of them are the query's own person."
     )
-    return Section("Retrieval", "retrieval", [Text(introduction)], below)
+    for name in sets:
+        anchor = f"retrieval-set-{name}"
+        yield section(f"Among the test faces of `{name}`", anchor, partial(_searched, root / "sets", name, anchor))
+    anchor = "retrieval-frames"
+    yield section("Among frames of test identities", anchor, partial(_searched, root, "frames", anchor))
 
 
-def _attempt(folder: Path, name: str, title: str, anchor: str) -> Section:
-    return attempt_section(title, anchor, lambda: _searched(folder, name, title, anchor))
-
-
-def _searched(folder: Path, name: str, title: str, anchor: str) -> Section:
+def _searched(folder: Path, name: str, anchor: str) -> Content:
     path = folder / f"{name}.json"
     if not path.is_file():
         raise UserError(f"{path}: no such file; run `dvc repro` to search the embeddings")
     found = read_json(path)
-    blocks: list[Block] = []
     if found["scores"]:
-        blocks.append(Text(_asked(found)))
+        yield Text(_asked(found))
         for setting, scores in found["scores"].items():
-            tables = partial(_tables, scores, setting)
-            blocks += attempt_blocks(f"{name}: neighbours", tables)
-        blocks += attempt_blocks(f"{name}: neighbours beside chance", lambda: _beside(found))
+            yield from _tables(scores, setting)
+        yield from _beside(found)
     if found["gaps"]:
         absent = "; ".join(f"{what} ({why})" for what, why in found["gaps"].items())
-        blocks.append(Text(f"Not measured: {absent}."))
-    blocks += attempt_blocks(f"{name}: pictures of neighbours", lambda: read_pictures(folder / name))
-    below = []
+        yield Text(f"Not measured: {absent}.")
+    yield from read_pictures(folder / name)
     if found.get("classes", {}).get(KEPT):
-        below.append(
-            attempt_section(
-                "By the query's expression", f"{anchor}-expressions", lambda: _by_expression(found["classes"], anchor)
-            )
+        yield section(
+            "By the query's expression", f"{anchor}-expressions", partial(_by_expression, found["classes"][LEFT_OUT])
         )
-    return Section(title, anchor, blocks, below)
 
 
 def _asked(found: Mapping[str, Any]) -> str:
     faces, people, asked = found["faces"], found["people"], found["asked"]
-    centred = ", after the mean of the training faces was subtracted" if asked["centre"] else ""
     return (
         f"{faces['queries']:,} queries of {people['queries']:,} people, a gallery of {faces['gallery']:,} faces of "
-        f"{people['gallery']:,}; cosine similarity{centred}. Means over the {asked['k']} nearest faces of each query, "
+        f"{people['gallery']:,}; cosine similarity. Means over the {asked['k']} nearest faces of each query, "
         "but for mAP, which is over the whole ranking; in brackets the 95 % bootstrap interval over people. "
         "Faces of one image, clip, track or video are no neighbours of each other. Angles are mean absolute "
         "differences; units agree where both faces or neither show them; in common are those that both show, of those "
@@ -123,14 +111,11 @@ def _beside(found: Mapping[str, Any]) -> list[Block]:
     return [Table(head, rows, f"{_WHO[LEFT_OUT]}; differences are of the same queries")] if rows else []
 
 
-def _by_expression(classes: Mapping[str, Any], anchor: str) -> Section:
-    blocks: list[Block] = []
+def _by_expression(scores: Mapping[str, Any]) -> Content:
+    names = list(dict.fromkeys(name for row in scores.values() for name in row))
     for metric in (PRECISION, MAP):
-        scores = classes[LEFT_OUT]
-        names = list(dict.fromkeys(name for row in scores.values() for name in row))
         rows = [[encoder, *(_value(row.get(name, {}), metric) for name in names)] for encoder, row in scores.items()]
-        blocks.append(Table(["encoder", *names], rows, f"{TITLES[metric]}, faces of the query's own person left out"))
-    return Section("By the query's expression", f"{anchor}-expressions", blocks)
+        yield Table(["encoder", *names], rows, f"{TITLES[metric]}, faces of the query's own person left out")
 
 
 def _value(row: Mapping[str, Any], metric: str) -> str:

@@ -1,30 +1,91 @@
-"""The section about training: curves, and the crops that were learnt from."""
+"""Which variants were trained, on what; their curves, and the crops that they learnt from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from fabnet import tables
-from fabnet.figures.contact_sheet import contact_sheet
 from fabnet.figures.curves import learning_curves, loss_table
+from fabnet.figures.pictures import Gap, attempt, picture
+from fabnet.figures.sheets import contact_sheet
 from fabnet.files import atomic_file, read_json
 from fabnet.frames.store import FrameStore
-from fabnet.report.attempt import attempt
-from fabnet.report.blocks import Block, Gap, Section
-from fabnet.report.pictures import picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from fabnet.report.blocks import Block, Content, Table, Text
 
 #: Identities, and frames of each, on the sheet of crops.
 _SHEET = (5, 10)
 
 
-def training(models: Mapping[str, Path], frames: Path, out: Path) -> Section:
+def what_ran(
+    cards: Mapping[str, Mapping[str, Any]], unread: Sequence[Gap] = (), experiment: str | None = None
+) -> Content:
+    """A line per variant.
+
+    Args:
+        cards: model.json of each trained variant.
+        unread: those that could not be read.
+        experiment: its page on an MLflow server, if runs are to be linked.
+    """
+    head = ["variant", "objective", "image", "samples", "best step", "validation loss", "weights", "crop recipe"]
+    rows = [
+        [
+            name,
+            card["objective"],
+            f"{card['image_size']} px",
+            str(card["params"]["samples"]),
+            str(card["best_step"]),
+            f"{card['best_validation_loss']:.4f}",
+            _linked(f"`{card['weights_sha256'][:12]}`", experiment, card["weights_sha256"]),
+            f"`{card['recipe']['hash']}`",
+        ]
+        for name, card in cards.items()
+    ]
+    yield Table(head, rows)
+    yield from unread
+    yield Text(
+        "Each variant is a run of MLflow, named `train@VARIANT` or `finetune@VARIANT` and found by the tag "
+        "`weights.sha256`: `mlflow ui` shows it"
+        + (", as do the links above" if experiment else "")
+        + ", `fabnet track sync` rebuilds it, and `dvc.lock` ties it to code, params and data."
+    )
+    yield from _params(cards)
+
+
+def _linked(text: str, experiment: str | None, weights: str) -> str:
+    """A link to the run that made these weights, by what an MLflow server finds."""
+    if experiment is None:
+        return text
+    wanted = quote(f'tags.`weights.sha256` = "{weights}"')
+    return f"[{text}]({experiment}/runs?searchFilter={wanted})"
+
+
+def _params(cards: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+    """A column for every param that variants differ in; the others, which all have, in a line."""
+    params = {name: card["params"] for name, card in cards.items()}
+    keys = list(dict.fromkeys(key for values in params.values() for key in values))
+    shown = {name: {key: _cell(values.get(key)) for key in keys} for name, values in params.items()}
+    differing = [key for key in keys if len({values[key] for values in shown.values()}) > 1]
+    alike = ", ".join(
+        f"{key} {values}" for key, values in next(iter(shown.values()), {}).items() if key not in differing
+    )
+    rows = [[name, *(values[key] for key in differing)] for name, values in shown.items()]
+    table: list[Block] = [Table(["params", *differing], rows)] if differing else []
+    return [*table, Text(f"All of them: {alike}.")] if alike else table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "none" if value is None else str(value)
+
+
+def training(models: Mapping[str, Path], frames: Path, out: Path) -> Content:
     """Draw curves and crops.
 
     Args:
@@ -32,32 +93,28 @@ def training(models: Mapping[str, Path], frames: Path, out: Path) -> Section:
         frames: data/frames.
         out: folder of the PNGs, and of curves/NAME.csv for `dvc plots`.
     """
-    blocks: list[Block] = [
-        picture(
-            out / "learning_curves.png",
-            "Training and validation loss of every variant against samples seen",
-            "Losses of different objectives do not compare, hence the panels. Grey bands are the windows of a "
-            "curriculum: the percentiles of a batch's losses that were learnt from.",
-            partial(_curves, models),
-            80,
-        ),
-        picture(
-            out / "crops.png",
-            "Frames of five tracks, a row each",
-            "Crops as the networks see them: a track a row, in the order of time.",
-            partial(_crops, frames),
-            70,
-        ),
-    ]
-    gaps = [
-        attempt(f"losses of {name} as CSV", partial(_losses, path, out / "curves" / f"{name}.csv"))
-        for name, path in models.items()
-    ]
-    blocks += [gap for gap in gaps if isinstance(gap, Gap)]
-    return Section("Training", "training", blocks)
+    yield picture(
+        out / "learning_curves.png",
+        "Training and validation loss of every variant against samples seen",
+        "Losses of different objectives do not compare, hence the panels. Grey bands are the windows of a "
+        "curriculum: the percentiles of a batch's losses that were learnt from.",
+        partial(_curves, models),
+        80,
+    )
+    yield picture(
+        out / "crops.png",
+        "Frames of five tracks, a row each",
+        "Crops as the networks see them: a track a row, in the order of time.",
+        partial(_crops, frames),
+        70,
+    )
+    for name, path in models.items():
+        written = attempt(f"losses of {name} as CSV", partial(_losses, path, out / "curves" / f"{name}.csv"))
+        if isinstance(written, Gap):
+            yield written
 
 
-def _curves(models: Mapping[str, Path]) -> "Figure":
+def _curves(models: Mapping[str, Path]) -> Figure:
     histories = {name: tables.read(path / "history.parquet", tables.History) for name, path in models.items()}
     objectives = {name: read_json(path / "model.json")["objective"] for name, path in models.items()}
     windows = {name: path / "curriculum.parquet" for name, path in models.items()}
@@ -71,7 +128,7 @@ def _losses(model: Path, path: Path) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def _crops(frames: Path) -> "Figure":
+def _crops(frames: Path) -> Figure:
     """Frames of the first tracks that are long enough."""
     store = FrameStore(frames)
     rows, columns = _SHEET

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.retrieval.exact import Alike, Gallery, Neighbours, search
 
 Kind = Literal["hnsw", "ivf"]
@@ -93,7 +93,7 @@ def read(path: Path, count: int, dimension: int) -> Any:
     try:
         part = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise UserError(f"{path}: is damaged: {' '.join(str(error).split())[-200:]}; build the index again") from None
+        raise UserError(f"{path}: is damaged: {one_line(error, None)[-200:]}; build the index again") from None
     if (part.ntotal, part.d) != (count, dimension):
         raise UserError(f"{path}: holds {part.ntotal} vectors of {part.d}, not {count} of {dimension}; build it again")
     return part

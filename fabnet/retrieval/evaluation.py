@@ -1,6 +1,14 @@
-"""Every encoder is asked the same questions: who is most like whom, and does that person look the same way?"""
+"""Every encoder is asked the same questions: who is most like whom, and does that person look the same way?
 
-from collections.abc import Mapping
+Shapes: Q queries, M faces of the gallery, k neighbours, D dimensions of an embedding, R resamples. A query without a
+neighbour, or whose expression no other face has, has no score: NaN.
+
+Scores of queries become means with 95 % intervals over people. A resample weighs every query by how often its identity
+was drawn; the weights, (R, Q), are the same for all encoders, so that two of them are compared on the same people. The
+gallery stays as it is. Queries without a score do not count.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,43 +17,21 @@ from numpy.typing import NDArray
 
 from fabnet.config import RetrieveParams
 from fabnet.errors import UserError
-from fabnet.retrieval import scores, summary
-from fabnet.retrieval.attributes import IDENTITY, MAP, PRECISION, Attributes
-from fabnet.retrieval.exact import Alike, Neighbours, alike, search, unit
+from fabnet.retrieval.attributes import IDENTITY, MAP, PRECISION, Attributes, compared
+from fabnet.retrieval.exact import Alike, Neighbours, search, unit
+from fabnet.retrieval.samples import KEPT, LEFT_OUT, Sample
 
-KEPT, LEFT_OUT = "kept", "left_out"
 CHANCE = "chance"
 
+#: Queries whose comparisons with the gallery are held at a time.
+_QUERIES = 256
 
-@dataclass(frozen=True)
-class Sample:
-    """M faces that are searched, the first Q of which are asked for as well.
+_COVERAGE = (2.5, 97.5)
 
-    Attributes:
-        ids: their names, different ones.
-        recordings: names of their images, videos or tracks, any number of such lists (M,): a query and its neighbour
-            share none of them.
-        weights_RQ: how often each query is drawn in each resample of people.
-        expressions: names of the classes that `faces.expression` numbers.
-        labelled: whether anything but the identity could be known.
-    """
-
-    ids: list[str]
-    faces: Attributes
-    recordings: list[list[str]]
-    weights_RQ: NDArray[np.floating]
-    expressions: tuple[str, ...] = ()
-    labelled: bool = True
-
-    @property
-    def queries(self) -> int:
-        return self.weights_RQ.shape[1]
-
-    def settings(self) -> dict[str, list[Alike]]:
-        """Pairs that do not count: with faces of the query's identity kept, and with them left out as well."""
-        kept = [alike(names[: self.queries], names) for names in (self.ids, *self.recordings)]
-        person = Alike(self.faces.identity[: self.queries], self.faces.identity)
-        return {KEPT: kept, LEFT_OUT: [*kept, person]}
+#: One value per query, by metric.
+Scores = dict[str, NDArray[np.float64]]
+#: "value", "low", "high" and "n".
+Summary = dict[str, float | int]
 
 
 @dataclass
@@ -61,7 +47,7 @@ class Evaluation:
     k: int
     gaps: dict[str, str] = field(default_factory=dict)
     neighbours: dict[str, dict[str, Neighbours]] = field(default_factory=dict)
-    _scores: dict[str, dict[str, scores.Scores]] = field(default_factory=dict)
+    _scores: dict[str, dict[str, Scores]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._settings = self.sample.settings()
@@ -69,7 +55,7 @@ class Evaluation:
         asked = self.faces.take(slice(self.sample.queries))
         self._scores[CHANCE] = {}
         for name, left_out in self._settings.items():
-            found = scores.of_chance(asked, self.faces, left_out)
+            found = of_chance(asked, self.faces, left_out)
             if np.isnan(found[IDENTITY]).all():
                 other = "recording" if name == KEPT else "identity"
                 self.gaps[f"neighbours, same identity {name}"] = f"no query has a face of another {other} to find"
@@ -109,15 +95,15 @@ class Evaluation:
         queries = vectors[: self.sample.queries]
         found = {name: search(vectors, queries, self.k, left_out) for name, left_out in self._settings.items()}
         self.neighbours[encoder] = found
-        mine = {name: scores.of_neighbours(asked, self.faces, each.rows) for name, each in found.items()}
+        mine = {name: of_neighbours(asked, self.faces, each.rows) for name, each in found.items()}
         if self.faces.expression is not None:
             settings = list(self._settings.values())
-            ranked = scores.average_precision(asked, self.faces, queries, vectors, settings)
+            ranked = average_precision(asked, self.faces, queries, vectors, settings)
             for name, values in zip(self._settings, ranked, strict=True):
                 mine[name][MAP] = values
         self._scores[encoder] = {name: self._counted(name, values) for name, values in mine.items()}
 
-    def _counted(self, setting: str, found: scores.Scores) -> scores.Scores:
+    def _counted(self, setting: str, found: Scores) -> Scores:
         """Without a share of the query's identity that could not be other than it is."""
         decided = setting == LEFT_OUT or "share of the query's identity" in self.gaps
         return {name: values for name, values in found.items() if not (decided and name == IDENTITY)}
@@ -127,7 +113,7 @@ class Evaluation:
         identity = self.faces.identity
         people = {"gallery": len(np.unique(identity)), "queries": len(np.unique(identity[: self.sample.queries]))}
         faces = {"gallery": len(identity), "queries": self.sample.queries}
-        keys = {"seed", "k", "centre", "same_identity", "reference"}
+        keys = {"seed", "k", "same_identity", "reference"}
         return {"asked": params.model_dump(include=keys), "faces": faces, "people": people, "gaps": self.gaps}
 
     def results(self, reference: str | None) -> dict[str, Any]:
@@ -145,14 +131,14 @@ class Evaluation:
             for encoder, by_setting in self._scores.items():
                 row = {}
                 for metric, values in by_setting[name].items():
-                    said: dict[str, Any] | None = summary.mean(values, weights)
+                    said: dict[str, Any] | None = mean(values, weights)
                     if said is None:
                         continue
                     if encoder != CHANCE:
-                        _put(said, "times_chance", summary.ratio(values, self._scores[CHANCE][name][metric], weights))
+                        _put(said, "times_chance", ratio(values, self._scores[CHANCE][name][metric], weights))
                     if reference in self._scores and encoder not in (CHANCE, reference):
                         others = self._scores[str(reference)][name][metric]
-                        _put(said, "minus_reference", summary.difference(values, others, weights))
+                        _put(said, "minus_reference", difference(values, others, weights))
                     row[metric] = said
                 table[encoder] = row
             found["scores"][name] = table
@@ -170,7 +156,7 @@ class Evaluation:
                 row: dict[str, Any] = {}
                 for metric in (PRECISION, MAP):
                     values = np.where(asked == number, by_setting[setting][metric], np.nan)
-                    _put(row, metric, summary.mean(values, weights_RQ))
+                    _put(row, metric, mean(values, weights_RQ))
                 found.setdefault(encoder, {})[self.sample.expressions[number]] = row
         return found
 
@@ -178,3 +164,121 @@ class Evaluation:
 def _put(row: dict[str, Any], name: str, value: Mapping[str, Any] | None) -> None:
     if value is not None:
         row[name] = value
+
+
+def of_neighbours(queries: Attributes, gallery: Attributes, rows_Qk: NDArray[np.int64]) -> Scores:
+    """Means over the neighbours of each query; -1 among `rows_Qk` stands for none."""
+    there = rows_Qk >= 0
+    pairs = compared(queries.take(np.arange(len(queries))[:, None]), gallery.take(rows_Qk))
+    return {metric: _mean(values, there) for metric, values in pairs.items()}
+
+
+def of_chance(queries: Attributes, gallery: Attributes, left_out: Sequence[Alike]) -> Scores:
+    """What a random order of the gallery would give, exactly: the expectation over all pairs that are not left out.
+
+    That of the average precision with R relevant faces among N: at rank i, a face is relevant with probability R / N,
+    and then R - 1 of the other N - 1 are, so that the precision there is (1 + (i - 1) (R - 1) / (N - 1)) / i.
+    Over all ranks: (H + (N - H) (R - 1) / (N - 1)) / N, where H = 1 + 1/2 + ... + 1/N.
+    """
+    parts: list[Scores] = []
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, len(gallery) + 1))])
+    for some in _blocks(len(queries)):
+        allowed = allowed_pairs(left_out, some)
+        asked = queries.take(some)
+        pairs = compared(asked.take(np.arange(len(asked))[:, None]), gallery.take(np.arange(len(gallery))[None]))
+        part = {metric: _mean(values, allowed) for metric, values in pairs.items()}
+        relevant = _relevant(queries, gallery, some)
+        if relevant is not None:
+            count, found = allowed.sum(axis=1), (relevant & allowed).sum(axis=1)
+            h = harmonic[count]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                expected = (h + np.where(count > 1, (count - h) * (found - 1) / (count - 1), 0)) / count
+            part[MAP] = np.where(found > 0, 100 * expected, np.nan)
+        parts.append(part)
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+
+
+def average_precision(
+    queries: Attributes,
+    gallery: Attributes,
+    queries_QD: NDArray[np.float32],
+    gallery_MD: NDArray[np.float32],
+    settings: Sequence[Sequence[Alike]],
+) -> list[NDArray[np.float64]]:
+    """Average precision (Q,), in percent, of ranking the gallery by cosine for faces of the query's expression.
+
+    One for each of `settings`, which are pairs left out; faces as near as each other stand in the gallery's order.
+
+    Args:
+        queries_QD, gallery_MD: of length 1.
+    """
+    found: list[list[NDArray[np.float64]]] = [[] for _ in settings]
+    for some in _blocks(len(queries)):
+        order = np.argsort(-(queries_QD[some] @ gallery_MD.T), axis=1, kind="stable")
+        relevant = _relevant(queries, gallery, some)
+        if relevant is None:
+            raise ValueError("these faces have no expression")
+        relevant = np.take_along_axis(relevant, order, axis=1)
+        for left_out, parts in zip(settings, found, strict=True):
+            allowed = np.take_along_axis(allowed_pairs(left_out, some), order, axis=1)
+            hit = relevant & allowed
+            with np.errstate(invalid="ignore", divide="ignore"):
+                precision = np.cumsum(hit, axis=1) / np.cumsum(allowed, axis=1)
+                parts.append(100 * np.where(hit, precision, 0).sum(axis=1) / hit.sum(axis=1))
+    return [np.concatenate(parts) for parts in found]
+
+
+def allowed_pairs(left_out: Sequence[Alike], some: slice) -> NDArray[np.bool_]:
+    """Which faces of the gallery, (some of Q, M), may be neighbours of some of the queries."""
+    allowed = np.ones((len(left_out[0].queries[some]), len(left_out[0].gallery)), dtype=bool)
+    for pairs in left_out:
+        mine = pairs.queries[some, None]
+        allowed &= (mine != pairs.gallery) | (mine < 0)
+    return allowed
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    for first in range(0, count, _QUERIES):
+        yield slice(first, min(first + _QUERIES, count))
+
+
+def _relevant(queries: Attributes, gallery: Attributes, some: slice) -> NDArray[np.bool_] | None:
+    if queries.expression is None or gallery.expression is None:
+        return None
+    same: NDArray[np.bool_] = queries.expression[some, None] == gallery.expression
+    return same
+
+
+def _mean(values: NDArray[np.float64], which: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Over the columns that are meant; NaN where there are none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: NDArray[np.float64] = np.where(which, values, 0).sum(axis=1) / which.sum(axis=1)
+    return found
+
+
+def mean(values_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]) -> Summary | None:
+    """{"value", "low", "high", "n"}, n being the queries with a score; None where no query has one."""
+    return ratio(values_Q, np.where(np.isnan(values_Q), np.nan, 1.0), weights_RQ)
+
+
+def difference(
+    values_Q: NDArray[np.floating], others_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]
+) -> Summary | None:
+    """Mean of the differences of two scores of the same queries."""
+    return mean(values_Q - others_Q, weights_RQ)
+
+
+def ratio(
+    values_Q: NDArray[np.floating], others_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]
+) -> Summary | None:
+    """The mean of one score over that of another, of the same queries; None where that is nothing."""
+    there = ~np.isnan(values_Q) & ~np.isnan(others_Q)
+    if not there.any() or not others_Q[there].any():
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        drawn = (weights_RQ @ np.where(there, values_Q, 0)) / (weights_RQ @ np.where(there, others_Q, 0))
+    value = float(values_Q[there].sum() / others_Q[there].sum())
+    drawn = drawn[np.isfinite(drawn)]  # a resample may have none of the people with a score
+    low, high = np.percentile(drawn, _COVERAGE) if len(drawn) else (value, value)
+    # Where all resamples are alike, as those of a single person, rounding alone sets them off the value.
+    return {"value": value, "low": min(float(low), value), "high": max(float(high), value), "n": int(there.sum())}

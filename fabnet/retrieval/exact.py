@@ -1,7 +1,7 @@
 """Exact nearest neighbours by cosine, block by block: the reference, in memory that grows neither with the gallery nor
 with the number of pairs.
 
-Shapes: Q queries, M rows of the gallery, D numbers of an embedding, k neighbours; B rows of a block of the gallery,
+Shapes: Q queries, M rows of the gallery, D dimensions of an embedding, k neighbours; B rows of a block of the gallery,
 dealt into G groups of B / G rows.
 
 A block costs a multiplication of matrices and one pass over its similarities, for the greatest of each group. Only
@@ -142,7 +142,7 @@ def block_size(queries: int, count: int) -> int:
 
 
 def _blocks(gallery_MD: Gallery, size: int, device: torch.device | str) -> Iterator[tuple[int, torch.Tensor]]:
-    """The first row and the float32 numbers of each block, (B or fewer, D); one buffer serves all that are copied."""
+    """The first row and the float32 values of each block, (B or fewer, D); one buffer serves all that are copied."""
     count, dimension = gallery_MD.shape
     buffer = None
     for first in range(0, count, size):
@@ -163,7 +163,7 @@ class _Part:
     def __init__(self, queries_QD: torch.Tensor, k: int, names: Sequence[NDArray[np.int64]], size: int) -> None:
         count, device = len(queries_QD), queries_QD.device
         self._names = names
-        # A product with a vector runs on one core: one query is asked twice.
+        # GEMV is single-threaded: a single query is duplicated, which makes it a multi-threaded GEMM.
         self._queries_DQ = (queries_QD.repeat(2, 1) if count == 1 else queries_QD).T
         self._similarity_BQ = torch.empty(size, self._queries_DQ.shape[1], device=device)
         self.similarity = torch.full((count, k), -torch.inf, device=device)

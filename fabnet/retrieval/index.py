@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fabnet import tables
 from fabnet.contract import open_parquet
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_directory, hash_file, read_json, write_json
 from fabnet.retrieval.exact import Gallery, unit
 from fabnet.retrieval.vectors import MappedVectors, write_header
@@ -73,7 +73,7 @@ def write_index(
     half: bool = False,
     build_ann: Callable[[MappedVectors, Path], dict[str, Any]] | None = None,
 ) -> Index:
-    """Write an index of M embeddings, some at a time, whole or not at all. It replaces an index, and nothing else.
+    """Write an index of M embeddings, some at a time, atomically. It replaces an index, and nothing else.
 
     Args:
         array_MD: floating point, of any length but zero.
@@ -149,7 +149,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
         form = about["format"]
         missing = [key for key in _KEYS if key not in about] if form == FORMAT else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: is damaged: {' '.join(str(error).split())[:200]}; build the index again") from None
+        raise UserError(f"{path}: is damaged: {one_line(error)}; build the index again") from None
     if form != FORMAT:
         raise UserError(f"{path}: is an index of format {form}, this fabnet reads format {FORMAT}; build it again")
     if missing:
@@ -157,7 +157,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
     for name, said in about["files"].items():
         _check_file(directory / name, said, whole or name == IDS)
     if not {VECTORS, IDS} <= about["files"].keys():
-        raise UserError(f"{path}: does not tell of {VECTORS} and {IDS}; build the index again")
+        raise UserError(f"{path}: does not name {VECTORS} and {IDS}; build the index again")
     vectors = MappedVectors(directory / VECTORS)
     # Its hash is that of a table that was written under the contract.
     ids = open_parquet(directory / IDS, tables.IndexRows)
@@ -166,7 +166,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
     shape = (about["count"], about["dimension"])
     if vectors.shape != shape or vectors.dtype.name != about["dtype"] or count != shape[0]:
         raise UserError(
-            f"{directory}: {ABOUT} tells of {about['dtype']} {shape}, but {VECTORS} holds {vectors.dtype} "
+            f"{directory}: {ABOUT} says {about['dtype']} {shape}, but {VECTORS} holds {vectors.dtype} "
             f"{vectors.shape} and {IDS} {count} rows; build the index again"
         )
     return Index(directory, vectors, about["origin"], about)
@@ -174,9 +174,9 @@ def read_index(directory: Path, whole: bool = False) -> Index:
 
 def _check_file(path: Path, said: dict[str, Any], whole: bool) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: no such file, but {ABOUT} tells of it; build the index again")
+        raise UserError(f"{path}: no such file, but {ABOUT} names it; build the index again")
     if (size := path.stat().st_size) != said["bytes"]:
         short = "it was cut short" if size < said["bytes"] else "it was changed"
         raise UserError(f"{path}: has {size} bytes instead of {said['bytes']}; {short}: build the index again")
     if whole and hash_file(path) != said["sha256"]:
-        raise UserError(f"{path}: is not the file that {ABOUT} tells of (its SHA-256 differs); build the index again")
+        raise UserError(f"{path}: is not the file that {ABOUT} describes (its SHA-256 differs); build the index again")

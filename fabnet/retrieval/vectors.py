@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 
 _DTYPES = ("float32", "float16")
 
-#: Bytes of a file that may stay mapped: to map pages anew costs half as much as to multiply them by a query.
+#: Bytes of a file that may stay mapped: to map pages again costs half as much as to multiply them by a query.
 _KEPT = 1 << 30
 
 
@@ -36,9 +36,7 @@ class MappedVectors:
                 self._offset = file.tell()
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: is damaged: {' '.join(str(error).split())[:200]}; build the index again"
-            ) from None
+            raise UserError(f"{path}: is damaged: {one_line(error)}; build the index again") from None
         if columns_first or dtype.name not in _DTYPES or len(shape) != 2:
             raise UserError(f"{path}: holds {dtype} {shape}, not rows of float32 or float16; build the index again")
         needed = self._offset + math.prod(shape) * dtype.itemsize
@@ -61,7 +59,7 @@ class MappedVectors:
         return self._rows[rows].astype(np.float32)
 
     def _give_back(self, row: int) -> None:
-        """Give back the pages before `row`, or all where reading begins anew."""
+        """Give back the pages before `row`, or all where reading starts over."""
         stride = self.shape[1] * self.dtype.itemsize
         here = (self._offset + row * stride) // mmap.PAGESIZE * mmap.PAGESIZE
         begin, end = (self._passed, here) if here >= self._passed else (0, len(self._map))

@@ -1,1 +1,1 @@
-"""Networks that learnt from labels: what an embedding learnt without any is compared with."""
+"""Networks trained on labels: the baselines of an embedding that was trained without any."""

@@ -1,8 +1,9 @@
-"""Training of one network on all tasks of a labelled set, and its predictions for the test faces."""
+"""Training of one network on all tasks of a labelled set: its crops, its losses, its predictions for the test faces."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,25 +11,166 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
+from fabnet.attributes.sets import LabelledSet
 from fabnet.config import SuperviseParams
 from fabnet.errors import UserError
 from fabnet.frames.augment import to_float
+from fabnet.probing.heads import inverse_frequencies
 from fabnet.probing.metrics import selection_score
-from fabnet.probing.problem import Problem
-from fabnet.supervised.crops import Crops
-from fabnet.supervised.objective import Objective, total_loss
+from fabnet.probing.problem import REGRESSION, Problem
 from fabnet.supervised.vgg11 import Vgg11
 from fabnet.training import checkpoint
 from fabnet.training.precision import autocast, warn_of_emulation
+
+#: What becomes point i of a mirrored face: the point of the other side (iBUG's 68; eyes, nose, corners of the mouth).
+_PARTNERS = {
+    "landmarks68": np.array(
+        [
+            *range(16, -1, -1),  # jaw
+            *range(26, 16, -1),  # brows
+            *range(27, 31),  # bridge of the nose
+            *range(35, 30, -1),  # nostrils
+            *(45, 44, 43, 42, 47, 46),  # right eye
+            *(39, 38, 37, 36, 41, 40),  # left eye
+            *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # lips, outside
+            *(64, 63, 62, 61, 60, 67, 66, 65),  # lips, inside
+        ]
+    ),
+    "landmarks5": np.array([1, 0, 2, 4, 3]),
+}
 
 #: Seconds between checkpoints: a run that is shorter writes none.
 _CHECKPOINT_EVERY_S = 60.0
 
 
+class Crops:
+    """Crops of a labelled set at `size` px.
+
+    Args:
+        cache_mb: memory for decoded crops. Those of the first rows stay in it; others are decoded every time.
+    """
+
+    def __init__(self, labelled: LabelledSet, size: int, cache_mb: int) -> None:
+        self.size = size
+        self._labelled = labelled
+        self._faces = labelled.table()
+        kept = min(len(self._faces), cache_mb * 2**20 // (3 * size * size))
+        self._kept = np.empty((kept, size, size, 3), dtype=np.uint8)
+        self._there = np.zeros(kept, dtype=bool)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The crops of `rows`, RGB (n, size, size, 3)."""
+        crops = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
+        for crop, row in zip(crops, rows.tolist(), strict=True):
+            if row < len(self._there) and self._there[row]:
+                crop[:] = self._kept[row]
+                continue
+            crop[:] = self._labelled.crop(next(self._faces.iloc[row : row + 1].itertuples()), self.size)
+            if row < len(self._there):
+                self._kept[row], self._there[row] = crop, True
+        return crops
+
+    def batches(self, parts: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Each part with its crops; a thread reads the one after it meanwhile. One, since readers may keep state."""
+        with ThreadPoolExecutor(1, thread_name_prefix="crops") as reader:
+            ahead = reader.submit(self.read, parts[0]) if parts else None
+            for number, rows in enumerate(parts):
+                assert ahead is not None
+                crops = ahead.result()
+                if number + 1 < len(parts):
+                    ahead = reader.submit(self.read, parts[number + 1])
+                yield rows, crops
+
+
+def mirrored(task: str, labels_NK: Tensor) -> Tensor:
+    """The labels (Problem.labels) of the mirror images of faces.
+
+    Points lie in [-1, 1] of the crop, whose middle is the mirror. Roll and yaw turn the other way, whichever way a set
+    counts them; pitch, units and classes are the same on both sides.
+
+    Args:
+        task: name of the task.
+        labels_NK: labels of N faces.
+    """
+    if task in _PARTNERS:
+        points_NP2 = labels_NK.unflatten(1, (-1, 2))[:, torch.from_numpy(_PARTNERS[task]).to(labels_NK.device)]
+        return (points_NP2 * points_NP2.new_tensor([-1, 1])).flatten(1)
+    if task == "pose":
+        return labels_NK * labels_NK.new_tensor([-1, 1, -1])
+    return labels_NK
+
+
+class Objective:
+    """The loss of one task: squared error, or cross-entropy weighted by inverse frequency, as the probes have it.
+
+    Angles are scaled by their mean and standard deviation over the training faces, as for the probes. Points are too,
+    by the mean of each coordinate and one standard deviation for all: errors of points weigh among each other as they
+    did, and the tasks, which share a network, have losses of one order.
+
+    Args:
+        train: the rows that tell scale and frequencies; labels of others are only looked at where `loss` is asked to.
+    """
+
+    def __init__(self, problem: Problem, train: np.ndarray, device: torch.device) -> None:
+        self.problem = problem
+        self.labels = torch.from_numpy(problem.labels)
+        self.weighting = inverse_frequencies(problem, train).to(device)
+        self.shift_K, self.scale_K = torch.zeros(problem.outputs), torch.ones(problem.outputs)
+        if problem.loss == REGRESSION:
+            known = self.labels[torch.from_numpy(train)]
+            self.shift_K = known.mean(dim=0)
+            spread_K = known.std(dim=0, correction=0)
+            common = spread_K if problem.task == "pose" else spread_K.square().mean().sqrt().expand_as(spread_K)
+            self.scale_K = common.clamp_min(1e-6)
+        self.device = device
+
+    def loss(self, z_NK: Tensor, rows: np.ndarray, flipped_N: Tensor | None = None) -> Tensor:
+        """Mean loss of outputs for the faces `rows`, some of which were mirrored.
+
+        Args:
+            z_NK: output of the network.
+            rows: of the faces.
+            flipped_N: which faces were mirrored; None for none.
+        """
+        target = self.labels[torch.from_numpy(rows)]
+        if flipped_N is not None and target.ndim == 2:
+            target = torch.where(flipped_N[:, None], mirrored(self.problem.task, target), target)
+        if self.problem.loss == "cross_entropy":
+            return functional.cross_entropy(z_NK, target.to(self.device), self.weighting)
+        if self.problem.loss == REGRESSION:
+            return functional.mse_loss(z_NK, ((target - self.shift_K) / self.scale_K).to(self.device))
+        target = target.to(self.device)
+        weight = torch.where(target > 0.5, self.weighting[1], self.weighting[0])
+        return functional.binary_cross_entropy_with_logits(z_NK, target, weight)
+
+    def prediction(self, z_NK: Tensor) -> np.ndarray:
+        """float32 (N, K) as tables.Predictions has them: labels of regressions, log-odds, log-probabilities."""
+        if self.problem.loss == "cross_entropy":  # areas compare a class's score between faces
+            z_NK = torch.log_softmax(z_NK.float(), dim=1)
+        return (z_NK.float().cpu() * self.scale_K + self.shift_K).numpy()
+
+
+def total_loss(
+    objectives: Sequence[Objective], outputs: Mapping[str, Tensor], rows: np.ndarray, flipped_N: Tensor | None
+) -> Tensor:
+    """The sum over tasks.
+
+    Args:
+        objectives: one per task.
+        outputs: of the network, by task.
+        rows: of the faces.
+        flipped_N: which faces were mirrored; None for none.
+    """
+    losses = [each.loss(outputs[each.problem.task], rows, flipped_N) for each in objectives]
+    return torch.stack(losses).sum()
+
+
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained network's answers.
 
     Attributes:
@@ -91,15 +233,15 @@ def fit(
     seed: int,
     checkpoint_path: Path | None = None,
     on_epoch: Callable[[str], None] = lambda note: None,
-) -> Fitted:
+) -> FitResult:
     """Train on the rows `train`, choose the epoch of each task on `validation`, predict `test`.
 
     Labels of other rows than `train` and `validation` are never used. All random numbers are a function of seed and
-    epoch, so that a run goes on from its checkpoint as if it had never stopped.
+    epoch, so that a run resumes from its checkpoint as if it had never stopped.
 
     Args:
         rows: by split, as evaluate.rows_by_split gives them.
-        checkpoint_path: where the state is kept from time to time; a state found there is gone on from.
+        checkpoint_path: where the state is kept from time to time; a run resumes from a state found there.
         on_epoch: called after every epoch with a note on it.
 
     Raises:
@@ -136,7 +278,7 @@ def fit(
                 written = time.monotonic()
             on_epoch(f"seed {seed}, loss {loss:.3f}")
         predictions = _tested(state, crops, objectives, rows["test"], params)
-    return Fitted(predictions, state.epochs, state.validation, state.history)
+    return FitResult(predictions, state.epochs, state.validation, state.history)
 
 
 def _epoch(
@@ -208,6 +350,7 @@ def _tested(
 ) -> dict[str, np.ndarray]:
     """Predictions for the test faces, each task's by the weights of its epoch."""
     predictions: dict[str, np.ndarray] = {}
+    # Tasks that are best in the same epoch share one pass.
     for epoch in sorted(state.best):
         own = [each for each in objectives if state.epochs[each.problem.task] == epoch]
         state.model.load_state_dict(state.best[epoch])

@@ -16,14 +16,13 @@ from fabnet.probing.evaluate import rows_by_split
 from fabnet.probing.predictions import frame, open_writer
 from fabnet.probing.problem import Problem
 from fabnet.progress import Progress
-from fabnet.supervised.crops import Crops
-from fabnet.supervised.fit import Fitted, fit
+from fabnet.supervised.fit import Crops, FitResult, fit
 from fabnet.supervised.vgg11 import SMALLEST
 
 #: Its name among the encoders.
 ENCODER = "vgg11"
 
-#: Crops that stand for all where it is told whether a run goes on with the same data.
+#: Crops hashed as a fingerprint of the data, by which a run may resume.
 _SAMPLED = 16
 
 
@@ -69,7 +68,7 @@ def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: i
 def _identity(
     params: SuperviseParams, table: pd.DataFrame, problems: list[Problem], rows: dict[str, np.ndarray], crops: Crops
 ) -> str:
-    """A name for what the weights depend on: params, faces, labels of those that are learnt from, and some crops."""
+    """A name for what the weights depend on: params, faces, labels that are trained on, and some crops."""
     digest = hashlib.sha256("\n".join(table["face_id"]).encode())
     known = np.concatenate([rows["train"], rows["validation"]])
     for problem in problems:
@@ -79,7 +78,7 @@ def _identity(
 
 
 def _predictions(
-    problems: list[Problem], table: pd.DataFrame, test: np.ndarray, fitted: list[Fitted], size: int
+    problems: list[Problem], table: pd.DataFrame, test: np.ndarray, fitted: list[FitResult], size: int
 ) -> pd.DataFrame:
     faces = table.iloc[test]
     parts = []
@@ -95,7 +94,7 @@ def _card(
     size: int,
     rows: dict[str, np.ndarray],
     problems: list[Problem],
-    fitted: list[Fitted],
+    fitted: list[FitResult],
 ) -> dict[str, Any]:
     """Content of model.json; epochs and validation scores by task, a value for each seed."""
     return {

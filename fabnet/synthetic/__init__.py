@@ -1,1 +1,1 @@
-"""The embedded data: procedural talking faces with known pose, landmarks, action units and expression."""
+"""The bundled synthetic data: procedural talking faces with known pose, landmarks, action units and expression."""

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 
-from fabnet.synthetic.camera import project
 from fabnet.synthetic.features import Brow, Eye, Features, Mouth, Nose, features
 from fabnet.synthetic.identity import Identity
-from fabnet.synthetic.noise import noise_of
 from fabnet.synthetic.portable import sin_cos, unit
-from fabnet.synthetic.relief import relief
+from fabnet.synthetic.relief import noise_of, relief
+from fabnet.synthetic.render import project
 from fabnet.synthetic.shape import Head
 from fabnet.synthetic.state import FaceState
 

@@ -1,4 +1,4 @@
-"""Random generators of the embedded data, one per identity, and the distributions that are drawn from them.
+"""Random generators of the synthetic data, one per identity, and the distributions that are drawn from them.
 
 NumPy draws normal and exponential values by ziggurats: a value is a whole number times one of a table, but in the tail,
 where it comes from the C library's logarithm, whose last bits depend on the processor. The tails are cut off here.

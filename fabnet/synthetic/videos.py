@@ -11,12 +11,11 @@ import numpy as np
 from fabnet.config import SynthesizeParams
 from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import atomic_directory
-from fabnet.parallel import ordered_map
+from fabnet.processes import ordered_map
 from fabnet.progress import Progress
 from fabnet.synthetic import motion
-from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.motion import Interview
-from fabnet.synthetic.people import sample_identity
 from fabnet.synthetic.render import render
 from fabnet.synthetic.seeds import generator
 

@@ -71,7 +71,9 @@ class Ledger(Table):
     rejected_tracks: Series[np.int64] = pa.Field(ge=0, description="of clips that were not rejected as a whole")
     boxes_clamped: Series[np.int64] = pa.Field(ge=0, description="annotated boxes that were cut back to their frame")
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
-    sha256: Series[str] = pa.Field(str_matches=r"^[0-9a-f]{64}$", description="of the tar that it made")
+
+    class Config:
+        metadata = {"version": 2}
 
     @pa.dataframe_check(name="units_in_order_without_gaps")
     def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import hash_json
 from fabnet.tracking.lineage import git
 
@@ -49,12 +49,21 @@ class Entry:
 
 
 def training_entry(entries: Mapping[str, Entry], variant: str) -> Entry | None:
-    """The entry of the stage that made models/<variant>."""
+    """The entry of the stage that made models/<variant>.
+
+    Args:
+        entries: of dvc.lock, by name.
+        variant: of a model.
+    """
     return next((entry for entry in entries.values() if entry.trains and entry.key == variant), None)
 
 
 def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
     """Entries by name.
+
+    Args:
+        text: of dvc.lock.
+        where: the file, for errors.
 
     Raises:
         UserError: the text is no lock of DVC's.
@@ -73,11 +82,15 @@ def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
             for name, stage in stages.items()
         }
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{where}: not a lock of DVC: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: not a lock of DVC: {type(error).__name__}: {one_line(error, None)}") from None
 
 
 def parse_added(text: str, where: str) -> dict[str, str]:
     """DVC's hashes, by path beside the .dvc file whose text this is.
+
+    Args:
+        text: of a .dvc file.
+        where: the file, for errors.
 
     Raises:
         UserError: the text is no .dvc file.
@@ -85,7 +98,7 @@ def parse_added(text: str, where: str) -> dict[str, str]:
     try:
         return {each["path"]: each["md5"] for each in yaml.safe_load(text)["outs"]}
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{where}: not a .dvc file: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: not a .dvc file: {type(error).__name__}: {one_line(error, None)}") from None
 
 
 def read_lock(root: Path) -> dict[str, Entry]:
@@ -101,6 +114,11 @@ def read_lock(root: Path) -> dict[str, Entry]:
 
 
 def commit_of(root: Path, entry: Entry) -> str | None:
-    """The commit that brought an entry's outputs into dvc.lock; None where git knows none."""
+    """The commit that brought an entry's outputs into dvc.lock; None where git knows none.
+
+    Args:
+        root: of the repository.
+        entry: of dvc.lock.
+    """
     output = next(iter(entry.outs.values()), "")
     return git(root, "log", "-1", f"-S{output}", "--format=%H", "--", "dvc.lock") or None if output else None

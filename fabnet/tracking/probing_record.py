@@ -1,11 +1,11 @@
-"""What the run of a `probe` stage holds, read from probes/SET."""
+"""What the runs of `probe` and `supervise` hold, read from probes/SET and supervised/SET."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fabnet.files import hash_file
+from fabnet.files import hash_file, read_json
 from fabnet.probing.intervals import arrays, score
 from fabnet.probing.predictions import encoders_and_probes, read_predictions
 from fabnet.tracking.record import Record
@@ -13,6 +13,16 @@ from fabnet.tracking.record import Record
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
+
+
+def probing_params(set_name: str, encoders: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Params of a run of `probe`; the order of the encoders, which differs between files, means nothing.
+
+    Args:
+        encoders: that are probed, without the constant predictor.
+        params: the section `probe` of params.yaml, resolved.
+    """
+    return {"set": set_name, "encoders": ",".join(sorted(encoders)), **params}
 
 
 def probing_record(set_name: str, directory: Path | str, params: Mapping[str, Any]) -> Record:
@@ -46,7 +56,7 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     root = directory.parent.parent
     origins = sorted((root / "embeddings" / set_name).glob("*/*/meta.json"))
     return Record(
-        params={"set": set_name, "encoders": ",".join(encoders), **params},
+        params=probing_params(set_name, encoders, params),
         inputs={path.relative_to(root).as_posix(): hash_file(path) for path in origins},
         metrics=metrics,
         figures=figures,
@@ -55,6 +65,46 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
 
 
 def _pose(encoder: str, true: "np.ndarray", predicted: "np.ndarray") -> "Figure":
-    from fabnet.figures.pose import pose_scatter
+    from fabnet.figures.predictions import pose_scatter
 
     return pose_scatter(true, {encoder: predicted})
+
+
+def supervised_record(set_name: str, directory: Path | str, params: Mapping[str, Any]) -> Record:
+    """The record of the supervised network of a labelled set.
+
+    Args:
+        directory: supervised/SET. What is known of the set's labels is looked for at reports/data/sets/SET.json beside
+            `supervised`: it stands for the stage's inputs.
+        params: the section `supervise` of params.yaml, resolved.
+
+    Raises:
+        TableError: the predictions are absent or illegal.
+    """
+    directory = Path(directory)
+    predictions = directory / "predictions.parquet"
+    metrics: dict[str, float] = {}
+    # With `seeds: 0` nothing was trained and there are none.
+    for encoder, probe in encoders_and_probes(predictions) if read_json(directory / "model.json")["history"] else []:
+        part = read_predictions(predictions, encoder, probe)
+        metrics |= {f"{encoder}/{metric}": float(values["value"]) for metric, values in score(part, 0, 0).items()}
+    root = directory.parent.parent
+    labels = root / "reports/data/sets" / f"{set_name}.json"
+    return Record(
+        params={"set": set_name, **params},
+        inputs={labels.relative_to(root).as_posix(): hash_file(labels)} if labels.is_file() else {},
+        metrics=metrics,
+        history=tuple(_history(read_json(directory / "model.json"))),
+        artifacts=(directory / "model.json",),
+    )
+
+
+def _history(card: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """Loss and validation score of every epoch: (key, value, epoch). ROC AUCs are stored negated."""
+    return [
+        (f"seed{seed}/{key}", abs(value), int(point["epoch"]))
+        for seed, points in enumerate(card["history"])
+        for point in points
+        for key, value in point.items()
+        if key != "epoch"
+    ]

@@ -1,4 +1,4 @@
-"""What a run holds of a stage, whether it is told by the stage itself or rebuilt from what the stage put out."""
+"""The content of a run, read from a stage's outputs: by the stage itself, or by `fabnet track sync`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

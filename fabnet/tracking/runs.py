@@ -2,13 +2,16 @@
 
 The stage is what matters: every failure of tracking, at the start or in the middle, costs one warning on stderr, after
 which the recorder does nothing. Exceptions of the stage itself pass through unchanged.
+
+A process that is killed outright cannot close its run, which would stay RUNNING for ever. A run therefore names its
+process, and whoever opens the store next on that machine closes the runs of the dead.
 """
 
 import json
 import logging
 import os
 import re
-import sys
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,18 +21,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fabnet import __version__
 from fabnet.files import hash_file
-from fabnet.tracking.address import one_line
 from fabnet.tracking.lineage import git_state, output_hash, pipeline_id
-from fabnet.tracking.processes import PROCESS, reap, this_process
 from fabnet.tracking.record import Record
-from fabnet.tracking.store import open_store, project_root, quiet, tracking_uri
+from fabnet.tracking.store import open_store, project_root, quiet, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+
+PROCESS = "fabnet.process"
+REAPED = "fabnet.reaped"
+_SECONDS = 2.0  # by which a start time may drift: it is counted from the boot, whose time the clock corrects
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # What MLflow accepts in one value and one request.
 MAX_PARAM_LENGTH = 6000
@@ -42,6 +49,55 @@ MAX_DIGEST_LENGTH = 36
 OUTS = "dvc.outs"
 PIPELINE = "pipeline.id"
 _SYSTEM_EVERY_S = 10
+
+
+def this_process() -> str:
+    """`host pid start` of the process, the start in seconds since 1970: a later process may have the same pid."""
+    import psutil  # type: ignore[import-untyped]
+
+    pid = os.getpid()
+    return f"{socket.gethostname()} {pid} {psutil.Process(pid).create_time():.2f}"
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process as `this_process` names it has ended. Nothing is known of other machines: False for theirs."""
+    import psutil
+
+    try:
+        host, pid, started = process.split(" ")
+        number, start = int(pid), float(started)
+    except ValueError:
+        return False
+    if host != socket.gethostname():
+        return False
+    try:
+        found = psutil.Process(number)
+        return found.status() == psutil.STATUS_ZOMBIE or abs(found.create_time() - start) > _SECONDS
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+
+
+def reap(client: "MlflowClient", experiment: str) -> list[str]:
+    """Close, as KILLED, the runs of an experiment whose process has ended on this machine; their names.
+
+    Args:
+        client: of the tracking store.
+        experiment: its id.
+    """
+    closed = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], "attributes.status = 'RUNNING'", page_token=token)
+        for run in page:
+            if is_gone(run.data.tags.get(PROCESS, "")):
+                client.set_tag(run.info.run_id, REAPED, "true")
+                client.set_terminated(run.info.run_id, "KILLED")
+                closed.append(str(run.info.run_name))
+        token = page.token
+        if not token:
+            return closed
 
 
 class Recorder:
@@ -176,8 +232,8 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         self._broken = True
-        reason = one_line(error, tracking_uri(), 200)
-        print(f"warning: MLflow tracking failed, the stage goes on without it: {reason}", file=sys.stderr, flush=True)
+        reason = without_password(error, tracking_uri(), 200)
+        logger.warning(f"MLflow tracking failed, the stage goes on without it: {reason}")
 
     def _close(self, status: str) -> None:
         if self._client is None or self.run_id is None:
@@ -251,7 +307,12 @@ def outs_tag(outs: Iterable[Path | str]) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Leaves of a nested mapping as (dotted key, text)."""
+    """Leaves of a nested mapping as (dotted key, text).
+
+    Args:
+        values: nested dictionaries.
+        prefix: put before every key.
+    """
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{key}.")

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import socket
 import sqlite3
 import subprocess
 import time
@@ -11,15 +12,26 @@ from contextlib import closing, contextmanager
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file
-from fabnet.tracking.address import check_reachable, one_line, shown
-from fabnet.tracking.moved import follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+
+CONNECT_S = 3.0
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+#: Columns that hold the place of an artifact, by table. The first is where those of new runs go.
+_PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "logged_models": ("artifact_location",),
+    "model_versions": ("source", "storage_location"),
+}
 EXPERIMENT = "fabnet"
 _SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # what MLflow opens itself, without a server
@@ -37,6 +49,140 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+
+
+def check_reachable(uri: str) -> None:
+    """Connect to the server that a URI names, and hang up: MLflow and its database drivers try for minutes.
+
+    A URI without a host, such as that of a sqlite file, and a server behind a proxy are left to MLflow.
+
+    Raises:
+        ConnectionError: nothing answers there within three seconds.
+        ValueError: the port is no number.
+    """
+    parts = urlsplit(uri)
+    scheme = parts.scheme.partition("+")[0]  # postgresql+psycopg
+    port = parts.port or _PORTS.get(scheme)
+    if not parts.hostname or port is None:
+        return
+    if scheme in getproxies() and not proxy_bypass(parts.hostname):
+        return
+    try:
+        socket.create_connection((parts.hostname, port), CONNECT_S).close()
+    except OSError as error:
+        raise ConnectionError(f"no connection to {parts.hostname}:{port}: {error}") from error
+
+
+def shown(uri: str) -> str:
+    """A URI without the user and password that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without_password(error: BaseException, uri: str, length: int) -> str:
+    """What an error says, in one line of at most `length` characters, without the password in a store's URI.
+
+    Args:
+        error: of the tracking store.
+        uri: of the store.
+        length: most characters of the line.
+    """
+    text = one_line(error, None)
+    secrets = urlsplit(uri).netloc.rpartition("@")[0]
+    if secrets:
+        text = text.replace(f"{secrets}@", "")
+    return text[:length]
+
+
+def follow(database: Path, artifacts: Path, timeout_s: float) -> int:
+    """Make a store name `artifacts`, the folder of this project, where it names that of another place.
+
+    For a project that was moved or copied: MLflow writes the absolute place into the experiment, each run and each
+    version of a registered model, and has no call that changes them.
+
+    Another place is one of the same name whose folder is gone, or stands beside a database of its own (a copy), or that
+    has its counterpart here. An artifact that did not come along keeps its place, where it lies or will lie again once
+    a disk is mounted. A run without artifacts follows where that can be told. All changes are one transaction.
+
+    Args:
+        database: the sqlite file.
+        artifacts: the folder that it should name.
+        timeout_s: for which another process may hold the database.
+
+    Returns:
+        the number of experiments whose place has changed.
+    """
+    with closing(sqlite3.connect(database, timeout=timeout_s, isolation_level=None)) as connection:
+        strange = _strange(connection, database, artifacts)
+        if not strange:
+            return 0
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for place in strange:
+                _rename(connection, place, artifacts)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    return len(strange)
+
+
+def _strange(connection: sqlite3.Connection, database: Path, artifacts: Path) -> list[str]:
+    """Places of experiments that are those of this project at another place."""
+    if "experiments" not in _tables(connection):
+        return []
+    places = [place for (place,) in connection.execute("SELECT DISTINCT artifact_location FROM experiments") if place]
+    found = []
+    for place in places:
+        folder = _path(place)
+        if folder is None or folder.name != artifacts.name or _same(folder.parent, artifacts.parent):
+            continue
+        if not folder.exists() or artifacts.exists() or (folder.parent / database.name).exists():
+            found.append(place)
+    return found
+
+
+def _rename(connection: sqlite3.Connection, place: str, artifacts: Path) -> None:
+    there = _tables(connection)
+    for table, columns in _PLACES.items():
+        for column in columns if table in there else ():
+            rows = connection.execute(
+                f"SELECT rowid, {column} FROM {table} WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (place, len(place) + 1, f"{place}/"),
+            ).fetchall()
+            for row, old in rows:
+                new = artifacts.as_uri() + old[len(place) :]
+                if table == "experiments" or _holds(new) or (table == "runs" and _lies(place) and not _lies(old)):
+                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, row))
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder, by links or not."""
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _holds(place: str) -> bool:
+    """Whether files lie there: a folder that holds none is no place of artifacts."""
+    path = _path(place)
+    return path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir())))
+
+
+def _lies(place: str) -> bool:
+    path = _path(place)
+    return path is not None and path.exists()
+
+
+def _path(place: str) -> Path | None:
+    """Of a file: URI or a plain path; None of anything else."""
+    parts = urlsplit(place)
+    if parts.scheme == "file" and not parts.netloc:
+        return Path(unquote(parts.path))
+    return Path(place) if not parts.scheme and place.startswith("/") else None
 
 
 def project_root() -> Path:
@@ -99,7 +245,7 @@ def _create_or_check(database: Path) -> None:
     from mlflow import MlflowClient
 
     if not database.exists():
-        # Whole or not at all: MLflow cannot go on from half a schema, which a kill or a full disk would leave.
+        # Atomically: MLflow cannot go on from half a schema, which a kill or a full disk would leave.
         # We hold the lock, so what lies here under a temporary name is of a process that was killed.
         for left in database.parent.glob(f".{escape(database.stem)}-*{escape(database.suffix)}*"):
             left.unlink()
@@ -129,8 +275,8 @@ def required_store() -> Iterator[tuple["MlflowClient", str]]:
             raise
         uri = tracking_uri()
         raise UserError(
-            f"{shown(uri)}: the tracking store failed: {one_line(error, uri, 300)}; is it running, free of other "
-            "writers, and its disk not full?"
+            f"{shown(uri)}: the tracking store failed: {without_password(error, uri, 300)}; is it running, free of "
+            "other writers, and its disk not full?"
         ) from error
 
 

@@ -19,9 +19,8 @@ from fabnet.config import ProbeParams, SuperviseParams
 from fabnet.files import locked
 from fabnet.tracking.lineage import output_hash
 from fabnet.tracking.lock import Entry, commit_of, read_lock
-from fabnet.tracking.processes import PROCESS, reap, this_process
 from fabnet.tracking.record import Record
-from fabnet.tracking.runs import OUTS, Recorder, stage_tags
+from fabnet.tracking.runs import OUTS, PROCESS, Recorder, reap, stage_tags, this_process
 from fabnet.tracking.store import project_root, required_store
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ INCOMPLETE = "fabnet.incomplete"
 
 
 @dataclass
-class Synced:
+class SyncSummary:
     """What `sync` did, by stage."""
 
     rebuilt: list[str] = field(default_factory=list)
@@ -54,7 +53,7 @@ class Synced:
         yield from (f"{name}: no run: {reason}" for name, reason in self.skipped.items())
 
 
-def sync(root: Path | None = None) -> Synced:
+def sync(root: Path | None = None) -> SyncSummary:
     """Give every train, probe and supervise stage of dvc.lock its run, and close the runs of killed processes.
 
     Idempotent. May be killed at any moment and started again.
@@ -63,7 +62,7 @@ def sync(root: Path | None = None) -> Synced:
         UserError: there is no dvc.lock, another sync is going on, or the store failed.
     """
     root = root or project_root()
-    done = Synced()
+    done = SyncSummary()
     busy = f"{root}: another `fabnet track sync` is going on; wait for it or stop it"
     with locked(root / ".work/track/lock", busy), required_store() as (client, experiment):
         done.closed = reap(client, experiment)
@@ -78,7 +77,7 @@ def run_of(client: "MlflowClient", experiment: str, entry: Entry) -> "Run | None
     return next((run for run in _finished(client, experiment, entry) if run.data.tags.get(LOCK) == entry.id), None)
 
 
-def _sync(entry: Entry, root: Path, client: "MlflowClient", experiment: str, done: Synced) -> None:
+def _sync(entry: Entry, root: Path, client: "MlflowClient", experiment: str, done: SyncSummary) -> None:
     if run_of(client, experiment, entry):
         done.kept.append(entry.name)
         return
@@ -152,11 +151,14 @@ def _record(entry: Entry, root: Path) -> Record:
 
         return training_record(directory)
     if entry.kind == "supervise":
-        from fabnet.tracking.supervised_record import supervised_record
+        from fabnet.tracking.probing_record import supervised_record
 
         params = dict(entry.params.get("supervise", {}))
         with suppress(ValidationError):  # as below
-            params = SuperviseParams.model_validate(params).model_dump()
+            # dvc.lock leaves out what is null.
+            params = SuperviseParams.model_validate(
+                {**dict.fromkeys(SuperviseParams.model_fields), **params}
+            ).model_dump()
         return supervised_record(entry.key, directory, params)
     from fabnet.tracking.probing_record import probing_record
 

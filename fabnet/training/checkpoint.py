@@ -1,17 +1,25 @@
-"""Resumable state of a run on disk: the last checkpoint, and the one before it in case the last is damaged."""
+"""Resumable state of a run on disk: the last checkpoint, the one before it in case the last is damaged, and run.json.
+
+run.json holds what the run depends on; a run resumes only where that is unchanged.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from fabnet.errors import UserError
-from fabnet.files import atomic_file
+from fabnet.errors import UserError, first_line
+from fabnet.files import atomic_file, read_json, write_json
+
+# Raise it when a change of the code makes old checkpoints mean something else.
+_VERSION = 2
+
+logger = logging.getLogger(__name__)
 
 
 def previous(path: Path) -> Path:
@@ -21,6 +29,10 @@ def previous(path: Path) -> Path:
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint; what `path` held before becomes `previous(path)`.
+
+    Args:
+        path: of checkpoint.pt.
+        state: tensors and plain values, as `Trainer.state_dict` gives them.
 
     Raises:
         UserError: it cannot be written, for want of space say; the checkpoint of before is still there.
@@ -56,7 +68,7 @@ def load(path: Path) -> dict[str, Any] | None:
             continue
         if candidate != path:
             why = problems[0] if problems else f"{path}: is absent"
-            print(f"{why}; going on from the one before, {candidate.name}, step {state['step']}", file=sys.stderr)
+            logger.warning(f"{why}; resuming from the one before, {candidate.name}, step {state['step']}")
         return state
     if problems:
         raise UserError(f"{problems[0]}; delete {path.parent} to train from the start")
@@ -65,6 +77,10 @@ def load(path: Path) -> dict[str, Any] | None:
 
 def load_at(path: Path, step: int) -> dict[str, Any]:
     """The state after `step` steps, in `path` or in the one before it, as another process has found it.
+
+    Args:
+        path: of checkpoint.pt.
+        step: that the first process resumes from.
 
     Raises:
         UserError: this process does not see it.
@@ -80,6 +96,44 @@ def load_at(path: Path, step: int) -> dict[str, Any]:
     raise UserError(f"{path}: the checkpoint of step {step} is not here; all processes need one file system")
 
 
-def first_line(error: Exception) -> str:
-    """What went wrong, for a message of one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def claim(directory: Path, params: dict[str, Any], inputs: dict[str, Any]) -> None:
+    """Note in `directory` what its run depends on, or check that the run started there depends on the same.
+
+    The caller holds the lock of `directory`.
+
+    Args:
+        directory: of the checkpoints; run.json lies beside them.
+        params: the variant's, as JSON holds them.
+        inputs: hashes of data, splits, recipe and of the weights started from.
+
+    Raises:
+        UserError: something has changed, which is named.
+    """
+    for left in directory.glob(".checkpoint-*"):
+        left.unlink()  # half a checkpoint, of a process that was killed while it wrote
+    path = directory / "run.json"
+    now = {"params": params, "inputs": inputs, "version": _VERSION}
+    if not any(directory.glob("checkpoint*.pt")):
+        write_json(path, now)
+        return
+    started = read_json(path) if path.is_file() else {}
+    changed = [f"{name} was {_short(was)} and is {_short(new)}" for name, was, new in _differences(started, now)]
+    if changed:
+        raise UserError(
+            f"{directory}: the run started here cannot resume: {'; '.join(changed)}. Change it back or delete "
+            f"{directory} to start from scratch"
+        )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [
+            item for key in keys for item in _differences(old.get(key), new.get(key), f"{name}.{key}".removeprefix("."))
+        ]
+    return [] if old == new else [(name, old, new)]
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:12]}..."

@@ -27,8 +27,8 @@ class CurriculumPoint:
 
     Attributes:
         window: its number, from 0; [low, high) are its percentiles.
-        threshold: the largest loss that was learnt from, mean over batches.
-        kept: samples learnt from, of those seen.
+        threshold: the largest loss that was trained on, mean over batches.
+        kept: samples trained on, of those seen.
         loss: their mean loss.
     """
 
@@ -57,4 +57,11 @@ CURRICULUM = pa.schema(
 
 
 def write_points(points: Sequence[Point | CurriculumPoint], path: Path, schema: pa.Schema) -> None:
+    """Write points as a table.
+
+    Args:
+        points: in the order of their steps.
+        path: of the Parquet file.
+        schema: HISTORY or CURRICULUM.
+    """
     pq.write_table(pa.Table.from_pylist([vars(point) for point in points], schema=schema), path)

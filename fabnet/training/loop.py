@@ -1,43 +1,99 @@
-"""The training loop: fetch a batch, forward and backward, step; validate, log and checkpoint on their own beats."""
+"""The training loop: fetch a batch, forward and backward, step; validate, log and checkpoint at their own intervals."""
 
 from __future__ import annotations
 
+import logging
 import math
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, first_line
+from fabnet.files import atomic_file
 from fabnet.networks.decoder import Decoder
 from fabnet.networks.fabnet import FabNet
 from fabnet.progress import Progress
 from fabnet.training import checkpoint
-from fabnet.training.batch_norm import synchronised
 from fabnet.training.batches import Batch, Batches
-from fabnet.training.curriculum import Curriculum, select
-from fabnet.training.guard import Guard, give_up
 from fabnet.training.history import CurriculumPoint, Point
 from fabnet.training.muon import Muon
 from fabnet.training.objective import LOSSES, every_view_loss
 from fabnet.training.precision import autocast, warn_of_emulation
-from fabnet.training.resume import restore, state_of
-from fabnet.training.schedule import Schedule
-from fabnet.training.stop import EXIT_CODE, StopOnTerm
+from fabnet.training.schedule import Curriculum, Schedule, select
 from fabnet.training.world import World
 
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
 
+logger = logging.getLogger(__name__)
+
 LOG_EVERY = 50  # steps between points of the training curve
 _ASK_EVERY = 10  # steps between questions to the other processes whether one of them has to stop
+EXIT_CODE = 128 + signal.SIGTERM
+
+
+class StopOnTerm:
+    """SIGTERM handler: sets `asked`, and the loop exits at the next step boundary.
+
+    Threads other than the main one may not set handlers: there it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> StopOnTerm:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+
+class Guard:
+    """Holds back the optimiser from the first batch on whose loss is not finite, without waiting for the device.
+
+    Fused optimisers leave out a step where their `found_inf`, which gradient scalers use, is 1. So parameters stay as
+    they were when that batch was seen, until `broken_step` is read on the host.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, device: torch.device) -> None:
+        self.found = torch.zeros((), device=device)
+        self.first = torch.zeros((), dtype=torch.int64, device=device)
+        optimiser.grad_scale = None  # type: ignore[attr-defined]
+        optimiser.found_inf = self.found  # type: ignore[attr-defined]
+
+    def watch(self, loss: Tensor, step: int) -> None:
+        """Take note of a step's loss, before the optimiser's step.
+
+        Args:
+            loss: a scalar on the device.
+            step: its number, from 1.
+        """
+        new = ~torch.isfinite(loss) & (self.found == 0)
+        self.first.add_(new, alpha=step)
+        self.found.add_(new)
+
+    @property
+    def broken_step(self) -> int | None:
+        """The step that was not taken, or None. Waits for the device."""
+        return int(self.first) if float(self.found) else None
 
 
 @dataclass
@@ -83,7 +139,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         for name in self.params.freeze:
-            # Its batch norm goes on taking statistics, as in the released code, which sets the learning rate to 0.
+            # Its batch norm keeps updating its statistics, as in the released code, which sets the learning rate to 0.
             self.model.get_submodule(name).requires_grad_(False)
         for module in self.model.modules():
             if isinstance(module, Decoder):
@@ -96,7 +152,7 @@ class Trainer:
         self.guard = Guard(self.optimiser, self.world.device)
         self.schedule = Schedule(self.params)
         self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
-        # Sums over the steps since step `since`: loss of all samples, loss of those learnt from, threshold.
+        # Sums over the steps since step `since`: loss of all samples, loss of those trained on, threshold.
         self.sums, self.since = torch.zeros(3, device=self.world.device), 0
         self.steps = math.ceil(self.params.samples / self.params.batch_size)
         self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
@@ -105,7 +161,9 @@ class Trainer:
     def _network(self) -> Callable[[Tensor, Tensor | None], Tensor]:
         """What a training step calls: the model, compiled and joined with those of the other processes."""
         if self.params.sync_batch_norm and self.world.size > 1:
-            self.model = synchronised(self.model, self.world.device)
+            if not self._on_gpu:
+                raise UserError(f"{self.title}: sync_batch_norm needs GPUs; set it to false to train on the CPU")
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         network: Any = torch.compile(self.model) if self.params.compile else self.model
         if self.world.size > 1:
             with warnings.catch_warnings():
@@ -143,14 +201,15 @@ class Trainer:
                 saves = self.step % self._checkpoint_every == 0 or self.step == self.steps
                 # One transfer from the device per point, none per step; and none of what follows on a broken model.
                 if logs or validates or saves:
-                    progress.advance(0, f"loss {self._logged():.4f}")
+                    progress.advance(0, f"loss {self._log():.4f}")
                 if validates:
-                    self._validated(self.validate())
-                stops = self._agreed(stop)
+                    self._after_validation(self.validate())
+                # After validation, so that a checkpoint at this step holds it and a resumed run does not repeat it.
+                stops = self._should_stop(stop)
                 if saves or stops:
                     self._save()
                 if stops:
-                    self._say(f"stopped by SIGTERM after step {self.step}; run it again to go on")
+                    self._say(f"stopped by SIGTERM after step {self.step}; run it again to resume")
                     sys.exit(EXIT_CODE)
                 progress.advance(self.params.batch_size)
         weights = {"best": self.best, "last": self._weights()}
@@ -165,6 +224,7 @@ class Trainer:
             group["lr"] = self._learning_rate
         self.optimiser.zero_grad(set_to_none=True)
         losses_b = self._losses(self.network, batch)
+        # Alone and without a curriculum the loss needs neither other processes nor the order of the samples.
         if self.world.size == 1 and self.curriculum is None:
             minimised = losses_b.mean()
             loss = minimised.detach()
@@ -178,7 +238,7 @@ class Trainer:
 
     def _shared_loss(self, losses_b: Tensor) -> tuple[Tensor, Tensor]:
         """The mean loss of the global batch, and what this process minimises: the mean over processes of the latter,
-        which is what they step along, is the mean loss of the samples learnt from."""
+        which is what they step along, is the mean loss of the samples trained on."""
         batch = self.params.batch_size
         losses_B = self.world.gather(losses_b.detach(), batch)
         loss = losses_B.mean()
@@ -212,7 +272,7 @@ class Trainer:
                 total += self._losses(self.model, batch).sum()
         return self._finite(float(self.world.sum(total)) / samples, "validation")
 
-    def _validated(self, loss: float) -> None:
+    def _after_validation(self, loss: float) -> None:
         self._point("validation", loss)
         # The learning rate drops only once the curriculum has come to its last window.
         if self.curriculum is None or self.curriculum.finished:
@@ -230,10 +290,10 @@ class Trainer:
     def _learning_rate(self) -> float:
         return self.params.learning_rate * self.schedule.at(self._samples)
 
-    def _logged(self) -> float:
-        """Close the stretch since the point before; its mean loss."""
+    def _log(self) -> float:
+        """Add a point to the training curve: the mean loss since the point before, which is returned."""
         if (broken := self.guard.broken_step) is not None:
-            give_up(self, broken)
+            self._give_up(broken)
         steps = self.step - self.since
         loss, kept, threshold = (value / steps for value in self.sums.tolist())
         self._point("train", loss)
@@ -265,7 +325,7 @@ class Trainer:
             for name, value in self.model.state_dict().items()
         }
 
-    def _agreed(self, stop: StopOnTerm) -> bool:
+    def _should_stop(self, stop: StopOnTerm) -> bool:
         """Whether all processes stop after this step."""
         if self.world.size == 1:
             return stop.asked
@@ -273,19 +333,99 @@ class Trainer:
 
     def _say(self, line: str) -> None:
         if self.world.first:
-            print(f"{self.title}: {line}", file=sys.stderr, flush=True)
+            logger.info(f"{self.title}: {line}")
 
     def _save(self) -> None:
         self.world.average_buffers(self.model)
         self.train.corrupt.remember(self.world.union(self.train.corrupt.rows))
         if self.checkpoint_path is not None and self.world.first:
-            checkpoint.save(self.checkpoint_path, state_of(self))
+            checkpoint.save(self.checkpoint_path, self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the steps to come depend on, and the whole history; `load_state_dict` takes it back.
+
+        There is no gradient scaler in it: bfloat16 has the range of float32.
+        """
+        return {
+            "step": self.step,  # also the sampler's position: batches are a function of their number
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state(),
+            "curriculum": None if self.curriculum is None else self.curriculum.state(),
+            "random": torch.get_rng_state(),
+            "random_of_device": torch.cuda.get_rng_state(self.world.device) if self._on_gpu else None,
+            "sums": self.sums,
+            "since": self.since,
+            "corrupt": sorted({*self.train.corrupt.rows, *self.validation.corrupt.rows}),
+            "history": [vars(point) for point in self.history],
+            "curriculum_history": [vars(point) for point in self.curriculum_history],
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where the trainer was that `state` comes from."""
+        self.step, self.since = state["step"], state["since"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.restore(state["schedule"])
+        if self.curriculum is not None:
+            self.curriculum.restore(state["curriculum"])
+        torch.set_rng_state(state["random"])
+        # A checkpoint written on a CPU has no state of a device; a run that moves to one is not bit for bit the same.
+        if self._on_gpu and state.get("random_of_device") is not None:
+            torch.cuda.set_rng_state(state["random_of_device"], self.world.device)
+        self.sums.copy_(state["sums"])
+        for batches in (self.train, self.validation):
+            batches.corrupt.remember(state["corrupt"])
+        self.history = [Point(**point) for point in state["history"]]
+        self.curriculum_history = [CurriculumPoint(**point) for point in state["curriculum_history"]]
+        self.best_loss, self.best_step, self.best = state["best_loss"], state["best_step"], state["best"]
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.world.device.type == "cuda"
+
+    def _give_up(self, step: int) -> NoReturn:
+        """End the run with what reproduces the loss of `step`, a step that was not taken, beside the checkpoint.
+
+        Raises:
+            UserError: always.
+        """
+        where = ""
+        if self.checkpoint_path is not None:
+            path = self.checkpoint_path.with_name("not_finite.pt")
+            where = f"; {path} holds the weights and the numbers of its samples"
+            if self.world.first and (problem := self._dump(path, step)):
+                where = f"; {path}, which would tell more, could not be written ({problem})"
+        raise UserError(
+            f"{self.title}: the training loss was not finite in step {step}, which was not taken{where}; lower "
+            "learning_rate or use precision: fp32"
+        )
+
+    def _dump(self, path: Path, step: int) -> str:
+        """Write the weights and the samples of a step. Returns why that failed, or "".
+
+        Running statistics of batch norm have seen the batch; a training step does not read them.
+        """
+        first = (step - 1) * self.params.batch_size
+        numbers = np.arange(first, first + self.params.batch_size)
+        drawn = self.train.draw(numbers)
+        facts = {"step": step, "batch": step - 1, "params": self.params.model_dump()}
+        facts |= {"seed": self.train.sampler.seed, "samples": numbers.tolist(), "rows": drawn.rows.tolist()}
+        try:
+            with atomic_file(path) as temporary:
+                torch.save({"model": self.model.state_dict(), **facts}, temporary)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            return first_line(error)
+        return ""
 
     def _resume(self) -> None:
         """Go on from the checkpoint that the first process chooses."""
         if self.checkpoint_path is None:
             return
         state = checkpoint.load(self.checkpoint_path) if self.world.first else None
-        step = self.world.told(0 if state is None else state["step"])
+        step = self.world.broadcast(0 if state is None else state["step"])
         if step:
-            restore(self, state or checkpoint.load_at(self.checkpoint_path, step))
+            self.load_state_dict(state or checkpoint.load_at(self.checkpoint_path, step))

@@ -1,7 +1,7 @@
 """Muon: steps of orthogonalised momentum for the matrices of a network (Jordan et al. 2024).
 
 The momentum of a weight matrix is replaced by the nearest matrix whose singular values are all about one, so that all
-directions are learnt from at the same rate, not only those in which the gradient happens to be large. A convolution's
+directions are learned at the same rate, not only those in which the gradient happens to be large. A convolution's
 weight is the matrix of its outputs by its inputs and taps.
 """
 

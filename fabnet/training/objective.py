@@ -1,4 +1,4 @@
-"""What training minimises: losses per sample, (B,), of what a network puts out, given its target frames.
+"""What training minimises: losses per sample, (B,), of a network's output, given its target frames.
 
 Those of rotation and split-brain know their targets from the frame itself, and need it no more.
 """
@@ -16,6 +16,10 @@ def reconstruction_loss(generated_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     """Mean absolute difference over pixels and channels, kept per sample: (B,).
 
     Values are in [-1, 1], so that 2 is the largest possible loss.
+
+    Args:
+        generated_BCHW: output of the network.
+        target_BCHW: the frames it should be.
     """
     return (generated_BCHW - target_BCHW).abs().mean(dim=(1, 2, 3))
 
@@ -38,7 +42,12 @@ def every_view_loss(generated_VKBCHW: Tensor, views_VBCHW: Tensor, mask_VB: Tens
 
 
 def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Mean cross-entropy over the turns of a frame; chance is log 4."""
+    """Mean cross-entropy over the turns of a frame; chance is log 4.
+
+    Args:
+        scores_BTT: log-odds: of sample, true turn, predicted turn.
+        target_BCHW: the frames; not used.
+    """
     batch, turns, _ = scores_BTT.shape
     true_BT = torch.arange(turns, device=scores_BTT.device).expand(batch, turns)
     return functional.cross_entropy(scores_BTT.transpose(1, 2), true_BT, reduction="none").mean(dim=1)
@@ -48,6 +57,10 @@ def split_brain_loss(error_B3HW: Tensor, target_BCHW: Tensor) -> Tensor:
     """Mean squared error of lightness plus that of colour, in the units of networks.lab.to_lab.
 
     The halves share no weights, so that neither error weighs on the other's half.
+
+    Args:
+        error_B3HW: predicted minus true lightness, a* and b*.
+        target_BCHW: the frames; not used.
     """
     squared_B3 = error_B3HW.square().mean(dim=(2, 3))
     return squared_B3[:, 0] + squared_B3[:, 1:].mean(dim=1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 #: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
 #: network (docs/decisions/0017-float32-by-default.md).
@@ -15,7 +17,12 @@ SLOWER = 8
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """The context of a forward pass in `precision`, "fp32" or "bf16"."""
+    """The context of a forward pass in `precision`, "fp32" or "bf16".
+
+    Args:
+        precision: "fp32" or "bf16".
+        device: that computes.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
@@ -31,11 +38,13 @@ def has_bf16(device: torch.device) -> bool:
 
 @cache
 def warn_of_emulation(precision: str, device: torch.device, title: str) -> None:
-    """Say on stderr that what was asked for will be slow; once, however many networks are trained."""
+    """Warn that what was asked for will be slow; once, however many networks are trained.
+
+    Args:
+        precision: "fp32" or "bf16".
+        device: that computes.
+        title: of the run, with which the warning begins.
+    """
     if precision == "bf16" and not has_bf16(device):
         emulated = f"this processor, about {SLOWER} times slower than fp32" if device.type == "cpu" else "this GPU"
-        print(
-            f"{title}: warning: precision bf16 is emulated on {emulated}; set precision: fp32",
-            file=sys.stderr,
-            flush=True,
-        )
+        logger.warning(f"{title}: precision bf16 is emulated on {emulated}; set precision: fp32")

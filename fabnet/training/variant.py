@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import torch
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_directory, hash_file, locked, write_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, conventions_of, start_from
 from fabnet.networks.conventions import OURS, Conventions
-from fabnet.training.batches import Batches
-from fabnet.training.cache import FrameCache
-from fabnet.training.checkpoint import first_line
-from fabnet.training.corrupt import Corrupt
+from fabnet.training.batches import Batches, CorruptFrames, FrameCache
+from fabnet.training.checkpoint import claim
 from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
 from fabnet.training.loop import Result, Trainer
-from fabnet.training.resume import claim
 from fabnet.training.world import World, joined
 
 if TYPE_CHECKING:
@@ -47,11 +44,20 @@ def train_variant(
     kept in `work / name`, which says what it depends on; it is removed once `out` is written. Under torchrun, all
     processes call this, and the first one writes.
 
+    Args:
+        name: of the variant.
+        params: its values in params.yaml.
+        frames: directory of track shards and their index.
+        splits: table of identities and splits.
+        out: directory of the trained model; replaced as a whole.
+        work: directory of resumable state.
+        on_point: called with every point of the learning curve.
+
     Returns:
         The content of model.json; None in processes but the first.
 
     Raises:
-        UserError: a split without tracks, a run already going on, one begun under other params or data, too many
+        UserError: a split without tracks, a run in progress, one started under other params or data, too many
             corrupt frames, or a loss that is not finite.
     """
     # Denormal numbers slow a step on the CPU up to ten times after some hundred steps. The threads of torch inherit the
@@ -108,7 +114,7 @@ def train_variant(
 
 @contextmanager
 def _claimed(directory: Path, params: VariantParams, inputs: dict[str, Any]) -> Iterator[None]:
-    """Hold `directory` against other trainers, and check that what was begun there may go on."""
+    """Hold `directory` against other trainers, and check that what was started there may resume."""
     with locked(directory / "lock", f"{directory}: another process is training this run; wait for it or stop it"):
         claim(directory, params.model_dump(mode="json"), inputs)
         yield
@@ -133,7 +139,7 @@ def _write(out: Path, card: dict[str, Any], result: Result) -> None:
 
 
 def _clear(directory: Path) -> None:
-    """Remove the state of a finished run: first its name, so that half of it is never taken for a run begun."""
+    """Remove the state of a finished run: first its name, so that half of it is never taken for a run in progress."""
     done = directory.with_name(f".{directory.name}.done")
     shutil.rmtree(done, ignore_errors=True)
     directory.replace(done)
@@ -165,7 +171,7 @@ def _trainer(
         model = build(params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder)
     if start is not None:
         start_from(model, start)
-    corrupt = Corrupt(params.corrupt_limit)
+    corrupt = CorruptFrames(params.corrupt_limit)
 
     def batches(split: str, seed: int, limit: int, **options: Any) -> Batches:
         tracks = store.select(identities[split])

@@ -32,7 +32,12 @@ class World:
         return np.array_split(numbers, self.size)[self.rank]
 
     def gather(self, values_b: Tensor, total: int) -> Tensor:
-        """Values of the shares of all processes in the order of the batch, (total,); each process has its own, (b,)."""
+        """Values of the shares of all processes in the order of the batch, (total,); each process has its own, (b,).
+
+        Args:
+            values_b: one value per sample of this process's share.
+            total: B, samples of the global batch.
+        """
         if self.size == 1:
             return values_b
         lengths = [len(part) for part in np.array_split(np.arange(total), self.size)]
@@ -52,8 +57,8 @@ class World:
         """Whether it is so in any process. Waits for all of them and for the device."""
         return here if self.size == 1 else bool(self.sum(torch.tensor(float(here), device=self.device)) > 0)
 
-    def told(self, value: int) -> int:
-        """What the first process says, on all of them."""
+    def broadcast(self, value: int) -> int:
+        """The first process's value, on all of them."""
         if self.size == 1:
             return value
         message = torch.tensor(value, device=self.device)

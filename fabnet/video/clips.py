@@ -41,7 +41,14 @@ class Clip:
 
 
 def named_track(identity: str, video: str, part: str, number: int) -> Track:
-    """Track `number` of a part of a video, with an id without white space."""
+    """Track `number` of a part of a video, with an id without white space.
+
+    Args:
+        identity: who it shows.
+        video: the recording.
+        part: of the video, such as a clip's name.
+        number: of the track within the part.
+    """
     return Track("_".join(f"{identity}/{video}/{part}/{number}".split()), identity, video)
 
 
@@ -84,7 +91,7 @@ class ClipList:
 
     @classmethod
     def write(cls, clips: Iterable[Clip], path: Path) -> "ClipList":
-        """Write clips, which all lie at their names below one folder, as they come. `path` appears whole or not at all.
+        """Write clips, which all lie at their names below one folder, as they come. `path` is written atomically.
 
         Raises:
             UserError: two clips would give tracks of the same name, or what `clips` raises.

@@ -36,6 +36,10 @@ def square(box: Box, margin: float) -> Box:
     """The square around the centre of `box` whose side is the longer one of the box plus `margin` of it on each side.
 
     Edges are whole pixels, so that the box tells exactly which pixels a crop was made of; it may leave the frame.
+
+    Args:
+        box: of a face, in pixels.
+        margin: share of the box's longer side.
     """
     side = max(1, round(max(box.right - box.left, box.bottom - box.top) * (1 + 2 * margin)))
     left = round((box.left + box.right - side) / 2)
@@ -48,6 +52,11 @@ def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
 
     Beyond the border the nearest pixel is repeated; the box has to touch the image. Shrinking averages areas, growing
     interpolates linearly.
+
+    Args:
+        image: uint8 RGB.
+        box: in pixels of the image.
+        size: side of the crop.
     """
     left, top, right, bottom = (int(edge) for edge in astuple(box))
     height, width = image.shape[:2]
@@ -64,6 +73,11 @@ def recrop(image: NDArray[np.uint8], box: Box, size: int) -> tuple[NDArray[np.ui
 
     They resize a crop of the face to 256 x 256, pad it (torchvision's order: left 20, top 80, right 20, bottom 30),
     cut 170 x 170 out of its centre and resize that. The padding only moves the centre: none of it is left.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        box: of the face, with whole-pixel edges.
+        size: side of the crop.
     """
     cut = crop(image, box, _AUTHORS_SIDE)[_AUTHORS_TOP:, _AUTHORS_LEFT:][:_AUTHORS_KEPT, :_AUTHORS_KEPT]
     pixel = (box.right - box.left) / _AUTHORS_SIDE
@@ -79,7 +93,12 @@ def quality(image: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def encode(image: NDArray[np.uint8], jpeg_quality: int) -> bytes:
-    """JPEG with full chroma: a video halves it, but a crop is mostly shrunk, and then holds as much colour as light."""
+    """JPEG with full chroma: a video halves it, but a crop is mostly shrunk, and then holds as much colour as light.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        jpeg_quality: 1 to 100.
+    """
     return simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=jpeg_quality, colorspace="RGB", colorsubsampling="444", fastdct=False
     )

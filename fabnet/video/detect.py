@@ -22,7 +22,7 @@ _SAME_FACE = 0.5
 
 @dataclass(frozen=True)
 class Detection:
-    """A face: where, in pixels of the image, and how sure the detector is of it, on its own scale."""
+    """A face: where, in pixels of the image, and how confident the detector is of it, on its own scale."""
 
     box: Box
     score: float
@@ -33,12 +33,12 @@ class Detector(Protocol):
 
     Attributes:
         name, version: for the crop recipe; `version` is raised when its boxes change.
-        sure: score of a detection that is not in doubt. A track without one is none.
+        min_score: that the best detection of a track has to reach, or the track is taken for a false alarm.
     """
 
     name: str
     version: str
-    sure: float
+    min_score: float
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = ()) -> list[Detection]:
         """The faces in an image (H, W, 3), RGB, by falling score.
@@ -57,7 +57,7 @@ class HaarDetector:
 
     name = "haar"
     version = "frontalface_alt2+profileface/1"
-    sure = 12.0  # on 51 real clips, no track of something else reached more than 10, and every face's at least 18
+    min_score = 12.0  # on 51 real clips, no track of something else reached more than 10, and every face's at least 18
 
     def __init__(self, longest_side: int) -> None:
         self._longest_side = longest_side
@@ -83,9 +83,9 @@ class YuNetDetector:
 
     name = "yunet"
     version = "opencv_zoo/1"
-    sure = 0.9
+    min_score = 0.9
 
-    _MIN_SCORE = sure
+    _MIN_SCORE = min_score
     _MAX_OVERLAP = 0.3
     _CANDIDATES = 5000
 

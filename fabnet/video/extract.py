@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,21 +13,29 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import simplejpeg
 
-from fabnet import tables
+from fabnet import conversion, tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.files import atomic_directory, hash_file, hash_json, locked, write_json
 from fabnet.frames import shards
 from fabnet.frames.shards import RECIPE, merge
 from fabnet.progress import Progress
-from fabnet.video.apart import run_apart
 from fabnet.video.clips import ClipList
-from fabnet.video.engines.protocol import open_engine
-from fabnet.video.part import LEDGER, LEDGER_SCHEMA, REJECTS, REJECTS_SCHEMA, write_table
+from fabnet.video.engines import Engine, open_engine
 from fabnet.video.recipe import recipe
-from fabnet.video.sources.open import open_source
-from fabnet.video.sources.protocol import Source
-from fabnet.video.unit import CLIPS, Unit, run_unit
+from fabnet.video.reject import Rejected
+from fabnet.video.sources.open import Source, open_source
+from fabnet.video.unit import (
+    CLIPS,
+    LEDGER,
+    LEDGER_SCHEMA,
+    REJECTS,
+    REJECTS_SCHEMA,
+    Unit,
+    run_unit,
+    write_part,
+    write_table,
+)
 
 # Few clips are spread over many units, so that long ones find workers; many over no more than are quickly listed.
 _SPREAD, _CLIPS_PER_UNIT, _MOST_UNITS = 64, 16, 8192
@@ -41,7 +50,12 @@ def extract(params: ExtractParams, out: Path, work: Path) -> None:
 
     Finished groups of clips are kept in `work` until the end, and a run with the same params, clips and code takes
     them up again. The result does not depend on `params.engine` and `params.workers`. A worker that dies loses the
-    group it was at, which is begun again; a clip that kills whoever works on it is rejected.
+    group it was at, which is started again; a clip that kills whoever works on it is rejected.
+
+    Args:
+        params: the section `extract` of params.yaml.
+        out: directory of shards, index, rejects, ledger and recipe.
+        work: directory of resumable state, removed at the end.
 
     Raises:
         UserError: no clips, wrong annotations, no face in any clip, or another extraction at work in `work`.
@@ -65,7 +79,7 @@ def extract(params: ExtractParams, out: Path, work: Path) -> None:
                     killed.append(missing[number])
                 else:
                     progress.advance(missing[number].count)
-            run_apart(killed, engine, params.workers)
+            run_isolated(killed, engine, params.workers)
             progress.advance(sum(unit.count for unit in killed))
         _join(params, [unit.out for unit in units], out)
         shutil.rmtree(work)
@@ -110,7 +124,7 @@ def _state_hash(params: ExtractParams, listed: Path, source: Source) -> str:
     state.update(hash_json(params.model_dump(mode="json", exclude=_NOT_IN_UNITS)).encode())
     versions = [av.__version__, cv2.__version__, simplejpeg.__version__]
     state.update(hash_json([hash_file(listed), clips_per_unit(len(clips)), *versions]).encode())
-    for code in (Path(shards.__file__), *sorted(Path(__file__).parent.rglob("*.py"))):
+    for code in (Path(shards.__file__), Path(conversion.__file__), *sorted(Path(__file__).parent.rglob("*.py"))):
         state.update(code.read_bytes())
     for path in _files(clips, source):
         try:
@@ -127,3 +141,38 @@ def _files(clips: ClipList, source: Source) -> Iterator[Path]:
         for clip in clips.slice(first, _CLIPS_AT_ONCE):
             yield clip.path
     yield from source.inputs()
+
+
+def run_isolated(units: Sequence[Unit], engine: Engine, workers: int) -> None:
+    """Extract units clip by clip, every one in a process of its own.
+
+    A clip whose process dies beside others, which may be for lack of memory, gets another one when nothing else is at
+    work. If that dies too, the clip is rejected: crashed.
+
+    Args:
+        units: whose process died twice.
+        engine: that runs them.
+        workers: processes at once, in the first pass.
+    """
+    clips = [replace(unit, first=unit.first + n, count=1) for unit in units for n in range(unit.count)]
+    for at_once in (workers, 1):
+        clips = [clip for clip in clips if not clip.out.is_dir()]
+        for _ in engine(run_unit, clips, at_once, attempts=1, fresh=True):
+            pass
+    for unit in units:
+        _gather(unit)
+
+
+def _gather(unit: Unit) -> None:
+    """Make the result of a unit of those of its clips."""
+    if unit.out.is_dir():  # a unit of one clip that went well in the end
+        return
+    with atomic_directory(unit.out) as out, write_part(out) as part:
+        for number, clip in enumerate(unit.clips(), start=unit.first):
+            single = replace(unit, first=number, count=1).out
+            if single.is_dir():
+                part.add_part(single)
+            else:
+                detail = "by a crash of the decoder, lack of memory, or a frame that never ends"
+                part.add_reject(clip.name, "", Rejected("crashed", f"its process died working on it alone, {detail}"))
+        part.finish(unit.first, unit.count)

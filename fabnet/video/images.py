@@ -1,23 +1,22 @@
-"""Numbered images as the frames of a clip."""
+"""Images: decoding one, numbered images as the frames of a clip, and the one picture of a file."""
 
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
+from fabnet.conversion import JPEG, PNG, ImageError, decode_image
+from fabnet.video.decode import frames
 from fabnet.video.faces import Frame
-from fabnet.video.limits import MAX_PIXELS, Deadline, check_size
-from fabnet.video.reject import Rejected
-
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_EXIF = b"Exif\0\0"
+from fabnet.video.reject import MAX_PIXELS, Deadline, Rejected
 
 # 16 bits in 4 channels, not compressed.
 _MAX_BYTES = 8 * MAX_PIXELS
+
+# Times of frames are rounded where they are written; no two frames are closer than this.
+_PER_SECOND = 1000
 
 
 def image_frames(images: Sequence[tuple[int, float, Path]], limit_s: float = 600.0) -> Iterator[Frame]:
@@ -51,53 +50,44 @@ def _read(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise Rejected("unreadable", f"cannot be opened: {error.strerror}") from None
-    return decode_image(data)
+    return decode_upright(data)
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file that begins so is one that `decode_image` reads."""
-    return head.startswith((_JPEG, _PNG))
+    """Whether a file that begins so is one that `decode_upright` reads."""
+    return head.startswith((JPEG, PNG))
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG or PNG, uint8 (H, W, 3) RGB, upright. Its size is checked before it is decoded.
+def decode_upright(data: bytes) -> NDArray[np.uint8]:
+    """A JPEG or PNG from strangers, uint8 (H, W, 3) RGB, turned as the camera held it.
 
     Raises:
         Rejected: unreadable or too_large.
     """
-    if data.startswith(_JPEG):
-        return _jpeg(data)
-    if data.startswith(_PNG):
-        return _png(data)
-    raise Rejected("unreadable", "neither JPEG nor PNG" if data else "the file is empty")
-
-
-def _jpeg(data: bytes) -> NDArray[np.uint8]:
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        check_size(width, height)
-        image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError as error:
-        raise Rejected("unreadable", f"damaged JPEG: {error}") from None
-    if _EXIF in data[: 2**16]:
-        # Only OpenCV turns an image as a camera held it, and only simplejpeg tells whether it is whole.
-        return _opencv(data)
-    return image
+        return decode_image(data, exif=True, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        raise Rejected(error.reason, error.detail) from None
 
 
-def _png(data: bytes) -> NDArray[np.uint8]:
-    # The header comes first: length, name, width, height.
-    if len(data) < 24 or data[12:16] != b"IHDR":
-        raise Rejected("unreadable", "damaged PNG: no header")
-    check_size(int.from_bytes(data[16:20]), int.from_bytes(data[20:24]))
-    return _opencv(data)
+def still(path: Path, time_s: float = 0.0) -> NDArray[np.uint8]:
+    """An image, or the frame of a video that is on display so long after its first one: RGB (H, W, 3), upright.
 
+    Args:
+        path: of an image or a video.
+        time_s: seconds after the video's first frame.
 
-def _opencv(data: bytes) -> NDArray[np.uint8]:
+    Raises:
+        Rejected: it cannot be read, or shows nothing then.
+    """
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise Rejected("unreadable", f"cannot be decoded: {error.err}") from None
-    if image is None:
-        raise Rejected("unreadable", "damaged image")
-    return image
+        with path.open("rb") as file:
+            head = file.read(8)
+            if is_image(head):
+                return decode_upright(head + file.read())
+    except OSError as error:
+        raise Rejected("unreadable", f"cannot be opened: {error.strerror}") from None
+    at = np.ceil(time_s * _PER_SECOND - 1e-6) / _PER_SECOND
+    for frame in frames(path, _PER_SECOND, span=(at, at)):
+        return frame.image
+    raise Rejected("no_frames", f"shows nothing at {time_s:.3f} s")

@@ -1,7 +1,7 @@
 """Which packets of a video need decoding for the frames on display at some times.
 
 A packet is left out only where that cannot change a frame that is wanted: the frames of H.264 to which no other refers,
-and all between a wanted frame and a key frame at which a decoder starts anew. Seconds of one core per minute of
+and all between a wanted frame and a key frame at which a decoder starts afresh. Seconds of one core per minute of
 640 x 360 at one frame per second, by seconds between key frames (two B-frames; content that is hard or easy to code):
 
                                hard 0.5 s   hard 10 s   easy 0.5 s   easy 1 s   easy 10 s
@@ -57,7 +57,7 @@ class Work:
 
     Attributes:
         shown: whether its frame may be wanted, or only frames that refer to it are.
-        restarts: packets before it were left out: the decoder gives out what it holds and starts anew.
+        restarts: packets before it were left out: the decoder returns what it holds and starts afresh.
     """
 
     packet: Packet
@@ -134,7 +134,7 @@ class PacketChoice:
             if latest and sample is not None and sample >= settled and self._bytes < _WAITING_BYTES:
                 break
             self._undecided.popleft()
-            if self._left_out and starts_anew(packet, self._stream):
+            if self._left_out and is_restart(packet, self._stream):
                 self._bytes -= sum(other.size + _PACKET_BYTES for other in self._left_out)
                 self._left_out.clear()
                 self._restarts = True
@@ -160,7 +160,7 @@ class PacketChoice:
         return Work(packet, shown, restarts)
 
 
-def starts_anew(packet: Packet, stream: VideoStream) -> bool:
+def is_restart(packet: Packet, stream: VideoStream) -> bool:
     """Whether no packet from this one of H.264 or HEVC on refers to one before it: an IDR picture."""
     idr = (5,) if stream.codec_context.name == "h264" else (19, 20)
     return packet.is_keyframe and _picture_type(packet, stream) in idr
@@ -173,7 +173,7 @@ def is_entry(packet: Packet, stream: VideoStream) -> bool:
     """
     if stream.codec_context.name == "hevc":
         return packet.is_keyframe and 16 <= _picture_type(packet, stream) <= 21
-    return packet.is_keyframe and (stream.codec_context.name != "h264" or starts_anew(packet, stream))
+    return packet.is_keyframe and (stream.codec_context.name != "h264" or is_restart(packet, stream))
 
 
 def _picture_type(packet: Packet, stream: VideoStream) -> int:

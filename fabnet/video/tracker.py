@@ -1,7 +1,9 @@
-"""Detections in one image after another become tracks: one face through one shot."""
+"""Faces found in frames become tracks, each with a path of its box that is smoothed over time."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,109 @@ from scipy.optimize import linear_sum_assignment
 from fabnet.config import TrackingParams
 from fabnet.video.crop import Box
 from fabnet.video.detect import Detection
-from fabnet.video.smoothing import BoxPath
+
+# The Gaussian is cut off at this many standard deviations.
+_REACH = 3.0
 
 # One detection alone is taken for an error of the detector.
-_BELIEVED = 2
+_CONFIRMED_AFTER = 2
+
+
+class BoxPath:
+    """Boxes by increasing time, read while they are still being added.
+
+    At the time of each added box, the smoothed path is the value there of the straight line that fits the boxes around
+    best, weighted by a Gaussian of their distance in time. Far from the ends that is the Gaussian filter; at the ends a
+    mere weighted mean would lag behind a moving face. Between those times the path is linear, beyond them constant.
+
+    Args:
+        smoothing_s: standard deviation of the Gaussian; 0 does not smooth.
+    """
+
+    def __init__(self, smoothing_s: float) -> None:
+        self._smoothing_s = smoothing_s
+        self._times: list[float] = []
+        self._edges: list[NDArray[np.float64]] = []
+        self._smoothed: list[NDArray[np.float64]] = []  # of the first so many times: those that are final
+        self._closed = False
+
+    @property
+    def last(self) -> Box:
+        """The box that was added last, as it was found."""
+        return Box(*self._edges[-1].tolist())
+
+    @property
+    def last_s(self) -> float:
+        return self._times[-1]
+
+    def __len__(self) -> int:
+        """Number of boxes that are held."""
+        return len(self._times)
+
+    def add(self, time_s: float, box: Box) -> None:
+        if self._closed or (self._times and time_s <= self._times[-1]):
+            raise ValueError(f"a box at {time_s} s comes too late")
+        self._times.append(time_s)
+        self._edges.append(np.array([box.left, box.top, box.right, box.bottom]))
+
+    def close(self) -> None:
+        """No more boxes will be added: all of the path is final."""
+        self._closed = True
+        self.settle(math.inf)
+
+    def settle(self, now_s: float) -> float:
+        """No box will be added before or at `now_s`. Returns the time up to which the path is final (-inf: nowhere)."""
+        reach = _REACH * self._smoothing_s
+        for i in range(len(self._smoothed), len(self._times)):
+            if not self._closed and now_s < self._times[i] + reach:
+                break
+            self._smoothed.append(self._smooth(i))
+        if self._closed:
+            return math.inf
+        return self._times[len(self._smoothed) - 1] if self._smoothed else -math.inf
+
+    def at(self, time_s: float) -> Box:
+        """The box at a time where the path is final."""
+        after = bisect_left(self._times, time_s)
+        if after > len(self._smoothed) - (not self._closed):
+            raise ValueError(f"the path is not final at {time_s} s")
+        if after == 0 or after == len(self._smoothed):
+            edges = self._smoothed[min(after, len(self._smoothed) - 1)]
+        else:
+            before_s, after_s = self._times[after - 1], self._times[after]
+            share = (time_s - before_s) / (after_s - before_s)
+            edges = (1 - share) * self._smoothed[after - 1] + share * self._smoothed[after]
+        return Box(*edges.tolist())
+
+    def forget(self, before_s: float) -> None:
+        """Drop what the path from `before_s` on does not need."""
+        final = len(self._smoothed)
+        if final == 0:
+            return
+        # Smoothing the next box looks back from it; reading at `before_s` needs the box before that.
+        next_s = self._times[min(final, len(self._times) - 1)]
+        from_s = min(before_s, next_s - _REACH * self._smoothing_s)
+        count = min(bisect_left(self._times, from_s) - 1, final - 1)
+        if count > 0:
+            del self._times[:count], self._edges[:count], self._smoothed[:count]
+
+    def _smooth(self, index: int) -> NDArray[np.float64]:
+        if self._smoothing_s == 0:
+            return self._edges[index]
+        reach = _REACH * self._smoothing_s
+        centre = self._times[index]
+        first = bisect_left(self._times, centre - reach)
+        since = np.array([time for time in islice(self._times, first, None) if time <= centre + reach]) - centre
+        edges = np.stack(self._edges[first : first + len(since)])
+        weights = np.exp(-0.5 * (since / self._smoothing_s) ** 2)
+        weights /= weights.sum()
+        mean_s = weights @ since
+        mean = weights @ edges
+        spread = weights @ (since - mean_s) ** 2
+        if spread == 0:
+            return mean
+        slope = (weights * (since - mean_s)) @ edges / spread
+        return mean - slope * mean_s
 
 
 class FaceTrack:
@@ -23,38 +124,38 @@ class FaceTrack:
         path: its boxes.
         start_s, end_s: it holds the frames with start_s < time <= end_s; end_s is infinite where nothing but the end
             of the shot ends it. A frame that no detector looked at belongs to it if the nearest that one did does.
-        found: number of looks that found it.
-        looks: number of looks from the first to the last that found it.
-        missed_looks: number of looks since the last that found it.
+        found: number of detections.
+        attempts: number of frames searched from its first detection to its last.
+        failures: number of frames searched since its last detection.
         score: the best of its detections.
     """
 
     def __init__(self, start_s: float, smoothing_s: float) -> None:
         self.path = BoxPath(smoothing_s)
         self.start_s, self.end_s = start_s, math.inf
-        self.found = self.looks = 0
+        self.found = self.attempts = 0
         self.score = -math.inf
-        self.missed_looks = 0
-        self._missed_s = math.inf  # the first look since `found` grew that did not find it
+        self.failures = 0
+        self._missed_s = math.inf  # time of the first of these failures
 
     @property
-    def believed(self) -> bool:
-        return self.found >= _BELIEVED
+    def confirmed(self) -> bool:
+        return self.found >= _CONFIRMED_AFTER
 
     def seen(self, time_s: float, detection: Detection) -> None:
         self.path.add(time_s, detection.box)
         self.score = max(self.score, detection.score)
         self.found += 1
-        self.looks += self.missed_looks + 1
-        self.missed_looks, self._missed_s = 0, math.inf
+        self.attempts += self.failures + 1
+        self.failures, self._missed_s = 0, math.inf
 
     def missed(self, time_s: float) -> None:
-        self.missed_looks += 1
+        self.failures += 1
         self._missed_s = min(self._missed_s, time_s)
 
     def unseen_s(self, time_s: float) -> float:
         """How long before `time_s` it was last seen; 0 where no look has missed it since."""
-        return time_s - self.path.last_s if self.missed_looks else 0.0
+        return time_s - self.path.last_s if self.failures else 0.0
 
     def end(self) -> None:
         self.end_s = (self.path.last_s + self._missed_s) / 2
@@ -88,6 +189,7 @@ class Tracker:
             else:
                 track.missed(time_s)
         for j in sorted(set(range(len(detections))) - set(pairs.values())):
+            # Frames in between belong to the nearer search: the one before had not found it.
             start_s = -math.inf if self._look_s is None else (self._look_s + time_s) / 2
             track = FaceTrack(start_s, self._params.smoothing_s)
             track.seen(time_s, detections[j])
@@ -112,7 +214,7 @@ class Tracker:
         pairs = _assigned(last, boxes, range(len(last)), range(len(boxes)), self._params.min_overlap)
         # A small face moves by half its side between two looks: what is left over is compared with a wider view, but
         # only for tracks of the look before, lest one whose face is gone takes to something near it.
-        tracks = [i for i, track in enumerate(self.tracks) if i not in pairs and not track.missed_looks]
+        tracks = [i for i, track in enumerate(self.tracks) if i not in pairs and not track.failures]
         free = sorted(set(range(len(boxes))) - set(pairs.values()))
         wide = [_doubled(box) for box in last], [_doubled(box) for box in boxes]
         return pairs | _assigned(*wide, tracks, free, self._params.min_overlap)

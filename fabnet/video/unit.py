@@ -1,27 +1,211 @@
 """The unit of work of an extraction: a group of clips becomes a directory of one shard, index, rejects and ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from fabnet import contract, tables
 from fabnet.config import ExtractParams
 from fabnet.files import atomic_directory
+from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, run_starts, shard_name
+from fabnet.processes import time_limit
 from fabnet.video.clips import Clip, ClipList
-from fabnet.video.crop import crop, encode, quality, recrop
-from fabnet.video.engines.worker import time_limit
+from fabnet.video.crop import Box, crop, encode, quality, recrop
 from fabnet.video.faces import Face, Track, TrackEnd
-from fabnet.video.part import PartWriter, write_part
+from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import open_source
-from fabnet.video.spool import Crop, TrackSpool
+
+REJECTS, LEDGER = "rejects.parquet", "ledger.parquet"
+
+#: The contracts `fabnet.tables.Rejects` and `fabnet.tables.Ledger` as Arrow writes them.
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("clip", "track_id", "reason", "detail")])
+LEDGER_SCHEMA = pa.schema(
+    [
+        *((name, pa.int64()) for name in ("unit", "clips", "tracks", "frames", "rejected_clips", "rejected_tracks")),
+        *((name, pa.int64()) for name in ("boxes_clamped", "bytes")),
+    ]
+)
+
+# Rows wait in a file, so that a unit of long clips fills no memory: `track` is a number in the list of tracks.
+_NUMBERS = ("left", "top", "right", "bottom", "sharpness", "brightness")
+_ROW = np.dtype(
+    [("track", "<i8"), ("frame_no", "<i8"), ("time_s", "<f8"), ("offset", "<i8"), ("size", "<i8")]
+    + [(name, "<f8") for name in _NUMBERS]
+)
+_ROWS_PER_GROUP = 1 << 14
 
 #: The list of clips, in the directory of an extraction's state.
 CLIPS = "clips.arrow"
 
 # Beyond the limit of a clip, which is kept between its frames: a process that is still at it hangs within one of them.
 _LIMIT_SHARE, _LIMIT_SLACK_S = 1.1, 30
+
+
+class Mark(NamedTuple):
+    """A moment of a part that it can return to."""
+
+    position: int
+    rows: int
+    tracks: int
+    rejects: int
+    clamped: int
+
+
+@contextmanager
+def write_part(out: Path) -> Iterator["PartWriter"]:
+    """Fill the directory `out`, which exists and is empty. Call `finish` at the end."""
+    with open(out / shard_name(0), "wb") as shard, open(out / ".rows", "w+b") as rows:
+        yield PartWriter(out, shard, rows)
+
+
+class PartWriter:
+    """Takes the tracks and rejects of one clip after another. See `write_part`."""
+
+    def __init__(self, out: Path, shard: BinaryIO, rows: BinaryIO) -> None:
+        self._out, self._shard, self._rows = out, shard, rows
+        self._tar = TarWriter(shard)
+        self._row_count = 0
+        self._tracks: list[tuple[Track, str]] = []
+        self._rejects: list[tuple[str, str, str, str]] = []
+        self._clamped = 0
+
+    def mark(self) -> Mark:
+        return Mark(self._tar.position, self._row_count, len(self._tracks), len(self._rejects), self._clamped)
+
+    def roll_back(self, mark: Mark) -> None:
+        """Forget all that was added since `mark`."""
+        self._tar.roll_back(mark.position)
+        self._rows.seek(mark.rows * _ROW.itemsize)
+        self._rows.truncate()
+        self._row_count = mark.rows
+        del self._tracks[mark.tracks :], self._rejects[mark.rejects :]
+        self._clamped = mark.clamped
+
+    def add_track(self, track: Track, clip: str, crops: Iterable[Crop]) -> None:
+        """Append the crops of a track of the clip named `clip`, by increasing frame number.
+
+        Args:
+            track: of the crops.
+            clip: its name.
+            crops: by increasing number.
+        """
+        number = len(self._tracks)
+        self._tracks.append((track, clip))
+        for item in crops:
+            offset = self._tar.add(member_name(track.id, item.frame_no), item.jpeg)
+            box = item.box
+            edges = box.left, box.top, box.right, box.bottom
+            place = number, item.frame_no, item.time_s, offset, len(item.jpeg)
+            self._rows.write(np.array((*place, *edges, item.sharpness, item.brightness), _ROW).tobytes())
+            self._row_count += 1
+
+    def add_reject(self, clip: str, track_id: str, rejected: Rejected) -> None:
+        """`track_id` is empty where it is the whole clip."""
+        self._rejects.append((clip, track_id, rejected.reason, rejected.detail))
+
+    def add_clamped(self, boxes: int) -> None:
+        self._clamped += boxes
+
+    def add_part(self, part: Path) -> None:
+        """Append all that another part holds."""
+        with open(part / shard_name(0), "rb") as shard:
+            for table in _tracks(part):
+                track = Track(*(table[name][0].as_py() for name in ("track_id", "identity", "video")))
+                self.add_track(track, table["clip"][0].as_py(), _crops(table, shard))
+        for row in pq.read_table(part / REJECTS, schema=REJECTS_SCHEMA).to_pylist():
+            self._rejects.append((row["clip"], row["track_id"], row["reason"], row["detail"]))
+        self._clamped += pq.read_table(part / LEDGER, schema=LEDGER_SCHEMA)["boxes_clamped"][0].as_py()
+
+    def finish(self, first: int, clips: int) -> None:
+        """Write the tables about clips number `first` to `first` + `clips` - 1. Nothing can be added afterwards.
+
+        Raises:
+            TableError: a track was added twice, or its crops were out of order.
+        """
+        self._tar.close()
+        self._shard.close()
+        size = self._write_index()
+        self._rows.close()
+        (self._out / ".rows").unlink()
+        rejects = pd.DataFrame(self._rejects, columns=REJECTS_SCHEMA.names, dtype=str)
+        write_table(rejects, self._out / REJECTS, tables.Rejects, REJECTS_SCHEMA)
+        whole = sum(track_id == "" for _, track_id, _, _ in self._rejects)
+        row: dict[str, Any] = {
+            "unit": first,
+            "clips": clips,
+            "tracks": len(self._tracks),
+            "frames": self._row_count,
+            "rejected_clips": whole,
+            "rejected_tracks": len(self._rejects) - whole,
+            "boxes_clamped": self._clamped,
+            "bytes": size,
+        }
+        write_table(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
+
+    def _write_index(self) -> int:
+        """Write the index and return the sum of its sizes."""
+        columns = [
+            pa.array([getattr(track, name) for track, _ in self._tracks], pa.string())
+            for name in ("id", "identity", "video")
+        ]
+        strings = dict(zip(("track_id", "identity", "video"), columns, strict=True))
+        strings["clip"] = pa.array([clip for _, clip in self._tracks], pa.string())
+        total = 0
+        self._rows.seek(0)
+        with pq.ParquetWriter(self._out / INDEX, contract.mark(INDEX_SCHEMA, tables.Index)) as index:
+            while group := self._rows.read(_ROWS_PER_GROUP * _ROW.itemsize):
+                rows = np.frombuffer(group, _ROW)
+                track = pa.array(rows["track"])
+                arrays = {name: values.take(track) for name, values in strings.items()}
+                arrays |= {name: pa.array(rows[name]) for name in _ROW.names or () if name != "track"}
+                arrays["shard"] = pa.array([shard_name(0)]).take(pa.array(np.zeros(len(rows), np.int64)))
+                table = pa.table([arrays[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
+                tables.check(table.to_pandas(), tables.Index, str(self._out / INDEX))
+                index.write_table(table)
+                total += int(rows["size"].sum())
+        return total
+
+
+def write_table(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
+    """Check a table and write it in one form, with rows or without, in a directory that is not yet in place.
+
+    Args:
+        rows: of the table.
+        path: of the file.
+        form: its contract.
+        schema: its columns as Arrow writes them.
+    """
+    tables.check(rows, form, str(path))
+    # Without what pandas adds, which differs between its versions.
+    marked = contract.mark(schema.remove_metadata(), form)
+    pq.write_table(
+        pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata(marked.metadata), path
+    )
+
+
+def _tracks(part: Path) -> Iterator[pa.Table]:
+    """The rows of each track of a part's index."""
+    index = pq.read_table(part / INDEX, schema=INDEX_SCHEMA)
+    starts = run_starts(index["track_id"])
+    for start, end in zip(starts, [*starts[1:], len(index)], strict=True):
+        yield index.slice(start, end - start)
+
+
+def _crops(table: pa.Table, shard: BinaryIO) -> Iterator[Crop]:
+    columns = [table[name].to_numpy() for name in ("frame_no", "time_s", "offset", "size", *_NUMBERS)]
+    for frame_no, time_s, offset, size, *edges, sharpness, brightness in zip(*columns, strict=True):
+        shard.seek(offset)
+        box = Box(*(float(edge) for edge in edges))
+        yield Crop(int(frame_no), float(time_s), box, float(sharpness), float(brightness), shard.read(size))
 
 
 @dataclass(frozen=True)
@@ -43,7 +227,7 @@ class Unit:
 
 
 def run_unit(unit: Unit) -> None:
-    """Extract the clips of a unit. `unit.out` appears whole or not at all; where it exists nothing is done."""
+    """Extract the clips of a unit. `unit.out` is written atomically; where it exists nothing is done."""
     if unit.out.is_dir():
         return
     cv2.setNumThreads(0)
@@ -56,9 +240,11 @@ def run_unit(unit: Unit) -> None:
                 with time_limit(limit):
                     _extract(clip, source.find(clip)(source.frames(clip)), unit.params, part, out)
             except Rejected as rejected:
+                # Damage is known only after the frames before it: what they gave is taken back.
                 part.roll_back(begin)
                 part.add_reject(clip.name, "", rejected)
             except Exception as error:
+                # Not the clip's fault but ours: the run ends, and says at which clip.
                 error.add_note(f"in clip {clip.name}")
                 raise
         part.finish(unit.first, unit.count)
@@ -68,15 +254,16 @@ def _extract(
     clip: Clip, faces: Iterator[Face | TrackEnd], params: ExtractParams, part: PartWriter, folder: Path
 ) -> None:
     """Append the tracks of a clip to `part`; the caller takes them back if the clip is rejected."""
-    live: dict[str, TrackSpool] = {}
+    live: dict[str, TrackBuffer] = {}
     ended = set[str]()
 
     def end(track: Track, rejected: Rejected | None) -> None:
         ended.add(track.id)
-        with live.pop(track.id, None) or TrackSpool(track, folder) as spool:
-            rejected = rejected or judge(spool, params)
+        known = live.pop(track.id, None)
+        with TrackBuffer(track, folder) if known is None else known as buffer:
+            rejected = rejected or judge(buffer, params)
             if rejected is None:
-                part.add_track(track, clip.name, spool.crops())
+                part.add_track(track, clip.name, buffer)
             else:
                 part.add_reject(clip.name, track.id, rejected)
 
@@ -90,19 +277,24 @@ def _extract(
                 end(track, item.rejected)
                 continue
             if track.id not in live:
-                live[track.id] = TrackSpool(track, folder)
+                live[track.id] = TrackBuffer(track, folder)
             live[track.id].add(crop_of(item, params), item.box.right - item.box.left)
-        for spool in list(live.values()):
-            end(spool.track, None)
+        for buffer in list(live.values()):
+            end(buffer.track, None)
     finally:
-        for spool in live.values():
-            spool.close()
+        for buffer in live.values():
+            buffer.close()
     if not ended:
         raise _too_short(0, params)
 
 
 def crop_of(face: Face, params: ExtractParams) -> Crop:
-    """The crop of a face under the recipe of `params`; its box is the part of the frame that it shows."""
+    """The crop of a face under the recipe of `params`; its box is the part of the frame that it shows.
+
+    Args:
+        face: in its frame.
+        params: image_size, jpeg_quality and recrop.
+    """
     box = face.box
     if params.recrop == "authors":
         image, box = recrop(face.image, box, params.image_size)
@@ -113,11 +305,16 @@ def crop_of(face: Face, params: ExtractParams) -> Crop:
     return Crop(face.number, face.time_s, box, sharpness, brightness, jpeg)
 
 
-def judge(spool: TrackSpool, params: ExtractParams) -> Rejected | None:
-    """Why the track of a spool is of no use, None if it is."""
-    if spool.count < params.min_frames:
-        return _too_short(spool.count, params)
-    side, sharpness = spool.median_side(), spool.median_sharpness()
+def judge(buffer: TrackBuffer, params: ExtractParams) -> Rejected | None:
+    """Why the track in a buffer is of no use, None if it is.
+
+    Args:
+        buffer: the crops of a track.
+        params: what a track has to have.
+    """
+    if len(buffer) < params.min_frames:
+        return _too_short(len(buffer), params)
+    side, sharpness = buffer.median_side(), buffer.median_sharpness()
     if side < params.tracking.min_side:
         return Rejected("too_small", f"the median side of its box is {side:g} pixels, of {params.tracking.min_side}")
     if sharpness < params.tracking.min_sharpness:

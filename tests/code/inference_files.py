@@ -33,7 +33,7 @@ def write_model(directory: Path, seed: int = 0, **params: object) -> Path:
         "image_size": SIZE,
         "base_filters": 4,
         "embedding_dim": DIMENSION,
-        "recipe": recipe(ExtractParams.model_validate({"videos": ".", "image_size": SIZE, **params})),
+        "recipe": recipe(ExtractParams.standalone(videos=".", image_size=SIZE, **params)),
         "weights_sha256": hash_file(directory / "best.pt"),
     }
     write_json(directory / "model.json", card)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from whole_sections import variant_params
 
-from fabnet.config import VariantParams
 from fabnet.files import read_json, write_json
 from fabnet.training import checkpoint
 from fabnet.training.variant import train_variant
@@ -30,7 +30,7 @@ KILLS = 8
 
 
 def train(variant: str, folder: Path, models: Path, **changes: Any) -> None:
-    values = VariantParams.model_validate(VARIANTS[variant] | changes)
+    values = variant_params(**VARIANTS[variant] | changes)
     train_variant(variant, values, folder / "frames", folder / "splits.parquet", models / variant, models / "work")
 
 

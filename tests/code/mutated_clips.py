@@ -182,7 +182,7 @@ def extract_mutated(folder: Path, seed: int = 0, copies: int = 1) -> dict[str, f
     """
     clips = len(write_mutated(folder / "videos", seed, copies))
     # Many samples, so that much is decoded.
-    params = ExtractParams(videos=folder / "videos", workers=1, fps=5, image_size=16, clip_limit_s=20)
+    params = ExtractParams.standalone(videos=folder / "videos", workers=1, fps=5, image_size=16, clip_limit_s=20)
     begin = time.monotonic()
     extract(params, folder / "frames", folder / "work")
     seconds = time.monotonic() - begin

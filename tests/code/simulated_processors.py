@@ -122,8 +122,7 @@ def hashes() -> dict[str, str]:
     from fabnet.synthetic.faces import portraits_of, write_faces
     from fabnet.synthetic.features import features
     from fabnet.synthetic.landmarks import landmarks68
-    from fabnet.synthetic.noise import noise_of
-    from fabnet.synthetic.relief import relief
+    from fabnet.synthetic.relief import noise_of, relief
     from fabnet.synthetic.render import render
     from fabnet.synthetic.videos import interview_of, write_videos
     from fabnet.video.decode import frames

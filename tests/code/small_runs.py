@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from whole_sections import variant_params
 
 from fabnet.config import VariantParams
 from fabnet.frames.pairs import PairSampler
@@ -49,7 +51,6 @@ class Damaged(Blobs):
 
 def params(**changes) -> VariantParams:
     values = {
-        "base_filters": 4,
         "embedding_dim": 16,
         "samples": 320,
         "batch_size": 16,
@@ -57,11 +58,10 @@ def params(**changes) -> VariantParams:
         "validation_samples": 40,
         "learning_rate": 0.002,
         "schedule": "step",
-        "precision": "fp32",
         "checkpoint_every": 80,
         "workers": 0,
     }
-    return VariantParams.model_validate(values | changes)
+    return variant_params(**values | changes)
 
 
 def network(values: VariantParams):
@@ -71,11 +71,30 @@ def network(values: VariantParams):
         return build(values.objective, SIZE, values.base_filters, values.embedding_dim, *shape)
 
 
+def normalised_alone(model: nn.Module) -> nn.Module:
+    """Every batch norm of `model` replaced by a norm of each sample, whose result no other sample changes."""
+    for name, layer in model.named_children():
+        if isinstance(layer, nn.BatchNorm2d):
+            setattr(model, name, nn.GroupNorm(1, layer.num_features))
+        else:
+            normalised_alone(layer)
+    return model
+
+
 def trainer(
-    values: VariantParams, path: Path | None = None, frames=None, world: World | None = None, length=10, **options
+    values: VariantParams,
+    path: Path | None = None,
+    frames=None,
+    world: World | None = None,
+    length=10,
+    alone=False,
+    **options,
 ) -> Trainer:
-    """Six tracks to train on, of `length` frames; validation on the first two, 16 samples at a time."""
-    model = network(values)
+    """Six tracks to train on, of `length` frames; validation on the first two, 16 samples at a time.
+
+    `alone`: samples do not meet in a batch norm, so that it does not matter how a batch is shared out.
+    """
+    model = normalised_alone(network(values)) if alone else network(values)
     world = world or World()
     frames = frames or Blobs()
     sampler = PairSampler(np.arange(6) * 10, np.full(6, length), np.arange(6), values.views or model.views, values.seed)

@@ -9,8 +9,7 @@ from fabnet.config import ExtractParams
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box
 from fabnet.video.faces import Face, Frame, TrackEnd
-from fabnet.video.sources.open import open_source
-from fabnet.video.sources.protocol import Source
+from fabnet.video.sources.open import Source, open_source
 from tests.code.travelling import sent
 
 HEADER = "Identity  : \t{}\nReference : \t{}\nOffset    : \t-2\nFV Conf   : \t18.394{}\nASD Conf  : \t7.649\n\n"
@@ -37,7 +36,7 @@ def blank_frames(seconds: float, rate: int, width=64, height=48) -> Iterator[Fra
 
 def prepared(root: Path, source: str, **params) -> tuple[Source, list[Clip]]:
     """A source that travelled to a worker, and its clips from their file."""
-    opened = open_source(ExtractParams(videos=root, source=source, **params), root.parent / "state")
+    opened = open_source(ExtractParams.standalone(videos=root, source=source, **params), root.parent / "state")
     clips = ClipList.write(opened.list_clips(), root.parent / "clips.arrow")
     opened.prepare(root.parent / "state")
     return sent(opened), clips.slice(0, len(clips))

@@ -10,12 +10,12 @@ from inference_files import SIZE, write_colours
 from warping_models import blank, drawn_face, read_frames, write_frames, write_jpeg, write_warping
 
 from fabnet.errors import UserError
-from fabnet.figures.inside import network as inside
-from fabnet.figures.inside.network import open_fabnet
-from fabnet.inference.animation.animate import Animated, animate, find_source
-from fabnet.inference.animation.clip import choose_codec, rate_of
-from fabnet.inference.inputs import find_inputs
-from fabnet.inference.looking import params_of
+from fabnet.faces.face_params import params_of
+from fabnet.faces.inputs import find_inputs
+from fabnet.inference.animate import AnimationSummary, animate, find_source
+from fabnet.inspection import network as inside
+from fabnet.inspection.network import open_fabnet
+from fabnet.video.clip_writer import choose_codec, rate_of
 from fabnet.video.unit import crop_of
 
 CROPPED = params_of({"source": "cropped"}, SIZE)
@@ -48,8 +48,8 @@ def test_driven_by_itself_it_is_the_model_s_reconstruction(sources, face, tmp_pa
     network = open_fabnet(write_warping(tmp_path / "model", sources))
     still = write_frames(tmp_path / "still.mp4", [drawn_face(0.0)] * 11, rate=7)
     done = animate(str(face), str(still), tmp_path / "out.mp4", network, CROPPED, size=128)
-    assert done == Animated(11, 0, None)
-    assert done.told() == ""
+    assert done == AnimationSummary(11, 0, None)
+    assert done.warning() == ""
     frames, rate = read_frames(tmp_path / "out.mp4")
     assert (frames.shape, rate) == ((11, 128, 128, 3), 7)
     source = find_source(find_inputs([str(face)])[0][0], CROPPED, 128)
@@ -125,7 +125,7 @@ def test_without_a_face_the_last_result_is_held_and_said(network, face, tmp_path
     done = animate(str(face), str(video), tmp_path / "out.mp4", network, DETECT, size=64, beside=True)
     assert (done.frames, done.first_held_s) == (30, 0)
     assert 14 <= done.held <= 16
-    assert done.told() == (
+    assert done.warning() == (
         f"{done.held} of 30 frames show no face, the first at 0:00.0: the result before is held there (at the "
         "beginning: the source as it is)"
     )
@@ -141,7 +141,7 @@ def test_without_a_face_the_last_result_is_held_and_said(network, face, tmp_path
 
 def test_a_gap_in_the_middle_is_held_too(network, face, tmp_path, monkeypatch):
     """Frames 4 to 6 of 10 have no face, and a second, shorter track beside the first is not taken."""
-    from fabnet.inference.animation import driving
+    from fabnet.inference import driving
     from fabnet.video.crop import Box
     from fabnet.video.faces import Face, Track, TrackEnd
     from fabnet.video.reject import Rejected
@@ -241,7 +241,7 @@ def test_a_source_that_is_of_no_use(refused, tmp_path):
 
 
 def test_a_crash_half_way_leaves_what_was_there(network, face, tmp_path, monkeypatch):
-    from fabnet.inference.animation import animate as module
+    from fabnet.inference import animate as module
 
     (tmp_path / "out.mp4").write_bytes(b"of before")
     video = write_colours(tmp_path / "any.mp4", 4)
@@ -257,7 +257,7 @@ def test_a_crash_half_way_leaves_what_was_there(network, face, tmp_path, monkeyp
 
 
 def test_where_there_is_no_h264_it_is_mpeg4(network, face, tmp_path, monkeypatch):
-    from fabnet.inference.animation import clip
+    from fabnet.video import clip_writer as clip
 
     assert choose_codec() == "libx264"
     monkeypatch.setattr(clip, "_CODECS", {"no_such_codec": {}, "mpeg4": clip._CODECS["mpeg4"]})

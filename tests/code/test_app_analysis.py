@@ -1,8 +1,5 @@
 """What the page knows of an upload, without the page."""
 
-import os
-import time
-
 import cv2
 import numpy as np
 import pytest
@@ -11,10 +8,12 @@ import torch
 from app_files import write_bad, write_face
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
 
+from fabnet import processes
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json, write_json
-from fabnet.inference.app import expendable, faces
+from fabnet.inference.app import faces
 from fabnet.inference.app.analysis import analyse, open_reader, warp
+from fabnet.model import load
 from fabnet.networks.build import build, load_model
 from fabnet.tables import EXPRESSIONS
 
@@ -31,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reader(folder):
-    return open_reader(folder / "model", folder / "heads.npz")
+    return open_reader(load(folder / "model", folder / "heads.npz"))
 
 
 def test_an_image_is_cropped_embedded_and_read(folder, reader):
@@ -49,7 +48,7 @@ def test_an_image_is_cropped_embedded_and_read(folder, reader):
     with torch.inference_mode():
         embedding = network.encoder(frame).numpy()
     np.testing.assert_allclose(seen.embeddings_ND, embedding, atol=1e-5)
-    outputs = {head.task: embedding @ head.weight.T + head.bias for head in reader.heads.heads}
+    outputs = {head.task: embedding @ head.weight.T + head.bias for head in reader.model.probes.heads}
     np.testing.assert_allclose(seen.readings["pose"], outputs["pose"], atol=1e-3)
     np.testing.assert_allclose(seen.readings["units"], 1 / (1 + np.exp(-outputs["units"])), atol=1e-4)
     odds = np.exp(outputs["expression"])
@@ -102,7 +101,7 @@ def test_an_autoencoder_says_that_it_cannot_warp(folder):
     torch.save(build("autoencoder", SIZE, 4, DIMENSION).state_dict(), directory / "best.pt")
     changed = {"objective": "autoencoder", "weights_sha256": hash_file(directory / "best.pt")}
     write_json(directory / "model.json", read_json(directory / "model.json") | changed)
-    reader = open_reader(directory)
+    reader = open_reader(load(directory))
     assert not reader.warps
     assert analyse(folder / "face.jpg", reader).readings == {}
     crop = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -112,8 +111,8 @@ def test_an_autoencoder_says_that_it_cannot_warp(folder):
 
 def test_probes_of_another_model_are_refused(folder):
     write_model(folder / "other", seed=1)
-    with pytest.raises(UserError, match=r"heads\.npz: its probes read embeddings of"):
-        open_reader(folder / "other", folder / "heads.npz")
+    with pytest.raises(UserError, match=r"heads\.npz: the embeddings of its probes were made with weights"):
+        load(folder / "other", folder / "heads.npz")
 
 
 def test_bad_input_is_one_line_that_names_the_file(folder, reader, tmp_path):
@@ -139,16 +138,7 @@ def test_a_long_name_is_shortened_and_made_printable(tmp_path):
     assert faces.shown_name(tmp_path / ("a\nb" * 60)) == "a?b" * 13 + "a…" + "b" + "a?b" * 6
 
 
-def test_a_process_that_dies_or_hangs_takes_only_its_work_with_it():
-    assert expendable.run(os._exit, 3, 30) is False
-    begun = time.monotonic()
-    assert expendable.run(time.sleep, 60, 0.2) is False
-    assert time.monotonic() - begun < 20
-    with pytest.raises(RuntimeError, match="ValueError: invalid literal"):
-        expendable.run(int, "no number", 30)
-
-
 def test_an_upload_that_kills_its_decoder_is_one_line(folder, reader, monkeypatch):
-    monkeypatch.setattr(expendable, "run", lambda function, job, limit_s: False)
+    monkeypatch.setattr(processes, "run_isolated", lambda function, job, limit_s: False)
     with pytest.raises(UserError, match=r"face\.jpg: decoding it failed, or took more than 60 s"):
         analyse(folder / "face.jpg", reader)

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from fabnet.figures.bars import expression_bars, unit_bars
-from fabnet.figures.face import face_readings, found_face, head_axes
-from fabnet.figures.neighbours import neighbour_sheet
-from fabnet.figures.warped import warped_pair
-from fabnet.synthetic.camera import rotation
+from fabnet.figures.face import expression_bars, face_readings, found_face, head_axes, unit_bars
+from fabnet.figures.flow import warped_pair
+from fabnet.figures.sheets import neighbour_sheet
+from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState
 from fabnet.tables import EXPRESSIONS, UNITS
 

@@ -14,12 +14,13 @@ from labelled_faces import write_labelled_faces
 from fabnet.attributes.sets import iterate_crops, open_set
 from fabnet.config import load_params
 from fabnet.errors import UserError
+from fabnet.faces.face_params import params_of
 from fabnet.files import read_json
 from fabnet.inference.app import gallery as module
 from fabnet.inference.app.analysis import open_reader
 from fabnet.inference.app.gallery import Gallery, find_gallery, open_gallery
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
+from fabnet.model import load
 from fabnet.probing.embeddings import write_embeddings
 from fabnet.retrieval.exact import unit
 
@@ -35,12 +36,12 @@ def project(tmp_path_factory):
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     values["sets"] = {"tiny": {"kind": "synthetic", "path": str(folder / "faces")}}
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
-    reader = open_reader(folder / "models/fabnet")
+    reader = open_reader(load(folder / "models/fabnet"))
     labelled = open_set("tiny", load_params(folder / "params.yaml").labelled_set("tiny"))
     ids, crops = next(iterate_crops(labelled, SIZE, 24))
     meta = {"encoder": "fabnet", "set": "tiny", "weights_sha256": reader.model.weights_sha256, "recipe_hash": "x"}
     out = folder / "embeddings/tiny/trained/fabnet"
-    write_embeddings(out, ids, [reader.embed(crops)], reader.model.dimension, 24, meta)
+    write_embeddings(out, ids, [reader.model.embed(crops)], reader.model.dimension, 24, meta)
     return folder, reader, ids, crops
 
 
@@ -72,7 +73,7 @@ def test_the_projects_labelled_faces_are_the_default(here):
     gallery, why = find_gallery(reader)
     assert gallery is not None
     assert (gallery.title, why) == ("24 faces of the labelled set tiny", "")
-    found = gallery.nearest(reader.embed(crops[5:6])[0], 3)
+    found = gallery.nearest(reader.model.embed(crops[5:6])[0], 3)
     assert found.names[0] == ids[5]
     assert found.similarities_K[0] == pytest.approx(1)
     np.testing.assert_array_equal(found.crops_KHWC[0], crops[5])
@@ -86,7 +87,7 @@ def test_frames_are_sampled_and_embedded(here, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "SAMPLED", 12)
     gallery = open_gallery(reader, tmp_path)
     assert gallery.title == f"12 of 24 frames of {tmp_path}"
-    found = gallery.nearest(reader.embed(crops[23:24])[0], 1)
+    found = gallery.nearest(reader.model.embed(crops[23:24])[0], 1)
     assert found.names == ["track1 11"]
     np.testing.assert_array_equal(found.crops_KHWC[0], crops[23])
     store.recipe = {"hash": "other"}
@@ -127,7 +128,7 @@ def test_a_table_of_fabnet_embed_is_a_gallery_whose_crops_are_cut_again(here, tm
         "4.jpg",
     ]
     # What is shown is what was embedded, up to the JPEG in between.
-    again = unit(reader.embed(np.stack([image for image, _ in images])))
+    again = unit(reader.model.embed(np.stack([image for image, _ in images])))
     assert ((again * gallery.directions_ND).sum(axis=1) > 0.99).all()
     (tmp_path / "4.jpg").unlink()
     last = gallery.nearest(gallery.directions_ND[6], 1)
@@ -137,9 +138,9 @@ def test_a_table_of_fabnet_embed_is_a_gallery_whose_crops_are_cut_again(here, tm
 
 def test_galleries_of_other_models_and_other_things_are_refused(here, tmp_path):
     folder, _, _, _ = here
-    stranger = open_reader(write_model(tmp_path / "other", seed=1))
+    stranger = open_reader(load(write_model(tmp_path / "other", seed=1)))
     path = folder / "embeddings/tiny/trained/fabnet"
-    with pytest.raises(UserError, match=r"embeddings of weights .* embed the gallery with this model"):
+    with pytest.raises(UserError, match=r"its embeddings were made with weights .*; embed the faces with it"):
         open_gallery(stranger, path)
     assert find_gallery(stranger) == (
         None,

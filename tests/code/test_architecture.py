@@ -1,4 +1,4 @@
-"""The walls of the house, read from the code: who imports whom, and what dvc.yaml must therefore depend on."""
+"""The layers of the code, read from it: who imports whom, and what dvc.yaml must therefore depend on."""
 
 import ast
 import re
@@ -25,29 +25,38 @@ BASE = {
     "pipeline",
     "leftovers",
     "errors",
-    "parallel",
+    "host_allowlist",
+    "processes",
+    "log",
     "progress",
     "profiles",
 }
-# A room imports only rooms of lines above its own.
+# A package imports only packages of lines above its own.
 ORDER = [
     BASE,
-    {"frames"},
+    {"frames", "figures", "pages"},
     {"synthetic", "video"},
-    {"networks"},
+    {"networks", "faces"},
     {"training"},
-    {"attributes", "probing", "retrieval"},
-    {"quality", "figures", "supervised"},
+    {"attributes"},
+    {"probing"},
+    {"retrieval"},
+    {"quality", "inspection", "supervised"},
     {"report"},
     {"tracking"},
+    {"model"},
     {"inference"},
+    {"serving"},
     {"cli", "stages"},
-    {"__main__"},
+    {"__main__", "__init__"},
 ]
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+RANK = {package: rank for rank, packages in enumerate(ORDER) for package in packages}
 
-# Rooms that run on a machine that has a GPU and little else, and what that machine has installed.
-BARE_ROOMS = {"frames", "networks", "training"}
+# Former names of modules, by which registered models load what now lies further right.
+FORMER_NAMES = {ROOT / "fabnet/inference/served.py"}
+
+# Packages that run on a machine that has a GPU and little else, and what that machine has installed.
+BARE_FABNET = {"frames", "networks", "training"}
 BARE_PACKAGES = {"torch", "numpy", "pyarrow", "yaml", "fabnet"}
 
 # Parts of params.yaml that a stage may depend on. A trailing dot asks for something below it. Stages after training
@@ -118,7 +127,7 @@ def file_of(module: str) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     """fabnet/video/decode.py -> video, fabnet/tables.py -> tables, stages/train.py -> stages."""
     first, *rest = path.relative_to(ROOT).with_suffix("").parts
     return first if first == "stages" else rest[0]
@@ -146,29 +155,31 @@ def closure(start: Path, when: set[str]) -> set[Path]:
 
 
 def wrong_imports(path: Path) -> Iterator[str]:
-    """Imports of a room that is not to the left of the file's own, as `file:line: why`."""
-    here = room_of(path)
+    """Imports of a package that is not to the left of the file's own, as `file:line: why`."""
+    here = package_of(path)
     for item in imports(path):
         file = file_of(item.module)
-        if file is None or file == ROOT / "fabnet/__init__.py":  # the latter holds the version alone
+        if file is None or file == ROOT / "fabnet/__init__.py":  # it imports the rest only when asked for it
             continue
-        there = room_of(file)
+        there = package_of(file)
         if there != here and RANK[there] >= RANK[here] and not {here, there} <= BASE:
             yield f"{path.relative_to(ROOT)}:{item.line}: {here} may not import {there}"
 
 
 def test_every_room_has_its_place():
-    rooms = {room_of(path) for path in sources("fabnet") if path != ROOT / "fabnet/__init__.py"}
-    assert rooms <= RANK.keys(), "a new room needs its place in ORDER and in docs/map.md"
+    packages = {package_of(path) for path in sources("fabnet") if path != ROOT / "fabnet/__init__.py"}
+    assert packages <= RANK.keys(), "a new package needs its place in ORDER and in docs/map.md"
 
 
 def test_rooms_import_only_rooms_to_their_left():
-    assert [wrong for path in sources("fabnet", "stages") for wrong in wrong_imports(path)] == []
+    assert [
+        wrong for path in sources("fabnet", "stages") if path not in FORMER_NAMES for wrong in wrong_imports(path)
+    ] == []
 
 
 def test_bare_rooms_import_with_few_packages():
     wrong = []
-    for start in sources(*(f"fabnet/{room}" for room in sorted(BARE_ROOMS))):
+    for start in sources(*(f"fabnet/{package}" for package in sorted(BARE_FABNET))):
         for path in closure(start, {"import"}):
             for item in imports(path):
                 package = item.module.partition(".")[0]
@@ -193,7 +204,7 @@ def test_stages_and_command_start_fast():
 
 
 def test_files_stay_small_enough_to_read():
-    long = {str(path.relative_to(ROOT)): lines for path in sources("fabnet", "stages") if (lines := _lines(path)) > 300}
+    long = {str(path.relative_to(ROOT)): lines for path in sources("fabnet", "stages") if (lines := _lines(path)) > 500}
     assert long == {}
 
 
@@ -237,10 +248,10 @@ def _keys(entries: list[Any]) -> list[str]:
 
 def undeclared(stage: Stage) -> set[str]:
     """Files that the stage's script reaches by imports, should depend on (decision 0002) and does not."""
-    exempt = BASE | {"tracking"}
+    exempt = BASE - {"conversion"} | {"tracking"}  # which computes: pixels
     if not any(out.startswith("reports") for out in stage.outs):
         exempt.add("figures")
-    needed = {path for path in closure(stage.script, {"import", "call"}) if room_of(path) not in exempt}
+    needed = {path for path in closure(stage.script, {"import", "call"}) if package_of(path) not in exempt}
     needed -= {ROOT / "fabnet/__init__.py", ROOT / "stages/_run.py"}
     needed = {path for path in needed if path.name != "__init__.py" or _runs_code(path)}
     declared = [ROOT / dep for dep in stage.deps]

@@ -8,8 +8,8 @@ import set_layouts as layouts
 from opened_sets import opened, reasons, refused
 from set_layouts import SIZE
 
-from fabnet.attributes.audit import audit_images, audit_set
 from fabnet.errors import ConfigError, TableError, UserError
+from fabnet.quality.set_audit import audit_images, audit_set
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_images_that_are_cut_short_are_all_named(tmp_path, faces):
         audit_images(labelled)
     message = str(error.value)
     assert message.startswith("2 of 16 faces cannot be seen: labelled set mine, face ")
-    assert all(f"Manually_Annotated_Images/{name}: cannot be decoded as JPEG" in message for name in names[2:4])
+    assert all(f"Manually_Annotated_Images/{name}: cannot be decoded: damaged JPEG" in message for name in names[2:4])
     assert "sets.mine.exclude" in message
     (tmp_path / "cut.txt").write_text("\n".join(names[2:4]))
     assert audit_images(opened(tmp_path, "affectnet", exclude="cut.txt"))["left_out"]["listed in `exclude`"] == 2

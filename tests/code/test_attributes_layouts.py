@@ -10,7 +10,7 @@ from opened_sets import boxes, crops_of, matches, opened, points
 from set_layouts import SIZE
 
 from fabnet import tables
-from fabnet.attributes import aflw_mat
+from fabnet.attributes import aflw
 from fabnet.attributes.mafl import CROP
 from fabnet.attributes.sets import TASKS, targets
 from fabnet.tables import ANGLE_COLUMNS, UNIT_COLUMNS
@@ -192,7 +192,7 @@ def test_aflw_is_only_read(tmp_path, faces):
 
 
 def test_aflw_mat(tmp_path, monkeypatch, faces):
-    monkeypatch.setattr(aflw_mat, "TRAIN", 60)
+    monkeypatch.setattr(aflw, "TRAIN", 60)
     ra = layouts.write_aflw_mat(tmp_path, faces, hidden=(5,))
     labelled = opened(tmp_path, "aflw", annotation="mat")
     table = labelled.table()

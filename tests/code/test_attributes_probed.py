@@ -4,19 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import set_layouts as layouts
+from whole_sections import probe_params
 
-from fabnet.attributes.audit import audit_images, audit_set
 from fabnet.attributes.folder import ImageFolder
 from fabnet.attributes.sets import iterate_crops, open_set, targets
-from fabnet.config import ProbeParams, SetParams
+from fabnet.config import SetParams
 from fabnet.networks.build import random_encoder
 from fabnet.networks.embed import embed_images
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
 from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
 from fabnet.probing.intervals import score
 from fabnet.probing.problem import Problem
+from fabnet.quality.set_audit import audit_images, audit_set
 
-PROBE = ProbeParams(
+PROBE = probe_params(
     seeds=2, epochs=4, batch_size=16, learning_rate=0.01, ridge_alphas=[100], logistic_cs=[0.01], validation_every=2
 )
 META = {"encoder": "e", "set": "mine", "weights_sha256": None, "recipe_hash": None}

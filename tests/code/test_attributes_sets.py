@@ -10,11 +10,11 @@ import pytest
 from labelled_faces import write_labelled_faces
 
 from fabnet import tables
-from fabnet.attributes.crops import crop_box
+from fabnet.attributes.images import crop_box
 from fabnet.attributes.sets import TASKS, iterate_crops, open_set, targets
 from fabnet.config import SetParams
 from fabnet.errors import UserError
-from fabnet.probing.metrics import AREAS, METRICS
+from fabnet.probing.metrics import AUC_TASKS, METRICS
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_all_tasks_are_offered_where_all_labels_are(faces):
 
 def test_tasks_agree_with_how_probes_are_scored():
     assert {name: task.metrics for name, task in TASKS.items()} == METRICS
-    assert {name for name, task in TASKS.items() if not task.lower_is_better} == set(AREAS)
+    assert {name for name, task in TASKS.items() if not task.lower_is_better} == set(AUC_TASKS)
 
 
 def test_crops_come_in_the_order_of_the_table_and_show_their_face(faces):

@@ -8,7 +8,7 @@ import pytest
 from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.video import container, limits
+from fabnet.video import decode, reject
 from fabnet.video.decode import frames
 from fabnet.video.extract import extract
 from fabnet.video.reject import Rejected
@@ -100,8 +100,8 @@ def test_whole_noise_clip_is_good(tmp_path):
     ],
 )
 def test_too_large_on_the_way(tmp_path, monkeypatch, codec, suffix, pix_fmt, reason):
-    monkeypatch.setattr(limits, "MAX_PIXELS", 5000)
-    monkeypatch.setattr(container, "_DECODER_OPTIONS", {"max_pixels": "5000"})
+    monkeypatch.setattr(reject, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(decode, "_DECODER_OPTIONS", {"max_pixels": "5000"})
     growing = write_sizes(tmp_path / f"growing{suffix}", (64, 48), (96, 80), codec=codec, pix_fmt=pix_fmt)
     with pytest.raises(Rejected) as error:
         list(frames(growing, 5.0))
@@ -130,7 +130,7 @@ def test_bad_clips_among_good_ones(tmp_path):
     write_clip(videos / "cy" / "short.mp4", [0, 100])
     (videos / "ann" / "notes.txt").write_text("not a clip")
     (videos / "ann" / ".hidden.mp4").write_text("not a clip")
-    extract(ExtractParams(videos=videos, workers=1, image_size=16), tmp_path / "frames", tmp_path / "work")
+    extract(ExtractParams.standalone(videos=videos, workers=1, image_size=16), tmp_path / "frames", tmp_path / "work")
     rejects = tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)
     expected = {f"bob/{name.replace('.', '-')}{Path(name).suffix}": reason for name, (_, reason) in BAD.items()}
     assert dict(zip(rejects["clip"], rejects["reason"], strict=True)) == expected | {"cy/short.mp4": "too_short"}
@@ -145,12 +145,14 @@ def test_all_clips_rejected(tmp_path):
     text(videos / "ann" / "b.mov")
     write_sound(videos / "ann" / "c.mp4")
     with pytest.raises(UserError, match=r"all 3 clips were rejected \(1 no_video_stream, 2 unreadable\).*ann/a.mp4: "):
-        extract(ExtractParams(videos=videos, workers=1), tmp_path / "frames", tmp_path / "work")
+        extract(ExtractParams.standalone(videos=videos, workers=1), tmp_path / "frames", tmp_path / "work")
     assert not (tmp_path / "frames").exists()
 
 
 def test_missing_table_of_boxes(tmp_path):
     write_clip(tmp_path / "videos" / "ann" / "a.mp4", [0, 1000])
-    params = ExtractParams(videos=tmp_path / "videos", source="boxes", boxes=tmp_path / "videos/boxes.csv", workers=1)
+    params = ExtractParams.standalone(
+        videos=tmp_path / "videos", source="boxes", boxes=tmp_path / "videos/boxes.csv", workers=1
+    )
     with pytest.raises(UserError, match=r"boxes\.csv: no such table"):
         extract(params, tmp_path / "frames", tmp_path / "work")

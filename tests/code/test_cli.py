@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from committed import committed_params
 
 from fabnet import __version__, profiles
 from fabnet.cli.main import main
 from fabnet.config import load_params
+from fabnet.config.edit import edited
 from fabnet.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -16,12 +18,18 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with default params, every profile, and the command running in it."""
+    """A repository with the committed params, every profile, and the command running in it."""
     shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
-    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(committed_params())
     monkeypatch.chdir(tmp_path)
-    profiles.use_profile("default")  # whatever profile the checkout is set to
+    git("init", "--quiet")
+    git("add", "params.yaml")
+    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", "Params")
     return tmp_path
+
+
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
 
 
 def fabnet(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -30,6 +38,12 @@ def fabnet(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
     with pytest.raises(SystemExit) as caught:
         main()
     return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize("module", ["fabnet", "fabnet.cli.main"])
+def test_the_command_runs_as_a_module_too(module: str):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"fabnet {__version__}\n", "")
 
 
 @pytest.mark.parametrize("name", profiles.available(ROOT / "profiles"))
@@ -67,22 +81,96 @@ def test_paper_profile_has_the_values_of_the_paper(project: Path):
     assert variant.jitter == pytest.approx(1 - 170 / 190, abs=1e-3)
 
 
-def test_committed_params_are_the_default_profile():
-    """Those of the working tree, or of the commit where the working tree has been set to something else."""
-    default = yaml.safe_load((ROOT / "profiles/default.yaml").read_text().replace("--- !replace", "---"))
-    here = yaml.safe_load((ROOT / "params.yaml").read_text())
-    show = ["git", "-C", str(ROOT), "show", "HEAD:./params.yaml"]
-    committed = subprocess.run(show, capture_output=True, text=True)
-    assert default in (here, yaml.safe_load(committed.stdout) if committed.returncode == 0 else here)
+def test_default_is_the_last_commit_also_if_that_has_values_of_ones_own(project: Path):
+    profiles.set_values(["extract.fps=2", "sets.mine={kind: aflw2000, path: mine}"])
+    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--all", "--message", "Mine")
+    mine = Path("params.yaml").read_bytes()
+    profiles.use_profile("tiny")
+    git("add", "params.yaml")  # what is staged is no commit
+    profiles.use_profile("default")
+    assert Path("params.yaml").read_bytes() == mine
 
 
-def test_set_keeps_comments_and_all_else(project: Path):
+def test_default_without_git_is_one_clear_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    shutil.rmtree(".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
+    before = Path("params.yaml").read_bytes()
+    assert fabnet("params", "use", "default", monkeypatch=monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: params.yaml: `default` is the params.yaml of the last commit")
+    assert "not a git repository" in line
+    monkeypatch.setenv("PATH", "")
+    assert fabnet("params", "use", "default", monkeypatch=monkeypatch) == 2
+    assert "git does not run" in capsys.readouterr().err
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n", "", "split: {}\n"])
+def test_a_commit_that_holds_no_params_is_refused(project: Path, text: str):
+    before = Path("params.yaml").read_bytes()
+    Path("params.yaml").write_text(text)
+    git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--all", "--message", "Bad")
+    Path("params.yaml").write_bytes(before)
+    with pytest.raises(ConfigError, match=r"^params\.yaml: "):
+        profiles.use_profile("default")
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_set_changes_its_lines_alone(project: Path):
     before = Path("params.yaml").read_text().splitlines()
-    profiles.set_values(["extract.fps=2.5", "train.common.samples=128"])
+    profiles.set_values(["extract.fps=2.5", "train.common.samples=128", "retrieve.rows.queries=12"])
     after = Path("params.yaml").read_text().splitlines()
-    changed = [(old.split(), new.split()) for old, new in zip(before, after, strict=True) if old != new]
-    assert [(old[0], new[1]) for old, new in changed] == [("fps:", "2.5"), ("samples:", "128")]
-    assert all(old[2:] == new[2:] and len(old) > 2 for old, new in changed)  # the comments
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [
+        (
+            "  fps: 1.0                # frames per second of video time",
+            "  fps: 2.5                # frames per second of video time",
+        ),
+        (
+            "    samples: 19200        # the budget, never seconds: samples seen, of one target frame or of `views`",
+            "    samples: 128          # the budget, never seconds: samples seen, of one target frame or of `views`",
+        ),
+        (
+            "  rows: {queries: 6, neighbours: 5}      # of the figure of neighbours",
+            "  rows: {queries: 12, neighbours: 5}     # of the figure of neighbours",
+        ),
+    ]
+
+
+def test_every_scalar_of_params_can_be_set_on_its_own_line(project: Path):
+    """Each value is replaced by a longer one; nothing but its line changes, and the comment stays in it."""
+    text = Path("params.yaml").read_text()
+    values = yaml.safe_load(text)
+
+    def scalars(value, path):
+        for key, inner in value.items():
+            if isinstance(inner, dict) and inner:
+                yield from scalars(inner, (*path, key))
+            else:
+                yield (*path, key)
+
+    paths = list(scalars(values, ()))
+    assert len(paths) > 200
+    node = yaml.compose("[a much longer value, 1.50]")
+    lines = text.splitlines(keepends=True)
+    for path in paths[::7]:
+        new = edited(text, [(path, node)]).splitlines(keepends=True)
+        changed = [(old, line) for old, line in zip(lines, new, strict=True) if old != line]
+        assert len(changed) == 1, path
+        (old, line) = changed[0]
+        assert "[a much longer value, 1.50]" in line
+        assert old.partition("#")[2] == line.partition("#")[2]
+
+
+def test_a_variant_and_a_set_add_their_lines_alone(project: Path):
+    before = Path("params.yaml").read_text()
+    profiles.set_values(["train.variants.wide={base_filters: 32}", "sets.mine={kind: aflw2000, path: mine}"])
+    expected = before.replace(
+        "checkpoint_every: 9600}\n", "checkpoint_every: 9600}\n    wide: {base_filters: 32}\n"
+    ).replace("path: data/synthetic/faces}\n", "path: data/synthetic/faces}\n  mine: {kind: aflw2000, path: mine}\n")
+    assert Path("params.yaml").read_text() == expected != before
 
 
 def test_set_reaches_variants_sets_and_null(project: Path):
@@ -109,8 +197,8 @@ def test_set_of_a_mapping_replaces_it(project: Path):
     assert yaml.safe_load(Path("params.yaml").read_text())["train"]["variants"] == {"only": {"base_filters": 8}}
 
 
-def test_replace_is_inherited_and_merging_is_not(tmp_path: Path, project: Path):
-    """`!replace` drops keys at every depth below it; a plain mapping keeps them."""
+def test_replace_drops_keys_and_merging_does_not(project: Path):
+    """`!replace` drops the keys that it does not name; a plain mapping keeps them."""
     Path("profiles/merge.yaml").write_text("train: {variants: {wide: {base_filters: 32}}}")
     Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}, finetuned: !replace {}}")
     profiles.use_profile("merge")
@@ -148,7 +236,7 @@ def test_bad_assignment_is_one_line_that_names_the_key_and_changes_nothing(
     assert line.startswith("error: ")
     assert named in line
     assert Path("params.yaml").read_bytes() == before
-    assert sorted(path.name for path in project.iterdir()) == ["params.yaml", "profiles"]  # no temporary file is left
+    assert sorted(path.name for path in project.iterdir()) == [".git", "params.yaml", "profiles"]  # no temporary file
 
 
 def test_unknown_profile_lists_those_there_are(
@@ -157,6 +245,23 @@ def test_unknown_profile_lists_those_there_are(
     assert fabnet("params", "use", "../tiny", monkeypatch=monkeypatch) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "default, gpu, paper, tables, tiny" in line
+
+
+def test_a_file_in_another_encoding_is_refused_and_stays(project: Path):
+    before = Path("params.yaml").read_bytes().replace(b"# frames per second of video time", "# für".encode("latin-1"))
+    Path("params.yaml").write_bytes(before)
+    for edit in (lambda: profiles.set_values(["extract.fps=2"]), lambda: profiles.use_profile("tiny"), load_params):
+        with pytest.raises(ConfigError, match=r"^params\.yaml: not UTF-8: "):
+            edit()
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_line_ends_stay(project: Path):
+    before = Path("params.yaml").read_bytes().replace(b"\n", b"\r\n")
+    Path("params.yaml").write_bytes(before)
+    profiles.set_values(["split.seed=7", "train.variants.wide={base_filters: 32}"])
+    after = Path("params.yaml").read_bytes()
+    assert after.count(b"\n") == after.count(b"\r\n") == before.count(b"\n") + 1
 
 
 def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

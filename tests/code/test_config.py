@@ -3,13 +3,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import yaml
+from committed import committed_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabnet.config import Params, SplitParams, VariantParams, load_params, parse_params
-from fabnet.config.reserved import RESERVED
-from fabnet.config.section import Section
+from fabnet.config import (
+    CurriculumParams,
+    Limits,
+    Params,
+    Range,
+    SetParams,
+    SplitParams,
+    VariantParams,
+    load_params,
+    parse_params,
+)
+from fabnet.config.data import STANDALONE
+from fabnet.config.section import RESERVED, Section
 from fabnet.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def values() -> dict[str, Any]:
     """The committed params as a plain mapping."""
-    return yaml.safe_load((ROOT / "profiles/default.yaml").read_text().replace("--- !replace", "---"))
+    return committed_values()
 
 
 def place(values: dict[str, Any], key: str, value: Any) -> None:
@@ -49,7 +59,7 @@ def test_params_of_the_checkout_are_valid():
         ("extract.fps", float("nan"), "extract.fps", "finite"),
         ("extract.source", "boxes", "extract", "`boxes` names the table"),
         ("extract.boxes", "boxes.csv", "extract", "`boxes` names the table"),
-        ("extract", {"videos": "clips", "source": "boxes", "boxes": "boxes.csv"}, "extract", "must lie below `videos`"),
+        ("extract", {**STANDALONE, "videos": "clips", "clips": "clips.csv"}, "extract", "must lie below `videos`"),
         ("extract.min_frames", 1, "extract.min_frames", "greater than or equal to 2"),
         ("synthesize.image_size", 95, "synthesize.image_size", "must be even"),
         ("train.common.samples", 0, "train.common.samples", "greater than 0"),
@@ -62,6 +72,20 @@ def test_params_of_the_checkout_are_valid():
         ("probe.ridge_alphas", [-1], "probe.ridge_alphas.0", "greater than 0"),
         ("report.bootstrap", 10, "report.bootstrap", "greater than or equal to 100"),
         ("report.runs", "mlflow.example.org", "report.runs", "should match pattern"),
+        (
+            "health.tracks.brightnes",
+            {},
+            "health.tracks.brightnes",
+            "no such measure of tracks; there are frames, bright",
+        ),
+        ("health.tracks.side.warning.hi", 9, "health.tracks.side.warning.hi", "unknown key"),
+        ("train.variants", {"vgg11": {}}, "train.variants.vgg11", "is the name of a baseline"),
+        (
+            "sets",
+            {"mine": {"kind": "aflw2000", "path": "x", "embeddings": {"vgg11": "x.npy"}}},
+            "sets.mine",
+            "embeddings.vgg11 is the name of a baseline; choose another one",
+        ),
     ],
 )
 def test_impossible_value_is_one_line_that_names_the_key(
@@ -102,19 +126,23 @@ def test_a_key_that_the_run_cache_does_not_see_is_refused(
     assert "\n" not in message
 
 
+def sections(kind: Any) -> Iterator[type[Section]]:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from sections(field.annotation)
+    for inner in get_args(kind):
+        yield from sections(inner)
+
+
+def every_model() -> set[type[Section]]:
+    # Variants are overlays of plain values in TrainParams; their model is reached through no field.
+    return {*sections(Params), *sections(VariantParams)}
+
+
 def test_no_model_has_a_key_that_the_run_cache_does_not_see():
     """DVC 3.67.1 leaves them out of the run cache's key at any depth (upstream issue 10296)."""
-
-    def sections(kind: Any) -> Iterator[type[Section]]:
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield kind
-            for field in kind.model_fields.values():
-                yield from sections(field.annotation)
-        for inner in get_args(kind):
-            yield from sections(inner)
-
-    # Variants are overlays of plain values in TrainParams; their model is reached through no field.
-    seen = {*sections(Params), *sections(VariantParams)}
+    seen = every_model()
     assert {"Params", "ExtractParams", "DetectionParams", "SuperviseParams", "Range", "VariantParams"} <= {
         each.__name__ for each in seen
     }
@@ -124,12 +152,78 @@ def test_no_model_has_a_key_that_the_run_cache_does_not_see():
     assert aliases == {None}, "an alias is what params.yaml says: look at it too"
 
 
-def test_missing_key_is_named(values: dict[str, Any]):
-    del values["train"]["common"]["samples"]
-    with pytest.raises(ConfigError, match=r"^params: train\.common\.samples: Field required$"):
-        parse_params(values)
-    del values["report"]
-    with pytest.raises(ConfigError, match=r"report: Field required|and 1 more"):
+def test_every_key_has_a_description():
+    lacking = {
+        f"{model.__name__}.{name}"
+        for model in every_model()
+        for name, field in model.model_fields.items()
+        if not (field.description or "").strip()
+    }
+    assert lacking == set()
+
+
+#: Models of entries that params.yaml need not have, whose keys may be left out.
+OPTIONAL = {SetParams, CurriculumParams, Limits, Range}
+
+
+def test_what_params_yaml_holds_has_no_default_elsewhere(values: dict[str, Any]):
+    defaults = {
+        f"{model.__name__}.{name}"
+        for model in every_model() - OPTIONAL
+        for name, field in model.model_fields.items()
+        if not field.is_required()
+    }
+    assert defaults == set()
+    # The one exception, for commands that have no params.yaml.
+    assert {**STANDALONE, "videos": values["extract"]["videos"]} == values["extract"]
+
+
+def test_defaults_of_optional_keys_contradict_no_entry_of_params_yaml(values: dict[str, Any]):
+    train = values["train"]
+    variants = [train["common"], *train["variants"].values(), *train["finetuned"].values()]
+    entries: list[tuple[type[Section], dict[str, Any]]] = [
+        *((SetParams, entry) for entry in values["sets"].values()),
+        *((CurriculumParams, entry["curriculum"]) for entry in variants if entry.get("curriculum")),
+    ]
+    for model, entry in entries:
+        for name in entry:
+            field = model.model_fields[name]
+            assert field.is_required() or field.get_default(call_default_factory=True) == entry[name], (model, name)
+    # What a limit leaves out restricts nothing.
+    limits = {name: field.default for model in (Limits, Range) for name, field in model.model_fields.items()}
+    assert limits == {"critical": None, "warning": None, "low": None, "high": None, "share": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("train.common.samples", "is missing; add it (whole number, above 0): the training budget: samples seen"),
+        ("train.common.curriculum", "is missing; add it (a section or null): learn from a window"),
+        ("extract.fps", "is missing; add it (number, above 0, at most 240): sampled frames per second"),
+        ("extract.detection.every", "is missing; add it (whole number, above 0): detect in every k-th decoded frame"),
+        ("extract.clips", "is missing; add it (path or null): cropped, boxes, folder: CSV"),
+        ("health.tracks", "is missing; add it (mapping): limits of each track"),
+        ("probe.shares", "is missing; add it (list of: number, above 0, below 1): fractions of the training faces"),
+        ("sets.synthetic.path", "is missing; add it (path): folder of the set's files"),
+        ("supervise.precision", "is missing; add it (`bf16` or `fp32`): number format"),
+        ("report", "is missing; add it (a section): intervals, comparisons and slices"),
+    ],
+)
+def test_missing_key_is_named_and_explained(values: dict[str, Any], key: str, advice: str):
+    inner = values
+    *parents, last = key.split(".")
+    for part in parents:
+        inner = inner[part]
+    del inner[last]
+    with pytest.raises(ConfigError) as caught:
+        parse_params(values, "params.yaml")
+    assert str(caught.value).startswith(f"params.yaml: {key}: {advice}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_is_told_before_the_one_that_it_should_be(values: dict[str, Any]):
+    values["extract"]["fsp"] = values["extract"].pop("fps")
+    with pytest.raises(ConfigError, match=r"^params: extract\.fsp: unknown key; is it misspelt\? \(and 1 more\)$"):
         parse_params(values)
 
 
@@ -143,14 +237,14 @@ def test_several_problems_are_counted(values: dict[str, Any]):
 @given(st.integers(1, 98).flatmap(lambda train: st.tuples(st.just(train), st.integers(1, 99 - train))))
 def test_any_split_that_sums_to_100_is_legal(shares: tuple[int, int]):
     train, validation = shares
-    split = SplitParams(train=train, validation=validation, test=100 - train - validation)
+    split = SplitParams(seed=0, train=train, validation=validation, test=100 - train - validation)
     assert split.train + split.validation + split.test == 100
 
 
 @given(st.tuples(*[st.integers(1, 99)] * 3).filter(lambda shares: sum(shares) != 100))
 def test_no_other_split_is(shares: tuple[int, int, int]):
     with pytest.raises(ValueError, match=f"not {sum(shares)}"):
-        SplitParams(train=shares[0], validation=shares[1], test=shares[2])
+        SplitParams(seed=0, train=shares[0], validation=shares[1], test=shares[2])
 
 
 def test_variant_is_common_overlaid(values: dict[str, Any]):
@@ -165,7 +259,12 @@ def test_variant_is_common_overlaid(values: dict[str, Any]):
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("a: [1", "not valid YAML"), ("- 1\n- 2\n", "must be a mapping of sections, not list"), ("", "not NoneType")],
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1\n- 2\n", "must be a mapping of sections, not list"),
+        ("", "not NoneType"),
+        ("{}", "not an empty one"),
+    ],
 )
 def test_file_that_is_no_mapping(tmp_path: Path, text: str, why: str):
     path = tmp_path / "params.yaml"

@@ -21,7 +21,7 @@ from fabnet.quality.metrics import metrics_frame
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import check_file
 from fabnet.training.history import CURRICULUM, HISTORY, CurriculumPoint, Point, write_points
-from fabnet.video.part import LEDGER_SCHEMA, REJECTS_SCHEMA, write_table
+from fabnet.video.unit import LEDGER_SCHEMA, REJECTS_SCHEMA, write_table
 
 QUICK = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 CONTRACTS = list(contracts().values())

@@ -17,16 +17,17 @@ import pytest
 import tracked_project
 from app_files import write_face
 from commands import run_fabnet
+from committed import committed_params
 from documented_commands import ROOT, Shown, mentioned, options_problem, pages, problem, shown
 from inference_files import write_talk
 from registered_project import forget_store, use
 
 from fabnet.config import ExtractParams
 from fabnet.inference import embed as embed_module
+from fabnet.processes import run_jobs
 from fabnet.tracking.gate.rules import read_gates
 from fabnet.tracking.registry.promote import promote
 from fabnet.tracking.registry.register import register
-from fabnet.video.engines.local import run_jobs
 from fabnet.video.recipe import recipe
 
 #: Pages whose commands another test runs, all of them.
@@ -70,9 +71,7 @@ def project(tmp_path_factory):
     """A small project, stores with and without a champion, and the files that the pages name."""
     with pytest.MonkeyPatch.context() as patch:
         size = tracked_project.SIZE
-        patch.setattr(
-            tracked_project, "RECIPE", recipe(ExtractParams.model_validate({"videos": ".", "image_size": size}))
-        )
+        patch.setattr(tracked_project, "RECIPE", recipe(ExtractParams.standalone(videos=".", image_size=size)))
         root = tracked_project.make(tmp_path_factory.mktemp("project"))
     tracked_project.add_store(root)
     shutil.copyfile(root / "mlflow.db", root / EMPTY)
@@ -85,6 +84,9 @@ def project(tmp_path_factory):
     (root / "photos").mkdir()
     write_face(root / "photos/a.jpg")
     (root / "gates.yaml").write_text(RULES)
+    (root / "params.yaml").write_text(committed_params())  # which `fabnet params use default` restores
+    tracked_project.git(root, "add", "params.yaml")
+    tracked_project.git(root, "commit", "-qm", "Params")
     first, *others = TALKS
     write_talk(root / first)
     for name in others:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
+from committed import committed_values
 
 from fabnet.cli.main import app
-from fabnet.config import load_params
+from fabnet.config import parse_params
 
 pytest.importorskip("material", reason="the extra `docs` is not installed")
 
@@ -89,7 +89,7 @@ def test_every_key_of_params_is_in_the_reference_with_a_meaning(site):
     cells = {key: [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>(.*?)</td>", rest)] for key, rest in rows}
     assert len(cells) > 120
     assert [key for key, (allowed, _, meaning) in cells.items() if not allowed or not meaning] == []
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = committed_values()
     # Entries of these carry names that people choose; of a limit of health, one row stands for its numbers.
     own = r"(train\.(?:variants|finetuned)|sets)\.\w+"
     # An empty mapping of them has no entry to show.
@@ -101,12 +101,13 @@ def test_every_key_of_params_is_in_the_reference_with_a_meaning(site):
 
 def test_defaults_bounds_and_choices_of_params_are_those_of_the_models(site):
     text = " ".join(text_of(site, "params.html").split())
-    defaults = load_params(ROOT / "params.yaml")
-    assert "train.common.curriculum.width whole number, at least 1, at most 100 50 Of the window" in text
-    assert f"probe.epochs whole number, above 0 {defaults.probe.epochs} over the training faces" in text
-    assert "extract.recrop none or authors none" in text
+    committed = parse_params(committed_values())
+    assert "train.common.curriculum.width whole number, at least 1, at most 100 50 width of the window" in text
+    assert f"probe.epochs whole number, above 0 {committed.probe.epochs} passes over the training faces" in text
+    assert "extract.recrop none or authors none authors: pad and crop again" in text
     assert "health.TABLE.MEASURE.critical.share number, at least 0, at most 1 1.0" in text
-    assert "extract.boxes path or null null" in text
+    assert "extract.boxes path or null null boxes: CSV or Parquet" in text
+    assert "Linear probes on frozen embeddings." in text
 
 
 def test_formulas_are_drawn_by_the_browser_itself(site):

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from fabnet.figures.confidence import confidence_panels
 from fabnet.figures.curves import LOSSES, learning_curves, loss_table
 from fabnet.figures.flow import reconstruction_panels
-from fabnet.figures.pose import pose_scatter
-from fabnet.figures.save import save
+from fabnet.figures.generated import confidence_panels
+from fabnet.figures.pictures import save
+from fabnet.figures.predictions import pose_scatter
 from fabnet.training import objective
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fabnet.figures.closest_pairs import HEADS, closest_pairs
-from fabnet.figures.save import save
+from fabnet.figures.pictures import save
+from fabnet.figures.sheets import HEADS, closest_pairs
 
 
 def sheet(seed: int = 0):

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.quiver import Quiver
 
 from fabnet.figures.flow import draw_arrows, draw_wheel, flow_colours, largest_of, offsets, reconstruction_panels
-from fabnet.figures.inside.network import moved
+from fabnet.inspection.network import moved
 
 # What who sees no red (protanopia) and who sees no green (deuteranopia) see of linear RGB (Machado et al. 2009).
 _BLIND = {

@@ -7,14 +7,13 @@ from inference_files import SIZE
 from warping_models import write_warping
 
 from fabnet.errors import UserError
-from fabnet.figures.inside import network as inside
-from fabnet.figures.inside.cases import find_cases, pictures
-from fabnet.figures.inside.drawing import DRAWINGS, draw_confidence
-from fabnet.figures.inside.network import open_fabnet
-from fabnet.figures.inside.scenes import Pool, Seen, driving_and_sources, farthest_ends, random_pairs, see
-from fabnet.figures.interpolation import interpolation_panels
-from fabnet.figures.transfer import transfer_grid
+from fabnet.figures.generated import interpolation_panels, transfer_grid
 from fabnet.frames.augment import to_float
+from fabnet.inspection import network as inside
+from fabnet.inspection.cases import find_cases, pictures
+from fabnet.inspection.drawing import DRAWINGS, draw_confidence
+from fabnet.inspection.network import open_fabnet
+from fabnet.inspection.scenes import Pool, PoolReadings, driving_and_sources, farthest_ends, random_pairs, see
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,14 @@ def random_frames(count: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-def seen_as(angles, mouth, tracks, embeddings=None) -> Seen:
+def seen_as(angles, mouth, tracks, embeddings=None) -> PoolReadings:
     """A pool of which these things are read; the network is not asked."""
     angles, mouth = np.asarray(angles, float), np.asarray(mouth, float)
     full = np.zeros((len(angles), 3))
     full[:, 2] = angles
     pool = Pool(random_frames(len(angles)), np.asarray(tracks))
     embedded = np.asarray(embeddings if embeddings is not None else angles[:, None], dtype=np.float32)
-    return Seen(pool, None, embedded, full, mouth)
+    return PoolReadings(pool, None, embedded, full, mouth)
 
 
 def test_parts_make_what_the_whole_network_makes(models):
@@ -119,7 +118,7 @@ def test_mouths_are_compared_between_heads_turned_alike():
 
 def test_noise_and_alike_need_no_readings():
     embedded = np.array([0, 1, 2, 50, 51, 53, 57])[:, None]
-    seen = Seen(Pool(random_frames(7), np.zeros(7, np.int64)), None, embedded.astype(np.float32), None, None)
+    seen = PoolReadings(Pool(random_frames(7), np.zeros(7, np.int64)), None, embedded.astype(np.float32), None, None)
     noise, alike = find_cases(seen, 2, each=1)
     assert (noise.title, alike.title) == ("a source of noise", "sources much alike")
     assert noise.sources[1] == -1

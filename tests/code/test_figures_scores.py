@@ -8,10 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from fabnet.figures.landmarks import landmark_cases
-from fabnet.figures.low_label import low_label_curves
-from fabnet.figures.palette import COLOURS, MOST, styles
-from fabnet.figures.slices import slice_panels
+from fabnet.figures.predictions import landmark_cases
+from fabnet.figures.scores import COLOURS, MOST, low_label_curves, slice_panels, styles
 
 
 @pytest.mark.parametrize("points", [5, 68])

@@ -8,9 +8,8 @@ import pytest
 from gate_scores import RULES, predictions
 
 from fabnet.probing.intervals import score
-from fabnet.tracking.gate import verdict as words
-from fabnet.tracking.gate.compare import judge
-from fabnet.tracking.gate.evaluation import CannotCompare, Evaluation
+from fabnet.tracking.gate import compare as words
+from fabnet.tracking.gate.compare import CannotCompare, Evaluation, judge
 
 
 def side(name: str, part: pd.DataFrame) -> Evaluation:

@@ -15,7 +15,7 @@ from fabnet.errors import UserError
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import open_writer
 from fabnet.tracking.gate.commits import judge_commits
-from fabnet.tracking.gate.evaluation import CannotCompare
+from fabnet.tracking.gate.compare import CannotCompare
 
 
 class Repository:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gate_scores import gates
 
-from fabnet.probing.intervals import resample_weights, weighted_areas, weighted_means
+from fabnet.probing.intervals import resample_weights, weighted_auc, weighted_means
 from fabnet.tracking.gate.compare import compare, compare_intervals
 from fabnet.tracking.gate.rules import Gates
 
@@ -43,8 +43,8 @@ class World:
                 scores = shown + 0.5 * draw(size=self.people)
                 ones = np.ones((1, self.people))
                 side["faces", "units_auc"] = (
-                    weighted_areas(scores, self.labels, ones)[0],
-                    weighted_areas(scores, self.labels, self.weights),
+                    weighted_auc(scores, self.labels, ones)[0],
+                    weighted_auc(scores, self.labels, self.weights),
                 )
         return champion, challenger
 

@@ -16,7 +16,7 @@ from inference_files import DIMENSION, write_colours, write_model, write_random_
 
 from fabnet.files import read_json, write_json
 from fabnet.inference import embed as embed_module
-from fabnet.video.engines.local import run_jobs
+from fabnet.processes import run_jobs
 
 DOCS = (Path(__file__).parents[2] / "docs/embed.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", DOCS, flags=re.MULTILINE | re.DOTALL)
@@ -136,7 +136,7 @@ def test_a_model_that_is_none_is_refused(fabnet, tmp_path):
         assert (code, out, len(err)) == (1, [], 1)
         return err[0]
 
-    assert refusal().endswith("model.json: no such file; --model wants a directory as `train` writes it, models/NAME")
+    assert refusal().endswith("model.json: no such file; a model is a folder as `train` writes it, such as models/NAME")
     write_model(tmp_path / "m")
     card = read_json(tmp_path / "m/model.json")
     write_model(tmp_path / "other", seed=1)
@@ -153,7 +153,7 @@ def test_probes_of_another_model_are_refused(fabnet, tmp_path):
     options = ("--model", "models/fabnet", "--out", "x.parquet", "--heads", tmp_path / "heads.npz")
     code, out, err = fabnet("embed", "talk.mp4", *options)
     assert (code, out, len(err)) == (1, [], 1)
-    assert "its probes read embeddings of other with weights" in err[0]
+    assert "heads.npz: the embeddings of its probes were made with weights" in err[0]
     assert "but models/fabnet has weights" in err[0]
 
 
@@ -166,7 +166,7 @@ def test_probes_of_crops_of_another_recipe_are_refused(fabnet, tmp_path):
     options = ("--model", "models/fabnet", "--out", "x.parquet", "--heads", tmp_path / "heads.npz")
     code, out, err = fabnet("embed", "talk.mp4", *options)
     assert (code, out, len(err)) == (1, [], 1)
-    assert "its probes read embeddings of crops of recipe another, but models/fabnet learnt from" in err[0]
+    assert "were made with crop recipe another, but models/fabnet has crop recipe" in err[0]
 
 
 def test_impossible_options_name_themselves(fabnet):

@@ -15,10 +15,10 @@ from inference_files import DIMENSION, SIZE, write_colours, write_model, write_r
 from scipy.special import expit, softmax
 
 from fabnet.conversion import SAME_EVERYWHERE
+from fabnet.faces.face_params import params_of
 from fabnet.files import read_json
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
-from fabnet.inference.model import open_model
+from fabnet.model import load
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
 from fabnet.tables import UNIT_COLUMNS
@@ -26,7 +26,7 @@ from fabnet.tables import UNIT_COLUMNS
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return open_model(write_model(tmp_path_factory.mktemp("models") / "tiny"))
+    return load(write_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_embeddings_are_those_of_crops_made_by_hand(model, params, tmp_path):
     rows = pq.read_table(tmp_path / "out.parquet")
     assert (done.faces, done.tracks, done.inputs, done.bad) == (5, 1, 1, [])
     crops = crops_by_hand(clip, range(5), 8, 0, 64)
-    (expected,) = embed_images(load_model(model.directory)[0].encoder, [crops])
+    (expected,) = embed_images(load_model(model.path)[0].encoder, [crops])
     embeddings = np.array(rows["embedding"].to_pylist(), np.float32)
     assert rows.schema.field("embedding").type.list_size == DIMENSION
     np.testing.assert_allclose(embeddings, expected, atol=1e-5)
@@ -73,8 +73,8 @@ def test_embeddings_are_those_of_crops_made_by_hand(model, params, tmp_path):
 
 def test_the_file_says_what_it_was_made_with(model, params, tmp_path):
     clip = write_colours(tmp_path / "clip.mp4", 6)
-    write_random_heads(tmp_path / "heads.npz", model.directory)
-    embed([clip], model, tmp_path / "out.parquet", params, tmp_path / "heads.npz")
+    write_random_heads(tmp_path / "heads.npz", model.path)
+    embed([clip], load(model.path, tmp_path / "heads.npz"), tmp_path / "out.parquet", params)
     about = {key.decode(): value.decode() for key, value in pq.read_schema(tmp_path / "out.parquet").metadata.items()}
     assert about["weights_sha256"] == model.weights_sha256
     assert json.loads(about["recipe"]) == model.recipe
@@ -82,9 +82,9 @@ def test_the_file_says_what_it_was_made_with(model, params, tmp_path):
 
 
 def test_heads_read_what_their_probes_predict(model, params, tmp_path):
-    probes = {p.task: p for p in write_random_heads(tmp_path / "heads.npz", model.directory)}
+    probes = {p.task: p for p in write_random_heads(tmp_path / "heads.npz", model.path)}
     clip = write_colours(tmp_path / "clip.mp4", 23)
-    embed([clip], model, tmp_path / "out.parquet", params, tmp_path / "heads.npz")
+    embed([clip], load(model.path, tmp_path / "heads.npz"), tmp_path / "out.parquet", params)
     rows = pq.read_table(tmp_path / "out.parquet").to_pandas()
     embeddings = np.stack(rows["embedding"].tolist())
     # Probe.predict of classes normalises, which softmax undoes.
@@ -118,7 +118,7 @@ def test_videos_images_and_folders_with_any_name(model, params, tmp_path):
     # The PNG holds the image exactly, and its crop is its middle.
     crop = cv2.resize(image[:, 10:50], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     jpeg = simplejpeg.encode_jpeg(crop, quality=95, colorspace="RGB", colorsubsampling="444", fastdct=False)
-    (expected,) = embed_images(load_model(model.directory)[0].encoder, [simplejpeg.decode_jpeg(jpeg, "RGB")[None]])
+    (expected,) = embed_images(load_model(model.path)[0].encoder, [simplejpeg.decode_jpeg(jpeg, "RGB")[None]])
     np.testing.assert_allclose(rows["embedding"][0], expected[0], atol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_the_table_holds_what_training_would_read(model, params, tmp_path):
     clip = write_colours(tmp_path / "videos/person/clip.mp4", 23)
     extract(params.model_copy(update={"videos": tmp_path / "videos"}), tmp_path / "frames", tmp_path / "work")
     store = FrameStore(tmp_path / "frames")
-    (expected,) = embed_images(load_model(model.directory)[0].encoder, [store.decode(range(5))])
+    (expected,) = embed_images(load_model(model.path)[0].encoder, [store.decode(range(5))])
     embed([clip], model, tmp_path / "out.parquet", params)
     rows = pq.read_table(tmp_path / "out.parquet")
     np.testing.assert_allclose(np.array(rows["embedding"].to_pylist()), expected, atol=1e-6)
@@ -141,21 +141,20 @@ _PEAK = """
 import sys
 from pathlib import Path
 from benchmarks._memory import peak_mb
-from fabnet.inference import table
+from fabnet.inference import row_groups
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
-from fabnet.inference.model import open_model
-table.ROWS = 512
-model = open_model(Path(sys.argv[1]))
+from fabnet.model import load
+row_groups.ROWS = 512
+model = load(Path(sys.argv[1]))
 for clip in sys.argv[3:]:
-    done = embed([clip], model, Path(sys.argv[2]), params_of(model.recipe, model.size, fps=25, workers=1))
+    done = embed([clip], model, Path(sys.argv[2]), model.face_params(fps=25, workers=1))
     print(done.faces, peak_mb())
 """
 
 
 def test_memory_is_flat_in_the_length_of_a_video(model, tmp_path):
     clips = [write_colours(tmp_path / f"{frames}.mp4", frames, 25, 32, 32) for frames in (500, 6000)]
-    command = [sys.executable, "-c", _PEAK, model.directory, tmp_path / "out.parquet", *clips]
+    command = [sys.executable, "-c", _PEAK, model.path, tmp_path / "out.parquet", *clips]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=120, cwd=Path(__file__).parents[2]
     )

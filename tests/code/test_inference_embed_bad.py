@@ -12,19 +12,19 @@ from clip_files import write_sound
 from inference_files import write_colours, write_model
 
 from fabnet.errors import UserError
+from fabnet.faces.face_params import params_of
 from fabnet.inference import embed as embed_module
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
-from fabnet.inference.model import open_model
+from fabnet.model import load
 from fabnet.video.crop import Box
 from fabnet.video.faces import Face, Track, TrackEnd
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.cropped import Cropped
+from fabnet.video.sources.clip_folders import Cropped
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return open_model(write_model(tmp_path_factory.mktemp("models") / "tiny"))
+    return load(write_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture

@@ -5,17 +5,17 @@ import pytest
 from inference_files import write_colours, write_model, write_random_heads
 
 from fabnet.errors import UserError
+from fabnet.faces.face_params import params_of
 from fabnet.inference import embed as embed_module
 from fabnet.inference import job as job_module
-from fabnet.inference import table
+from fabnet.inference import row_groups
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
-from fabnet.inference.model import open_model
+from fabnet.model import load
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return open_model(write_model(tmp_path_factory.mktemp("models") / "tiny"))
+    return load(write_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture
@@ -53,10 +53,11 @@ def test_strict_refuses_bad_inputs_and_keeps_what_was_done(model, params, tmp_pa
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(model, params, tmp_path, monkeypatch):
-    monkeypatch.setattr(table, "ROWS", 4)  # row groups of faces of several inputs
-    write_random_heads(tmp_path / "heads.npz", model.directory)
+    monkeypatch.setattr(row_groups, "ROWS", 4)  # row groups of faces of several inputs
+    write_random_heads(tmp_path / "heads.npz", model.path)
     clips = [write_colours(tmp_path / f"{name}.mp4", frames) for name, frames in (("c", 17), ("a", 8), ("b", 31))]
-    arguments = (model, tmp_path / "out.parquet", params, tmp_path / "heads.npz")
+    reading = load(model.path, tmp_path / "heads.npz")
+    arguments = (reading, tmp_path / "out.parquet", params)
     first = count_jobs(monkeypatch, stop_after=2)
     with pytest.raises(KeyboardInterrupt):
         embed(clips, *arguments)
@@ -66,7 +67,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(model, params, tmp_path, m
     embed(clips, *arguments)
     assert rest == [clips[2].as_posix()]
     whole = count_jobs(monkeypatch)
-    embed(clips, model, tmp_path / "whole.parquet", params, tmp_path / "heads.npz")
+    embed(clips, reading, tmp_path / "whole.parquet", params)
     assert len(whole) == 3
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     file = pq.ParquetFile(tmp_path / "out.parquet")
@@ -92,7 +93,7 @@ def test_parts_of_another_input_model_or_option_are_not_taken_over(model, params
     embed(clips, model, out, params)
     assert len(done) == 2
     done = interrupted()
-    embed(clips, open_model(write_model(tmp_path / "other", seed=1)), out, params)
+    embed(clips, load(write_model(tmp_path / "other", seed=1)), out, params)
     assert len(done) == 2
     done = interrupted()
     embed(clips, model, out, params)

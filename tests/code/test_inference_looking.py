@@ -4,13 +4,13 @@ import pytest
 
 from fabnet.config import ExtractParams
 from fabnet.errors import ConfigError, UserError
+from fabnet.faces.face_params import check_recipe, differences, params_of
 from fabnet.files import hash_file
-from fabnet.inference.looking import check_recipe, differences, params_of
 from fabnet.video.recipe import recipe
 
 
 def learnt(**values):
-    return recipe(ExtractParams.model_validate({"videos": ".", "image_size": 32, **values}))
+    return recipe(ExtractParams.standalone(**{"videos": ".", "image_size": 32, **values}))
 
 
 @pytest.mark.parametrize(

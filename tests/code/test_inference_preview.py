@@ -7,14 +7,14 @@ import pytest
 from inference_files import SIZE, write_colours
 
 from fabnet.errors import UserError
+from fabnet.faces.face_params import params_of
+from fabnet.figures.pictures import save
 from fabnet.figures.preview import COLOURS, ShownFrame, ShownTrack, clock, preview_sheet
-from fabnet.figures.save import save
-from fabnet.inference.looking import params_of
 from fabnet.inference.preview import Thinned, preview
 from fabnet.video.crop import Box
 from fabnet.video.faces import Face, Track, TrackEnd
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.cropped import Cropped
+from fabnet.video.sources.clip_folders import Cropped
 
 PARAMS = params_of({"source": "cropped"}, SIZE)
 

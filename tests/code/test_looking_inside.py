@@ -16,9 +16,11 @@ from warping_models import blank, drawn_face, read_frames, write_frames, write_h
 from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.figures.inside.opened import find_heads, open_pool, open_seen
+from fabnet.figures.pictures import Gap, Picture
+from fabnet.inspection.opened import find_heads, open_pool, read_pool
+from fabnet.report import blocks
 from fabnet.report import inside as report
-from fabnet.report.blocks import Figure, Gap, Text
+from fabnet.report.blocks import Text
 from fabnet.video.extract import extract
 
 DOCS = (Path(__file__).parents[2] / "docs/looking-inside.md").read_text()
@@ -35,7 +37,7 @@ def project(tmp_path_factory):
         frames = [drawn_face(0.3 * number, 64) for number in range(8)]
         write_frames(root / f"videos/{person}/interview.mp4", frames, rate=1)
     params = {"videos": root / "videos", "source": "cropped", "image_size": SIZE, "workers": 1}
-    extract(ExtractParams.model_validate(params), root / "data/frames", root / ".work")
+    extract(ExtractParams.standalone(**params), root / "data/frames", root / ".work")
     people = pd.DataFrame({"identity": ["ann", "bob", "cid"], "split": ["train", "test", "test"]})
     tables.write(people, root / "data/splits.parquet", tables.Splits)
     for name, sources in (("fabnet", 1), ("fabnet_3src", 3)):
@@ -84,7 +86,7 @@ def test_the_docs_show_every_figure():
         ("animate photo.jpg none.mp4 a.mp4", "error: none.mp4: does not exist"),
         (
             "animate photo.jpg talk.mp4 a.mp4 --model models/none",
-            "error: models/none/model.json: no such file; --model",
+            "error: models/none/model.json: no such file; a model",
         ),
         (
             "animate photo.jpg talk.mp4 a.mp4 --model models/autoencoder",
@@ -107,7 +109,7 @@ def test_the_docs_show_every_figure():
         ("figure warped --model models/fabnet --out a.png --splits x", "error: x: no such file; run the stage `split`"),
         (
             "figure warped --model models/fabnet --out a.png --heads probes/synthetic/heads/fabnet_3src.npz",
-            "error: probes/synthetic/heads/fabnet_3src.npz: its probes read embeddings of weights ",
+            "error: probes/synthetic/heads/fabnet_3src.npz: the embeddings of its probes were made with ",
         ),
     ],
 )
@@ -125,8 +127,8 @@ def test_probes_of_these_weights_are_found_and_others_are_not(project):
     assert find_heads(project / "models/autoencoder", project / "probes") is None
     pool = open_pool(project / "data/frames", project / "data/splits.parquet")
     assert len(pool.tracks()) == 2  # of the test identities
-    assert open_seen(model, pool, None).angles_N3 is None
-    read = open_seen(model, pool, find_heads(model, project / "probes"))
+    assert read_pool(model, pool, None).angles_N3 is None
+    read = read_pool(model, pool, find_heads(model, project / "probes"))
     assert read.angles_N3.shape == (16, 3)
     assert read.mouth_N.shape == (16,)
 
@@ -144,7 +146,8 @@ def test_too_short_tracks_are_said(project, tmp_path):
 def section(project, out, names=("fabnet", "autoencoder", "fabnet_3src")):
     models = {name: project / "models" / name for name in names}
     data = project / "data"
-    return report.inside(models, data / "frames", data / "splits.parquet", project / "probes", out)
+    arguments = (models, data / "frames", data / "splits.parquet", project / "probes", out)
+    return blocks.section("Looking inside", "inside", lambda: report.inside(*arguments))
 
 
 def test_the_section_has_a_figure_of_each_kind(project, tmp_path):
@@ -156,8 +159,8 @@ def test_the_section_has_a_figure_of_each_kind(project, tmp_path):
         ["interpolation_fabnet.png"],
         ["transfer_fabnet.png"],
     ]
-    blocks = [block for part in found.sections for block in part.blocks]
-    assert all(block.path.read_bytes().startswith(b"\x89PNG") and block.alt and block.caption for block in blocks)
+    drawn = [block for part in found.sections for block in part.blocks]
+    assert all(block.path.read_bytes().startswith(b"\x89PNG") and block.alt and block.caption for block in drawn)
     assert isinstance(found.blocks[0], Text)
     anchors = [part.anchor for part in found.sections]
     assert anchors == ["inside-warped", "inside-confidence", "inside-interpolation", "inside-transfer"]
@@ -169,14 +172,13 @@ def test_a_figure_that_fails_is_a_gap_and_the_others_are_drawn(project, tmp_path
 
     monkeypatch.setitem(report.DRAWINGS, "interpolation", fail)
     found = section(project, tmp_path, ["fabnet"])
-    assert [type(part.blocks[0]) for part in found.sections] == [Figure, Gap, Figure]
+    assert [type(part.blocks[0]) for part in found.sections] == [Picture, Gap, Picture]
     assert found.sections[1].blocks[0].why == "no track has 4 frames"
     (tmp_path / "empty").mkdir()
-    lost = report.inside(
-        {"fabnet": project / "models/fabnet"}, tmp_path / "empty", project / "data/splits.parquet", tmp_path, tmp_path
-    )
-    assert [type(block) for block in lost.blocks] == [Gap]
-    assert "index.parquet: no such file" in lost.blocks[0].why
+    models = {"fabnet": project / "models/fabnet"}
+    (lost,) = report.inside(models, tmp_path / "empty", project / "data/splits.parquet", tmp_path, tmp_path)
+    assert isinstance(lost, Gap)
+    assert "index.parquet: no such file" in lost.why
 
 
 def test_without_a_network_that_warps_it_says_so(project, tmp_path):

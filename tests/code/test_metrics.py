@@ -8,9 +8,9 @@ from fabnet.errors import UserError
 from fabnet.probing.metrics import (
     absent_columns,
     angle_errors,
-    areas,
     face_errors,
     landmark_errors,
+    roc_auc,
     selection_score,
 )
 
@@ -71,19 +71,19 @@ def test_areas_against_sklearn(random, ties):
     if ties:
         scores = scores.round()
     expected = [[100 * roc_auc_score(truth[:, k], seed[:, k]) for k in range(4)] for seed in scores]
-    np.testing.assert_allclose(areas(scores, truth), expected)
+    np.testing.assert_allclose(roc_auc(scores, truth), expected)
 
 
 def test_constant_scores_have_half_the_area():
-    assert areas(np.zeros((5, 1)), np.array([[0], [1], [1], [0], [1]])).tolist() == [50]
+    assert roc_auc(np.zeros((5, 1)), np.array([[0], [1], [1], [0], [1]])).tolist() == [50]
 
 
 def test_columns_without_two_outcomes_have_no_area_and_are_left_out(random):
     truth = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 1]], dtype=np.float32)
     scores = random.normal(size=(2, 3, 3))
-    assert np.isnan(areas(scores, truth)[:, :2]).all()
+    assert np.isnan(roc_auc(scores, truth)[:, :2]).all()
     assert absent_columns(truth).tolist() == [True, True, False]
-    np.testing.assert_allclose(selection_score("units", scores, truth), -areas(scores, truth)[:, 2])
+    np.testing.assert_allclose(selection_score("units", scores, truth), -roc_auc(scores, truth)[:, 2])
     with pytest.raises(UserError, match="units: all 3 validation faces agree"):
         selection_score("units", scores[..., :2], truth[:, :2])
 

@@ -10,13 +10,12 @@ from torch.nn import functional
 
 from fabnet.errors import UserError
 from fabnet.files import write_json
-from fabnet.networks.autoencoder import Autoencoder
 from fabnet.networks.build import build, load_model, random_encoder, start_from
-from fabnet.networks.decoder import Decoder
+from fabnet.networks.decoder import Decoder, axis_matrix, convolve_upsampled
 from fabnet.networks.embed import embed_images
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
-from fabnet.networks.upsampled import axis_matrix, convolve_upsampled
+from fabnet.networks.pretext import Autoencoder
 from fabnet.networks.warp import identity_grid, warp
 
 

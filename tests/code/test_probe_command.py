@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from commands import run_fabnet
+from committed import committed_values
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fabnet.cli.probe import probe as command
 from fabnet.files import read_json
-from fabnet.inference.probing.options import PROBE
+from fabnet.inference.probe import PROBE
 from fabnet.probing.embeddings import write_embeddings
 from fabnet.probing.predictions import read_predictions
 from fabnet.probing.saved import read_heads
@@ -275,7 +275,7 @@ def test_wrong_options_are_one_line(given, probe):
 
 
 def test_the_defaults_are_those_of_the_pipeline():
-    params = yaml.safe_load((ROOT / "profiles/default.yaml").read_text().replace("--- !replace", "---"))["probe"]
+    params = committed_values()["probe"]
     assert {**PROBE, "shares": params["shares"]} == params
     defaults = {name: each.default for name, each in inspect.signature(command).parameters.items() if name in PROBE}
     assert defaults == {name: PROBE[name] for name in ("seeds", "epochs", "batch_size", "learning_rate")}

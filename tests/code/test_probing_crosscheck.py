@@ -8,10 +8,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from fabnet.probing import crosscheck as module
-from fabnet.probing.constant import constant_prediction
 from fabnet.probing.crosscheck import crosscheck
 from fabnet.probing.metrics import selection_score
-from fabnet.probing.problem import Problem
+from fabnet.probing.problem import Problem, constant_prediction
 
 TRAIN, VALIDATION, TEST = np.arange(80), np.arange(80, 120), np.arange(120, 160)
 ALPHAS, CS = [0.1, 10, 1000], [0.01, 1, 0.1]

@@ -84,7 +84,7 @@ def test_embeddings_of_another_type_or_dimension_are_refused(tmp_path):
     write_embeddings(tmp_path / "e", list("ab"), [np.zeros((2, 3))], 3, 2, {})
     for array in (np.zeros((2, 3)), np.zeros((2, 4), np.float32)):
         np.save(tmp_path / "e" / "embeddings.npy", array)
-        with pytest.raises(UserError, match=r"but meta\.json beside it tells of float32 with 3"):
+        with pytest.raises(UserError, match=r"but meta\.json beside it says float32 with 3"):
             read_embeddings(tmp_path / "e")
 
 

@@ -13,7 +13,7 @@ from fabnet.probing.intervals import (
     resample_weights,
     score,
     score_columns,
-    weighted_areas,
+    weighted_auc,
     weighted_means,
 )
 from fabnet.probing.predictions import frame
@@ -35,12 +35,12 @@ def test_weighted_areas_against_sklearn(monkeypatch, ties, block):
         scores = scores.round()
     weights = random.integers(0, 4, (6, 50)).astype(np.float32)
     expected = [100 * roc_auc_score(truth, scores, sample_weight=weight) for weight in weights]
-    np.testing.assert_allclose(weighted_areas(scores, truth, weights), expected)
+    np.testing.assert_allclose(weighted_auc(scores, truth, weights), expected)
 
 
 def test_a_resample_without_an_outcome_has_no_area():
     truth = np.array([1.0, 0, 0])
-    assert np.isnan(weighted_areas(np.arange(3.0), truth, np.array([[0.0, 1, 1]]))).all()
+    assert np.isnan(weighted_auc(np.arange(3.0), truth, np.array([[0.0, 1, 1]]))).all()
 
 
 def test_weights_draw_whole_identities_with_replacement():
@@ -107,7 +107,7 @@ def test_areas_are_means_over_seeds_and_present_units():
     assert all(each["low"] < each["value"] < each["high"] and each["n"] == 80 for each in by_unit.values())
     # The interval of a unit is that of an explicit bootstrap of it.
     weights = resample_weights(np.array([f"p{i // 4}" for i in range(80)]), 300, seed=0)
-    drawn = [weighted_areas(seed[:, 3].astype(np.float32), target[:, 3], weights) for seed in prediction]
+    drawn = [weighted_auc(seed[:, 3].astype(np.float32), target[:, 3], weights) for seed in prediction]
     assert by_unit["au05"]["low"] == pytest.approx(np.percentile(np.mean(drawn, axis=0), 2.5))
 
 
@@ -119,11 +119,11 @@ def test_areas_are_the_same_by_identity_and_by_face(monkeypatch, many):
     target = (random.random((60, 2)) < [0.05, 0.5]).astype(np.float32)
     prediction = random.normal(size=(2, 60, 2)).round(1)
     weights = resample_weights(names, 50, seed=1)
-    naive = [[weighted_areas(seed[:, c], target[:, c], weights) for c in range(2)] for seed in prediction]
+    naive = [[weighted_auc(seed[:, c], target[:, c], weights) for c in range(2)] for seed in prediction]
     assert np.isnan(naive).any()
     if many:
         monkeypatch.setattr(intervals, "_BLOCK", 1)
-    np.testing.assert_allclose(intervals._drawn_areas(names, prediction, target, weights), np.mean(naive, axis=0))
+    np.testing.assert_allclose(intervals._drawn_auc(names, prediction, target, weights), np.mean(naive, axis=0))
 
 
 def test_expression_is_scored_one_against_the_rest():

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from whole_sections import probe_params
 
 from fabnet import tables
-from fabnet.config import ProbeParams, ReportParams
+from fabnet.config import BootstrapParams
 from fabnet.probing import linear
 from fabnet.probing.intervals import score
 from fabnet.probing.low_label import (
@@ -22,7 +23,7 @@ from fabnet.probing.problem import Problem
 
 FACES, DIMENSION = 400, 6
 ROWS = {"train": np.arange(240), "validation": np.arange(240, 300), "test": np.arange(300, 400)}
-PARAMS = ProbeParams(
+PARAMS = probe_params(
     seeds=3,
     epochs=8,
     batch_size=32,
@@ -32,7 +33,7 @@ PARAMS = ProbeParams(
     ridge_alphas=[1],
     logistic_cs=[1],
 )
-REPORT = ReportParams(seed=0, bootstrap=100)
+REPORT = BootstrapParams(seed=0, bootstrap=100)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.inference.table import open_writer, schema
+from fabnet.inference.row_groups import open_writer
+from fabnet.model import Model
 from fabnet.probing import outside
 from fabnet.probing.embeddings import read_embeddings, write_embeddings
 from fabnet.probing.origin import require_comparable, require_set, require_weights
@@ -62,7 +64,7 @@ def test_a_folder_of_ours_tells_where_it_comes_from(tmp_path, scratch):
     opened = open_outside(tmp_path / "e", scratch)
     assert (opened.ids, opened.origin) == (IDS, origin)
     (tmp_path / "e/meta.json").write_text(json.dumps({**origin, "dimension": 4}))
-    assert "meta.json: tells of 4 numbers a face, but the array beside it has 3" in refused(tmp_path / "e", scratch)
+    assert "meta.json: says 4 dimensions, but the array beside it has 3" in refused(tmp_path / "e", scratch)
     (tmp_path / "e/meta.json").write_text(json.dumps({"weights_sha256": 7}))
     assert "meta.json: weights_sha256 is 7, not text" in refused(tmp_path / "e", scratch)
     (tmp_path / "e/meta.json").write_text("[1")
@@ -70,9 +72,11 @@ def test_a_folder_of_ours_tells_where_it_comes_from(tmp_path, scratch):
 
 
 def test_the_table_of_fabnet_embed(tmp_path, scratch):
-    """As inference.table writes it: images by their name, faces of a video by track and frame."""
-    columns = schema(3, []).with_metadata(
-        {"model": "fabnet", "weights_sha256": "ab", "recipe": json.dumps({"hash": "cd", "fps": 1})}
+    """As `fabnet embed` writes it: images by their name, faces of a video by track and frame."""
+    columns = (
+        Model(Path(), "m", "fabnet", 32, 3, {}, "")
+        .columns()
+        .with_metadata({"model": "fabnet", "weights_sha256": "ab", "recipe": json.dumps({"hash": "cd", "fps": 1})})
     )
     rows = {
         "input": ["x.png", "talk.mp4", "talk.mp4"],

@@ -6,7 +6,7 @@ import pytest
 
 from fabnet.errors import UserError
 from fabnet.probing.intervals import resample_weights, score, scores_of
-from fabnet.probing.paired import drawn, paired
+from fabnet.probing.paired import draw_samples, paired
 from fabnet.probing.predictions import frame
 
 NAMES = np.repeat([f"p{number}" for number in range(12)], 4)
@@ -30,7 +30,7 @@ def posed():
 
 def test_differences_match_an_explicit_bootstrap_of_the_same_people(posed):
     target, a, b = posed
-    encoders = {name: drawn(predictions_of(name, made, target), 200, 3) for name, made in (("a", a), ("b", b))}
+    encoders = {name: draw_samples(predictions_of(name, made, target), 200, 3) for name, made in (("a", a), ("b", b))}
     found = paired(encoders, "a")
     assert set(found) == {"b"}
     errors = [np.abs(made.astype(np.float32) - target.astype(np.float32))[..., 2].mean(axis=0) for made in (a, b)]
@@ -50,12 +50,12 @@ def test_differences_match_an_explicit_bootstrap_of_the_same_people(posed):
 def test_scores_of_what_was_drawn_are_the_scores(posed):
     target, a, _ = posed
     table = predictions_of("a", a, target)
-    assert scores_of(drawn(table, 100, 1).metrics) == score(table, 100, 1)
+    assert scores_of(draw_samples(table, 100, 1).metrics) == score(table, 100, 1)
 
 
 def test_an_encoder_does_not_differ_from_itself(posed):
     target, a, _ = posed
-    encoders = {name: drawn(predictions_of(name, a, target), 100, 0) for name in ("a", "again")}
+    encoders = {name: draw_samples(predictions_of(name, a, target), 100, 0) for name in ("a", "again")}
     for difference in paired(encoders, "a")["again"].values():
         assert (difference["difference"], difference["low"], difference["high"]) == (0, 0, 0)
         assert not difference["apart"]
@@ -64,8 +64,8 @@ def test_an_encoder_does_not_differ_from_itself(posed):
 def test_seeds_may_differ_in_number(posed):
     target, a, b = posed
     encoders = {
-        "a": drawn(predictions_of("a", a, target), 100, 0),
-        "b": drawn(predictions_of("b", b[:1], target), 100, 0),
+        "a": draw_samples(predictions_of("a", a, target), 100, 0),
+        "b": draw_samples(predictions_of("b", b[:1], target), 100, 0),
     }
     assert paired(encoders, "a")["b"]["yaw_mae_deg"]["apart"]
 
@@ -74,7 +74,7 @@ def test_a_metric_that_one_of_them_lacks_is_left_out(posed):
     target, a, b = posed
     areas = predictions_of("b", np.tile(target, (2, 1, 4))[..., :11], np.tile([[0], [1]], (24, 11)), task="units")
     table = pd.concat([predictions_of("b", b, target), areas], ignore_index=True)
-    encoders = {"a": drawn(predictions_of("a", a, target), 100, 0), "b": drawn(table, 100, 0)}
+    encoders = {"a": draw_samples(predictions_of("a", a, target), 100, 0), "b": draw_samples(table, 100, 0)}
     assert "units_auc" in encoders["b"].metrics
     assert set(paired(encoders, "a")["b"]) == {f"{angle}_mae_deg" for angle in ("roll", "pitch", "yaw", "pose")}
 
@@ -89,6 +89,6 @@ def test_other_faces_are_refused(posed, change):
         other = predictions_of("b", b, target, names=np.roll(NAMES, 1))
     else:
         other = predictions_of("b", b, target + 1)
-    encoders = {"a": drawn(predictions_of("a", a, target), 100, 0), "b": drawn(other, 100, 0)}
+    encoders = {"a": draw_samples(predictions_of("a", a, target), 100, 0), "b": draw_samples(other, 100, 0)}
     with pytest.raises(UserError, match="b and a were not scored on the same faces and labels for pose"):
         paired(encoders, "a")

@@ -78,4 +78,4 @@ def test_a_bin_holds_its_lower_edge_and_the_last_one_both():
 
 def test_edges_ascend():
     with pytest.raises(ValueError, match="edges must ascend"):
-        SlicesParams(yaw_deg=[0, 30, 30])
+        SlicesParams(yaw_deg=[0, 30, 30], side_px=[1, 2], brightness=[0, 256], min_faces=20, min_identities=5)

@@ -3,17 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from whole_sections import probe_params
 
 from fabnet import tables
-from fabnet.config import ProbeParams
 from fabnet.errors import TableError, UserError
-from fabnet.probing.absence import absent_by_split
 from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
 from fabnet.probing.intervals import absent, score, score_columns
-from fabnet.probing.problem import Problem
+from fabnet.probing.problem import Problem, absent_by_split
 from fabnet.tables import EXPRESSIONS
 
-PARAMS = ProbeParams(
+PARAMS = probe_params(
     seeds=2,
     epochs=40,
     batch_size=32,
@@ -108,14 +107,6 @@ def test_the_same_crop_under_another_name_in_two_splits_is_refused(table):
         rows_by_split(table, "sets.mine")
     table.loc[table.index[-1], "left"] = 4.0  # another face of that image
     rows_by_split(table, "sets.mine")
-
-
-@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("train", "validation"), ("validation", "test")])
-def test_rows_that_overlap_are_refused_whoever_made_them(problems, table, first, second):
-    rows = rows_by_split(table, "s")
-    rows[first] = np.append(rows[first], rows[second][0])
-    with pytest.raises(UserError, match=f"1 rows are both in {first} and in {second}"):
-        probe_encoder("e", embedding_of(problems), problems, table, rows, PARAMS, 64)
 
 
 def test_labels_that_are_no_number_are_refused(table):

@@ -12,7 +12,7 @@ from registered_project import aliases, client_of, forget_store, make_registered
 
 import fabnet
 from fabnet.errors import UserError
-from fabnet.files import read_json
+from fabnet.files import hash_file, read_json
 from fabnet.tracking.registry.chain import lineage
 from fabnet.tracking.registry.package import REQUIREMENTS
 from fabnet.tracking.registry.register import register
@@ -82,7 +82,7 @@ def test_registering_again_is_the_same_version(registered: Path, monkeypatch: py
 
 def test_every_package_that_serving_imports_is_required():
     code = (
-        "import sys, importlib.metadata as m, fabnet.inference.served\n"
+        "import sys, importlib.metadata as m, fabnet.serving.pyfunc_model\n"
         "of = m.packages_distributions()\n"
         "tops = {name.partition('.')[0] for name in sys.modules}\n"
         "print(*{d.lower() for top in tops for d in of.get(top, [])})"
@@ -90,7 +90,7 @@ def test_every_package_that_serving_imports_is_required():
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
-    own = tracked_project.direct_dependencies()
+    own = tracked_project.direct_dependencies() - {"fastapi"}  # MLflow imports it by itself
     assert loaded & own <= set(REQUIREMENTS)
 
 
@@ -122,6 +122,16 @@ def test_unknown_names_are_one_line(registered: Path, monkeypatch: pytest.Monkey
     }.items():
         with pytest.raises(UserError, match=message):
             fetch(uri)
+        with pytest.raises(UserError, match=message):
+            fabnet.load(uri)
+
+
+def test_a_registered_model_is_opened_with_its_probes(registered: Path, monkeypatch: pytest.MonkeyPatch):
+    use(registered, monkeypatch)
+    model = fabnet.load(f"models:/{NAME}@{CHALLENGER}")
+    assert model.weights_sha256 == hash_file(registered / "models/fabnet/best.pt")
+    assert model.probes is not None
+    assert model.probes.meta["encoder"] == "fabnet"
 
 
 # -- lineage --------------------------------------------------------------------------------------------------------

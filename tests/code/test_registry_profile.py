@@ -16,9 +16,9 @@ from fabnet.quality.drift import drift, read_profile
 from fabnet.quality.histogram import LEVELS
 from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.registry.profile import fetch_profile
 from fabnet.tracking.registry.promote import promote
 from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.versions import fetch_profile
 
 RULES = Gates(
     encoder="fabnet",

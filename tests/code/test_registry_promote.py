@@ -11,7 +11,7 @@ import warm_process
 from registered_project import aliases, client_of, forget_store, make_unregistered
 
 from fabnet.errors import UserError
-from fabnet.tracking.gate.evaluation import CannotCompare
+from fabnet.tracking.gate.compare import CannotCompare
 from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.registry.promote import promote, rollback
 from fabnet.tracking.registry.register import register

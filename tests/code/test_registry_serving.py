@@ -20,10 +20,11 @@ from registered_project import forget_store, make_registered, use
 
 from fabnet.cli.main import main
 from fabnet.errors import UserError
-from fabnet.inference.served import MAX_IMAGES, BadRequest
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
 from fabnet.probing.saved import read_heads
+from fabnet.serving.pyfunc_model import BadRequest
+from fabnet.serving.reader import MAX_IMAGES
 from fabnet.tracking.registry.versions import fetch
 
 
@@ -48,13 +49,17 @@ def image(seed: int = 0, height: int = 40, width: int = 30) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def png(pixels: np.ndarray) -> str:
+    return base64.b64encode(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()).decode()
+
+
 def jpeg(seed: int = 0, **size: int) -> str:
     return base64.b64encode(simplejpeg.encode_jpeg(image(seed, **size), quality=95)).decode()
 
 
 def test_answers_are_those_of_the_encoder_and_the_probes(registered: Path, monkeypatch: pytest.MonkeyPatch):
     served = load(registered, "models:/fabnet@challenger", monkeypatch)
-    answer = served.predict(pd.DataFrame({"pixels": [image(0, 16, 16), image(1, 16, 16)]}))
+    answer = served.predict(pd.DataFrame({"image": [png(image(0, 16, 16)), png(image(1, 16, 16))]}))
     model, card = load_model(registered / "models/fabnet")
     # Crops are JPEG on their way to the encoder, here as in extraction.
     crops = [
@@ -75,17 +80,15 @@ def test_answers_are_those_of_the_encoder_and_the_probes(registered: Path, monke
     assert list(answer.columns) == [column.name for column in served.metadata.get_output_schema().inputs]
 
 
-def test_jpeg_png_and_pixels_are_taken(registered: Path, monkeypatch: pytest.MonkeyPatch):
+def test_jpeg_and_png_are_taken(registered: Path, monkeypatch: pytest.MonkeyPatch):
     served = load(registered, "models:/fabnet@challenger", monkeypatch)
-    png = base64.b64encode(cv2.imencode(".png", image()[..., ::-1])[1].tobytes()).decode()
-    by_png = served.predict(pd.DataFrame({"image": [png]}))
-    by_pixels = served.predict(pd.DataFrame({"pixels": [image().tolist()]}))
-    assert by_png.equals(by_pixels)
+    by_png = served.predict(pd.DataFrame({"image": [png(image())], "other": [1]}))
+    decoded = simplejpeg.decode_jpeg(base64.b64decode(jpeg()), "RGB")
     by_jpeg = served.predict(pd.DataFrame({"image": [jpeg()]}))
-    assert by_jpeg.shape == by_png.shape
+    assert by_jpeg.equals(served.predict(pd.DataFrame({"image": [png(decoded)]})))
     # Landmarks are pixels of the image that was sent: the square in the middle starts at row 5.
     corner = np.array(by_png["landmarks5"][0]).reshape(-1, 2)
-    square = served.predict(pd.DataFrame({"pixels": [image()[5:35]]}))
+    square = served.predict(pd.DataFrame({"image": [png(image()[5:35])]}))
     np.testing.assert_allclose(corner - np.array(square["landmarks5"][0]).reshape(-1, 2), [[0, 5]] * 5, atol=1e-3)
 
 
@@ -98,7 +101,7 @@ def _bomb() -> str:
 BAD = {
     "no image": ({"image": [None]}, "no image: a request has a column image"),
     "another column": ({"picture": ["x"]}, "no image: a request has a column image"),
-    "both columns": ({"image": [jpeg()], "pixels": [image()]}, "a request has one of the columns"),
+    "pixels": ({"pixels": [image()]}, "no image: a request has a column image"),
     "one of them missing": ({"image": [jpeg(), None]}, "image 1: must be base64 text, not"),
     "no base64": ({"image": ["%%%"]}, "image 0: not base64"),
     "a text file": ({"image": [base64.b64encode(b"hello").decode()]}, "image 0: neither JPEG nor PNG"),
@@ -114,10 +117,6 @@ BAD = {
     ),
     "10,000 images": ({"image": ["x"] * 10_000}, f"10,000 images in one request; at most {MAX_IMAGES:,}"),
     "too many bytes": ({"image": ["A" * 24_000_000]}, "image 0: more than 16,777,216 bytes"),
-    "a number": ({"pixels": [3]}, "image 0: pixels must have the shape (H, W, 3)"),
-    "ragged rows": ({"pixels": [[[1, 2], [3]]]}, "image 0: pixels must be"),
-    "fractions": ({"pixels": [np.full((4, 4, 3), 0.5)]}, "whole numbers from 0 to 255"),
-    "too bright": ({"pixels": [np.full((4, 4, 3), 256)]}, "whole numbers from 0 to 255"),
 }
 
 
@@ -166,8 +165,23 @@ def test_the_server_answers_400_with_one_line_and_lives_on(registered: Path, mon
     thread.join(10)
 
 
+def test_a_version_that_was_registered_under_the_former_name_loads(
+    registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    use(registered, monkeypatch)
+    package = tmp_path / "package"
+    shutil.copytree(fetch("models:/fabnet/1").directory.parent.parent, package)
+    code = package / "served_model.py"
+    assert "fabnet.serving.pyfunc_model" in code.read_text()
+    code.write_text(
+        "from fabnet.inference.served import Served\nfrom mlflow.models import set_model\n\nset_model(Served())\n"
+    )
+    answer = mlflow.pyfunc.load_model(str(package)).predict(pd.DataFrame({"image": [jpeg()]}))
+    assert len(answer["embedding"][0]) == tracked_project.DIMENSION
+
+
 def test_another_version_of_the_package_is_refused(registered: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fabnet.inference.served.__version__", "9.9")
+    monkeypatch.setattr("fabnet.serving.reader.__version__", "9.9")
     with pytest.raises(UserError, match=r"registered by fabnet .*, but 9.9 is installed here"):
         load(registered, "models:/fabnet@challenger", monkeypatch)
 
@@ -218,7 +232,7 @@ def test_what_cannot_be_served_is_one_line(
     root = make_registered(tmp_path)
     use(root, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("fabnet.inference.served.__version__", "9.9")
+        patch.setattr("fabnet.serving.reader.__version__", "9.9")
         assert "registered by fabnet" in failing(patch, capsys, "serve", "models:/fabnet/1")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -235,7 +249,7 @@ def test_embed_takes_a_registered_model_and_its_probes(
     registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     served = load(registered, "models:/fabnet@challenger", monkeypatch)
-    expected = served.predict(pd.DataFrame({"pixels": [image()]}))
+    expected = served.predict(pd.DataFrame({"image": [png(image())]}))
     cv2.imwrite(str(tmp_path / "face.png"), image()[..., ::-1])
     out = tmp_path / "face.parquet"
     command = ["embed", str(tmp_path / "face.png"), "--model", "models:/fabnet@challenger", "--out", str(out)]

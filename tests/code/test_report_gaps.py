@@ -14,13 +14,12 @@ from fabnet import tables
 from fabnet.attributes.sets import TASKS, open_set, targets
 from fabnet.config import SetParams
 from fabnet.errors import ConfigError, UserError
+from fabnet.figures.pictures import Gap, Picture, attempt, picture, read_pictures, write_pictures
 from fabnet.files import read_json, write_json
+from fabnet.probing.illustrate_set import select_encoders
 from fabnet.probing.predictions import frame, open_writer
-from fabnet.report.attempt import attempt, attempt_blocks, attempt_section, gaps_of, require_whole
-from fabnet.report.blocks import Figure, Gap, Section, Text
-from fabnet.report.gathered import origin
-from fabnet.report.interest import of_interest
-from fabnet.report.pictures import picture, read_pictures, write_pictures
+from fabnet.report.blocks import Section, Text, gaps_of, require_whole, section
+from fabnet.report.set_results import origin
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,8 +38,12 @@ def test_what_fails_becomes_a_gap_that_says_what_and_why(capsys):
     assert "Traceback" in capsys.readouterr().err  # where it happened is for the log
     assert attempt("curves", wrong_file) == Gap("curves", "a.parquet: no such table")
     assert "Traceback" not in capsys.readouterr().err
-    assert attempt_blocks("a", fail) == [Gap("a", "ValueError: nothing to draw")]
-    assert attempt_section("A", "a", fail) == Section("A", "a", [Gap("A", "ValueError: nothing to draw")])
+    assert section("A", "a", fail) == Section("A", "a", [Gap("A", "ValueError: nothing to draw")], [])
+    assert section("A", "a", fail, "b").blocks == [Gap("b", "ValueError: nothing to draw")]
+    below = Section("B", "b")
+    assert section("A", "a", lambda: iter([Text("1"), below, Text("2")])) == Section(
+        "A", "a", [Text("1"), Text("2")], [below]
+    )
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -88,9 +91,9 @@ def test_pictures_show_the_reference_and_what_it_has_to_beat():
     objectives = {"fabnet": "fabnet", "fabnet_2": "fabnet", "autoencoder": "autoencoder", "rotation": "rotation"}
     scored = [*objectives, "hog", "pca", "random", "constant"]
     chosen = ["fabnet_2", "autoencoder", "rotation", "hog", "random"]
-    assert of_interest(scored, objectives, "fabnet_2", 8) == chosen
-    assert of_interest(scored, objectives, "fabnet_2", 2) == chosen[:2]
-    assert of_interest(scored, objectives, "pca", 8)[:2] == ["pca", "fabnet"]
+    assert select_encoders(scored, objectives, "fabnet_2", 8) == chosen
+    assert select_encoders(scored, objectives, "fabnet_2", 2) == chosen[:2]
+    assert select_encoders(scored, objectives, "pca", 8)[:2] == ["pca", "fabnet"]
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +132,11 @@ def project(tmp_path, monkeypatch, faces):
 def test_a_picture_that_fails_does_not_take_the_others_with_it(project, monkeypatch, capsys):
     import illustrate
 
-    monkeypatch.setattr("fabnet.report.drawn_set.pose_scatter", lambda *arguments: fail("no room for points"))
+    monkeypatch.setattr("fabnet.probing.illustrate_set.pose_scatter", lambda *arguments: fail("no room for points"))
     illustrate.main("tiny")
     assert "no room for points" in capsys.readouterr().err
     found = read_pictures(project / "reports/sets/tiny")
-    names = {each.path.name for each in found if isinstance(each, Figure)}
+    names = {each.path.name for each in found if isinstance(each, Picture)}
     assert names == {"faces.png", "landmarks_fabnet.png", "landmarks_autoencoder.png", "slices.png"}
     assert [each.why for each in found if isinstance(each, Gap)] == ["ValueError: no room for points"]
     slices = read_json(project / "reports/sets/tiny/slices.json")

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fabnet.report.blocks import Figure, Gap, Section, Table, Text
-from fabnet.report.page import page
+from fabnet.figures.pictures import Gap, Picture
+from fabnet.report.blocks import Section, Table, Text
+from fabnet.report.render import html
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def sections(picture):
             "Pictures",
             "pictures",
             [Gap("a map", "no labels < 1")],
-            [Section("Below", "below", [Figure(picture, 'Grey "noise"', "Read it so.")])],
+            [Section("Below", "below", [Picture(picture, 'Grey "noise"', "Read it so.")])],
         ),
     ]
 
@@ -60,7 +61,7 @@ class Elements(HTMLParser):
 
 
 def test_pages_are_whole_html_with_headings_in_order_and_no_raw_html(sections):
-    text = page("Results", sections)
+    text = html("Results", sections)
     elements = Elements(text)
     assert elements.open == []
     assert [name for name, _ in elements.found if re.fullmatch(r"h[1-6]", name)] == ["h1", "h2", "h2", "h3"]
@@ -73,7 +74,7 @@ def test_pages_are_whole_html_with_headings_in_order_and_no_raw_html(sections):
 
 
 def test_pictures_lie_within_without_loss(sections, picture):
-    (shown,) = Elements(page("Results", sections)).all("img")
+    (shown,) = Elements(html("Results", sections)).all("img")
     assert shown["alt"] == 'Grey "noise"'
     kind, _, data = str(shown["src"]).partition(";base64,")
     assert kind in ("data:image/webp", "data:image/png")
@@ -84,7 +85,7 @@ def test_pictures_lie_within_without_loss(sections, picture):
 
 
 def test_a_page_without_gaps_warns_of_none(picture):
-    assert 'class="gap"' not in page("Results", [Section("A", "a", [Figure(picture, "noise")])])
+    assert 'class="gap"' not in html("Results", [Section("A", "a", [Picture(picture, "noise")])])
 
 
 def opened(browser, path, width, scheme):
@@ -107,7 +108,7 @@ def opened(browser, path, width, scheme):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path, scheme, width):
     path = tmp_path / "report.html"
-    path.write_text(page("Results", sections))
+    path.write_text(html("Results", sections))
     shown = opened(browser, path, width, scheme)
     assert shown.evaluate("getComputedStyle(document.querySelector('main p')).fontSize") == "16px"
     background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -129,17 +130,17 @@ def deep(*blocks):
 
 
 def test_details_are_folded_unless_something_is_missing_there():
-    folded = Elements(page("Results", deep(Text("Words."))))
+    folded = Elements(html("Results", deep(Text("Words."))))
     assert folded.open == []
     assert [place["id"] for place in folded.all("section")] == ["one", "two", "three"]
     assert [place.keys() for place in folded.all("details")] == [{"open"}, set()]  # contents, Three
-    missing = Elements(page("Results", deep(Gap("a curve", "no points"))))
+    missing = Elements(html("Results", deep(Gap("a curve", "no points"))))
     assert [place.keys() for place in missing.all("details")] == [{"open"}] * 2
 
 
 def test_a_link_unfolds_what_it_leads_to(browser, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(page("Results", deep(Text("Words."))))
+    path.write_text(html("Results", deep(Text("Words."))))
     shown = opened(browser, path, 1280, "light")
     assert not shown.is_visible("text=Words.")
     shown.click("nav >> text=Three")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from fabnet.report.found import SetFound
-from fabnet.report.markdown import table
+from fabnet.report.blocks import section
 from fabnet.report.paper_numbers import ROW_OF, TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLES, row_of
 from fabnet.report.paper_tables import paper_tables
+from fabnet.report.render import table
+from fabnet.report.set_results import SetResults
 from fabnet.tables import UNIT_COLUMNS
 
 
@@ -14,10 +15,14 @@ def score(value, n=100):
     return {"value": value, "low": value - 1, "high": value + 1, "n": n}
 
 
+def shown(content):
+    return section("Tables", "tables", lambda: content)
+
+
 def found(name, kind, metric, value, **further):
     scores = {"fabnet": {metric: score(value)}, "mine": {metric: score(value + 1)}}
     origins = {"fabnet": f"`train@fabnet` → `probe@{name}`", "mine": f"`probe@{name}`"}
-    return SetFound(name, kind, scores, origins=origins, **further)
+    return SetResults(name, kind, scores, origins=origins, **further)
 
 
 @pytest.mark.parametrize(("printed", "tolerance"), [(TABLE_2, 0.011), (TABLE_3, 0.06), (TABLE_4, 0.11)])
@@ -42,7 +47,7 @@ def test_rows_are_complete():
 
 def test_a_set_of_the_paper_feeds_its_column_below_the_row_it_corresponds_to():
     sets = [found("m", "mafl", "landmarks5_nme_pct", 4.0), found("w", "w300", "landmarks68_nme_pct", 7.0)]
-    first = paper_tables(sets).sections[0].blocks
+    first = shown(paper_tables(sets)).sections[0].blocks
     assert len(first) == 1
     lines = table(first[0]).splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("| FAb-Net | paper | 6.31 | 3.78 |"))
@@ -55,7 +60,7 @@ def test_a_set_of_the_paper_feeds_its_column_below_the_row_it_corresponds_to():
 
 
 def test_other_sets_have_tables_of_their_own_beside_numbers_that_do_not_compare():
-    blocks = paper_tables([found("mine", "table", "landmarks68_nme_pct", 7.0)]).sections[0].blocks
+    blocks = shown(paper_tables([found("mine", "table", "landmarks68_nme_pct", 7.0)])).sections[0].blocks
     assert "Not among the sets here: 300-W, MAFL." in blocks[0].caption
     assert "ours" not in table(blocks[0])
     assert blocks[1].head == ["method", "", "68 landmarks", "faces", "from"]
@@ -69,7 +74,7 @@ def test_other_sets_have_tables_of_their_own_beside_numbers_that_do_not_compare(
 
 def test_a_second_set_of_a_kind_is_a_set_of_its_own():
     sets = [found(name, "aflw", "pose_mae_deg", value) for name, value in (("a", 8.0), ("b", 20.0))]
-    blocks = paper_tables(sets).sections[1].blocks
+    blocks = shown(paper_tables(sets)).sections[1].blocks
     assert "**8.00**" in table(blocks[0])
     assert "**20.00**" not in table(blocks[0])
     assert "`b`" in blocks[1].caption
@@ -78,7 +83,7 @@ def test_a_second_set_of_a_kind_is_a_set_of_its_own():
 def test_a_class_without_an_area_is_absent_and_another_not_measured():
     columns = {"units": {"fabnet": {name: score(60.0) for name in UNIT_COLUMNS} | {"au02": None}}}
     sets = [found("e", "emotionet", "units_auc", 60.0, columns=columns)]
-    rows = {(row[0], row[1]): row for row in paper_tables(sets).sections[2].blocks[0].rows}
+    rows = {(row[0], row[1]): row for row in shown(paper_tables(sets)).sections[2].blocks[0].rows}
     area = "**60.0** [59.0, 61.0]"
     assert list(rows["`fabnet`", "ours"][2:5]) == [area, "absent", area]
     assert list(rows["`mine`", "ours"][2:5]) == ["–"] * 3

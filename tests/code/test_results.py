@@ -7,14 +7,14 @@ from urllib.parse import parse_qs
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.report.blocks import Figure, Gap, Section, Table, Text
-from fabnet.report.found import SetFound
-from fabnet.report.labelled_set import labelled_set
-from fabnet.report.left_out import left_out
-from fabnet.report.markdown import markdown, table
-from fabnet.report.robustness import robustness
+from fabnet.figures.pictures import Gap, Picture
+from fabnet.report.blocks import Section, Table, Text, section
+from fabnet.report.render import markdown, table
 from fabnet.report.score_tables import area_table, score_table
-from fabnet.report.what_ran import closest_pairs, data_health, what_ran
+from fabnet.report.set_results import SetResults
+from fabnet.report.set_section import labelled_set, left_out, robustness
+from fabnet.report.training import what_ran
+from fabnet.report.write_report import closest_pairs, data_health
 
 YAW = {"value": 6.04, "low": 5.5, "high": 6.66, "n": 800}
 AREA = {"value": 61.0, "low": 60.0, "high": 62.0, "n": 800}
@@ -44,15 +44,14 @@ HEALTH = {
 
 def test_runs_are_linked_on_the_server_that_params_name():
     experiment = "https://mlflow.example.org/#/experiments/7"
-    section = what_ran({"fabnet": CARD}, experiment=experiment)
-    table, told = section.blocks[:2]
+    table, told, *_ = what_ran({"fabnet": CARD}, experiment=experiment)
     text, url = re.fullmatch(r"\[(.*)\]\((\S+)\)", table.rows[0][6]).groups()
     assert text == "`aaaaaaaaaaaa`"
     page, query = url.split("?")
     assert page == f"{experiment}/runs"
     assert parse_qs(query) == {"searchFilter": ['tags.`weights.sha256` = "%s"' % ("a" * 64)]}
     assert "as do the links above" in told.markdown
-    assert "links" not in what_ran({"fabnet": CARD}).blocks[1].markdown
+    assert "links" not in list(what_ran({"fabnet": CARD}))[1].markdown
 
 
 def test_score_table_has_a_line_per_encoder_and_a_dash_for_what_was_not_scored():
@@ -71,7 +70,9 @@ def test_a_class_absent_from_the_test_faces_is_said_to_be():
 
 
 def test_report_names_what_ran_and_on_what():
-    text = markdown("Results", [what_ran({"fabnet": CARD}), data_health(HEALTH, ["faces"])], Path("reports"))
+    ran = section("What ran", "what-ran", lambda: what_ran({"fabnet": CARD}))
+    data = section("Data", "data", lambda: data_health(HEALTH, ["faces"]))
+    text = markdown("Results", [ran, data], Path("reports"))
     assert text.startswith("# Results\n\n## What ran\n\n")
     assert "| fabnet | fabnet | 64 px | 1000 | 31 | 0.0835 | `aaaaaaaaaaaa` | `0123456789abcdef` |" in text
     assert (
@@ -86,7 +87,11 @@ def test_report_names_what_ran_and_on_what():
 
 def test_every_kind_of_block_as_markdown():
     below = Section("Deeper", "deeper", [Gap("curves", "no history")])
-    blocks = [Text("Words."), Table(["a", "b"], [["1", "x|y"]], "Read it so."), Figure(Path("reports/p/a.png"), "An a")]
+    blocks = [
+        Text("Words."),
+        Table(["a", "b"], [["1", "x|y"]], "Read it so."),
+        Picture(Path("reports/p/a.png"), "An a"),
+    ]
     made = markdown("T", [Section("First", "first", blocks, [below])], Path("reports"))
     expected = ["# T", "## First", "Words.", "Read it so.", "| a | b |\n|---|---|\n| 1 | x\\|y |", "![An a](p/a.png)"]
     assert made == "\n\n".join([*expected, "### Deeper", "> **Not made: curves.** no history"]) + "\n"
@@ -94,7 +99,7 @@ def test_every_kind_of_block_as_markdown():
 
 def test_a_labelled_set_shows_all_that_was_found():
     paired = {"hog": {"yaw_mae_deg": {"difference": 1.0, "low": 0.5, "high": 1.5, "n": 800, "apart": True}}}
-    found = SetFound(
+    found = SetResults(
         name="faces",
         kind="table",
         scores={"fabnet": {"yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": YAW}},
@@ -105,9 +110,9 @@ def test_a_labelled_set_shows_all_that_was_found():
         left_out={"listed twice": 3, "the image is missing": 1200},
         absent={"test": ["fear"]},
         unscored={"units": ["au09"]},
-        pictures=[Figure(Path("reports/sets/faces/pose.png"), "Pose")],
+        pictures=[Picture(Path("reports/sets/faces/pose.png"), "Pose")],
     )
-    text = markdown("Results", [labelled_set(found)], Path("reports"))
+    text = markdown("Results", [section("Labelled set `faces`", "set", lambda: labelled_set(found))], Path("reports"))
     assert "## Labelled set `faces`" in text
     assert "800 test faces" in text
     assert "### Area by unit" in text
@@ -121,10 +126,10 @@ def test_a_labelled_set_shows_all_that_was_found():
 
 
 def test_nothing_left_out_is_said_too():
-    texts = [block.markdown for block in left_out("faces", {}, {}, {}, classes=True).blocks]
+    texts = [block.markdown for block in left_out({}, {}, {}, classes=True)]
     assert texts[0] == "No face of the set was left out."
     assert "Every unit and class" in texts[1]
-    assert len(left_out("faces", {}, {}, {}, classes=False).blocks) == 1
+    assert len(list(left_out({}, {}, {}, classes=False))) == 1
 
 
 def test_bins_without_enough_faces_are_counted_and_not_scored():
@@ -141,8 +146,7 @@ def test_bins_without_enough_faces_are_counted_and_not_scored():
         "side": {"title": "side", "one_value": 96.0, "outside": 0, "bins": []},
         "age": {"title": "age", "missing": "The set has no labels of age."},
     }
-    section = robustness("faces", slices, ["fabnet"])
-    yaw, side, age = section.sections
+    _, yaw, side, age = robustness("faces", slices, ["fabnet"])
     assert yaw.blocks[0] == Text("2 test faces lie in no bin.")
     made = yaw.blocks[1]
     assert made.head == ["action units AUC ↑", "0 to 15", "15 to 30", "30 to 45"]
@@ -157,4 +161,4 @@ def test_bins_without_enough_faces_are_counted_and_not_scored():
 
 def test_the_picture_of_the_audit_is_asked_for(tmp_path):
     with pytest.raises(UserError, match=r"closest\.png: no such file; run `dvc repro audit`"):
-        closest_pairs(tmp_path / "closest.png")
+        list(closest_pairs(tmp_path / "closest.png"))

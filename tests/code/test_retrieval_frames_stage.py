@@ -14,12 +14,12 @@ from small_shards import write_small_shards
 from warping_models import write_warping
 
 from fabnet import tables
+from fabnet.figures.pictures import Picture
 from fabnet.files import read_json
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
-from fabnet.report.attempt import gaps_of
-from fabnet.report.blocks import Figure, Text
+from fabnet.report.blocks import Text, gaps_of, section
 from fabnet.report.retrieval import retrieval
 
 ROOT = Path(__file__).parents[2]
@@ -85,11 +85,11 @@ def test_neighbours_are_those_of_a_naive_search_beyond_the_video(done):
 
 
 def test_the_report_shows_them_and_says_what_labels_would_be_needed_for(done):
-    section = retrieval([], done / "reports/retrieval").sections[-1]
-    assert list(gaps_of([section])) == []
-    said = " ".join(block.markdown for block in section.blocks if isinstance(block, Text))
+    shown = section("Retrieval", "retrieval", lambda: retrieval([], done / "reports/retrieval")).sections[-1]
+    assert list(gaps_of([shown])) == []
+    said = " ".join(block.markdown for block in shown.blocks if isinstance(block, Text))
     assert "nobody labelled these frames" in said
-    figures = [block.path.name for block in section.blocks if isinstance(block, Figure)]
+    figures = [block.path.name for block in shown.blocks if isinstance(block, Picture)]
     assert figures == ["rows_fabnet.png", "rows_autoencoder.png"]
     told = read_json(done / "reports/retrieval/frames.json")
     assert told["faces"] == {"gallery": 24, "queries": 24}

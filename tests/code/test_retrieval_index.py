@@ -100,7 +100,7 @@ def test_truncated_and_lost_files_are_noticed(written, name):
     with pytest.raises(UserError, match=rf"{name}: has \d+ bytes instead of \d+; it was cut short"):
         read_index(written.directory)
     path.unlink()
-    with pytest.raises(UserError, match=f"{name}: no such file, but index.json tells of it"):
+    with pytest.raises(UserError, match=f"{name}: no such file, but index.json names it"):
         read_index(written.directory)
 
 
@@ -110,7 +110,7 @@ def test_changed_bytes_are_noticed(written, name):
     data = bytearray(path.read_bytes())
     data[-9] ^= 1
     path.write_bytes(data)
-    with pytest.raises(UserError, match=f"{name}: is not the file that index.json tells of"):
+    with pytest.raises(UserError, match=f"{name}: is not the file that index.json describes"):
         read_index(written.directory, whole=True)
 
 
@@ -118,8 +118,8 @@ def test_changed_bytes_are_noticed(written, name):
     ("change", "words"),
     [
         ({"format": FORMAT + 1}, f"is an index of format {FORMAT + 1}, this fabnet reads format {FORMAT}"),
-        ({"count": 3}, "tells of float32 (3, 12), but vectors.npy holds float32 (500, 12)"),
-        ({"files": {}}, "does not tell of vectors.npy and ids.parquet"),
+        ({"count": 3}, "says float32 (3, 12), but vectors.npy holds float32 (500, 12)"),
+        ({"files": {}}, "does not name vectors.npy and ids.parquet"),
     ],
 )
 def test_another_format_is_refused(written, change, words):

@@ -5,11 +5,11 @@ import pytest
 from small_shards import write_small_shards
 
 from fabnet.figures.embedding_map import embedding_map
-from fabnet.figures.retrieval_rows import retrieval_rows
+from fabnet.figures.sheets import retrieval_rows
 from fabnet.frames.store import FrameStore
 from fabnet.retrieval.exact import unit
-from fabnet.retrieval.projection import project
-from fabnet.retrieval.sampling import frames_of, origins, sample, spread
+from fabnet.retrieval.pictures import project
+from fabnet.retrieval.samples import frames_of, origins, sample, spread
 
 
 def test_a_sample_is_different_rows_in_an_order_of_the_seed():

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from fabnet.errors import UserError
-from fabnet.retrieval import scores, summary
+from fabnet.retrieval import evaluation
 from fabnet.retrieval.attributes import (
     IDENTITY,
     JACCARD,
@@ -68,10 +68,10 @@ def test_comparisons_of_two_faces():
 
 @pytest.mark.parametrize("block", [3, 256])
 def test_chance_is_the_mean_over_all_allowed_pairs(monkeypatch, block):
-    monkeypatch.setattr(scores, "_QUERIES", block)
+    monkeypatch.setattr(evaluation, "_QUERIES", block)
     faces = faces_of(14)
     left_out = sample_of(faces, queries=7).settings()["left_out"]
-    found = scores.of_chance(faces.take(slice(7)), faces, left_out)
+    found = evaluation.of_chance(faces.take(slice(7)), faces, left_out)
     for query in range(7):
         others = [o for o in range(14) if o != query and faces.identity[o] != faces.identity[query]]
         yaw = np.abs(faces.angles["yaw"][others] - faces.angles["yaw"][query]).mean()
@@ -86,7 +86,7 @@ def test_chance_of_average_precision_is_the_mean_over_all_orders(relevant):
     truth = np.arange(6) < relevant  # of 6 others
     orders = [average_precision_score(truth[list(order)], -np.arange(6)) for order in permutations(range(6))]
     faces = Attributes(np.arange(7), expression=np.array([0, *np.where(truth, 0, 1)]))
-    chance = scores.of_chance(faces.take(slice(1)), faces, sample_of(faces, 1).settings()["kept"])
+    chance = evaluation.of_chance(faces.take(slice(1)), faces, sample_of(faces, 1).settings()["kept"])
     assert chance[MAP] == pytest.approx(100 * np.mean(orders))
 
 
@@ -95,7 +95,7 @@ def test_average_precision_against_sklearn():
     faces = faces_of(40)
     vectors = unit(random.normal(size=(40, 6)))
     settings = sample_of(faces, queries=15).settings()
-    found = scores.average_precision(faces.take(slice(15)), faces, vectors[:15], vectors, list(settings.values()))
+    found = evaluation.average_precision(faces.take(slice(15)), faces, vectors[:15], vectors, list(settings.values()))
     for values, name in zip(found, settings, strict=True):
         for query in range(15):
             allowed = np.arange(40) != query
@@ -113,13 +113,13 @@ def test_means_ratios_and_differences_against_a_loop():
     weights = random.integers(0, 3, (50, 9)).astype(np.float32)
     there = ~np.isnan(values)
     drawn = [np.average(values[there], weights=w[there]) / np.average(others[there], weights=w[there]) for w in weights]
-    found = summary.ratio(values, others, weights)
+    found = evaluation.ratio(values, others, weights)
     assert found["value"] == pytest.approx(values[there].mean() / others[there].mean())
     assert (found["low"], found["high"]) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))), rel=1e-5)
     assert found["n"] == 8
-    assert summary.difference(values, others, weights)["value"] == pytest.approx((values - others)[there].mean())
-    assert summary.mean(np.full(3, np.nan), weights[:, :3]) is None
-    assert summary.ratio(values, np.zeros(9), weights) is None
+    assert evaluation.difference(values, others, weights)["value"] == pytest.approx((values - others)[there].mean())
+    assert evaluation.mean(np.full(3, np.nan), weights[:, :3]) is None
+    assert evaluation.ratio(values, np.zeros(9), weights) is None
 
 
 def test_an_encoder_that_knows_the_yaw_finds_it():
@@ -195,5 +195,5 @@ def test_a_number_that_is_not_finite_names_encoder_and_face():
 
 def test_allowed_pairs_by_names():
     pairs = alike(["a", "", "b"], ["a", "", "b", "a"])
-    allowed = scores.allowed_pairs([pairs], slice(0, 3))
+    allowed = evaluation.allowed_pairs([pairs], slice(0, 3))
     assert allowed.tolist() == [[False, True, True, False], [True] * 4, [True, True, False, True]]

@@ -16,15 +16,15 @@ from labelled_faces import write_labelled_faces
 from fabnet import tables
 from fabnet.config import load_params, parse_params
 from fabnet.errors import ConfigError, UserError
+from fabnet.figures.pictures import Picture
 from fabnet.files import read_json
 from fabnet.probing.embeddings import write_embeddings
-from fabnet.report.attempt import gaps_of
-from fabnet.report.blocks import Figure, Table, Text
+from fabnet.report.blocks import Table, Text, gaps_of, section
 from fabnet.report.retrieval import retrieval
-from fabnet.report.searched import sample_of_faces, searched_faces
+from fabnet.retrieval.samples import sample_of_faces, searched_faces
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {"k": 4, "bootstrap": 100, "rows": {"queries": 3, "neighbours": 2}, "map": {"points": 30}}
+SETTINGS = {"k": 4, "bootstrap": 100, "rows": {"queries": 3, "neighbours": 2}, "map": {"points": 30, "perplexity": 30}}
 
 
 def retrieve(folder):
@@ -110,18 +110,18 @@ def test_the_same_run_gives_the_same_files(done, tmp_path):
 
 def test_the_report_shows_it(done):
     folder, _ = done
-    section = retrieval(["tiny"], folder / "reports/retrieval")
-    tiny, frames = section.sections
+    shown = section("Retrieval", "retrieval", lambda: retrieval(["tiny"], folder / "reports/retrieval"))
+    tiny, frames = shown.sections
     heads = [block.head for block in tiny.blocks if isinstance(block, Table)]
     assert heads[0][:2] == ["encoder", "yaw ° ↓"]
     assert heads[0][-1] == "same identity % ↓"
     assert heads[1] == heads[0][:-1]
     assert heads[2] == ["encoder", "yaw over `chance`'s ↓", "yaw less `autoencoder`'s, ° ↓"]
-    figures = [block.path.name for block in tiny.blocks if isinstance(block, Figure)]
+    figures = [block.path.name for block in tiny.blocks if isinstance(block, Picture)]
     assert figures == ["rows_fabnet.png", "rows_autoencoder.png", "map_fabnet.png", "map_autoencoder.png"]
     assert [sub.title for sub in tiny.sections] == ["By the query's expression"]
     # The frames were not searched here: a gap, and nothing else is lost.
-    (gap,) = gaps_of([section])
+    (gap,) = gaps_of([shown])
     assert gap.what == frames.title
     assert "frames.json: no such file" in gap.why
 
@@ -131,13 +131,13 @@ def test_one_class_and_no_angles_leave_words_in_the_report(tmp_path):
     poor = labels.drop(columns=["landmarks68", *tables.ANGLE_COLUMNS, *tables.UNIT_COLUMNS]).assign(expression="sad")
     tables.write(poor, tmp_path / "faces/labels.parquet", tables.Labels)
     retrieve(tmp_path)
-    section = retrieval(["tiny"], tmp_path / "reports/retrieval").sections[0]
-    said = " ".join(block.markdown for block in section.blocks if isinstance(block, Text))
+    shown = section("Retrieval", "retrieval", lambda: retrieval(["tiny"], tmp_path / "reports/retrieval")).sections[0]
+    said = " ".join(block.markdown for block in shown.blocks if isinstance(block, Text))
     assert "all faces of the gallery are sad: any order of them is right" in said
     assert "the labels have no yaw" in said
     assert "differences from vgg_face (there are no embeddings of that name)" in said
-    assert [block.path.name for block in section.blocks if isinstance(block, Figure)] == ["rows_hog.png", "map_hog.png"]
-    assert list(gaps_of([section])) == []
+    assert [block.path.name for block in shown.blocks if isinstance(block, Picture)] == ["rows_hog.png", "map_hog.png"]
+    assert list(gaps_of([shown])) == []
 
 
 def test_neighbours_of_too_few_faces_are_one_clear_line(tmp_path):

@@ -16,14 +16,14 @@ from small_shards import write_small_shards
 from warping_models import drawn_face
 
 from fabnet import tables
+from fabnet.faces.face_params import params_of
 from fabnet.frames.store import FrameStore
 from fabnet.inference.embed import embed
-from fabnet.inference.looking import params_of
-from fabnet.inference.model import open_model
-from fabnet.inference.search.thumbnails import Thumbnails
+from fabnet.inference.search_page import Thumbnails
+from fabnet.model import load
 from fabnet.video.decode import frames
+from fabnet.video.images import still
 from fabnet.video.reject import Rejected
-from fabnet.video.still import still
 
 EDGES = ("left", "top", "right", "bottom")
 
@@ -83,7 +83,7 @@ def test_images_shards_and_what_is_gone(tmp_path):
 def test_a_page_shows_the_faces_of_an_embedded_video(tmp_path, monkeypatch, capsys):
     """From a video to the page: what `fabnet embed` noted of a frame is enough to show its face again."""
     monkeypatch.chdir(tmp_path)
-    model = open_model(write_model(tmp_path / "models/fabnet"))
+    model = load(write_model(tmp_path / "models/fabnet"))
     write_talk(tmp_path / "talk.mp4", 2)
     embed(["talk.mp4"], model, tmp_path / "faces.parquet", params_of(model.recipe, model.size, workers=1, fps=5.0))
     fabnet = partial(run_fabnet, monkeypatch, capsys)

@@ -8,26 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 from registered_project import make_registered
 from served_process import JSON, START_S, Running, start, stop
 from tracked_project import DIMENSION
 
-from fabnet.inference.bodies import MAX_BODY
+import fabnet
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
+from fabnet.serving.api import MAX_BODY
 
 SIDE = 16  # of a crop of this model, so that images of this size are not resized
-PARQUET = "application/vnd.apache.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +57,8 @@ def split(*values: object, column: str = "image") -> str:
     return json.dumps({"dataframe_split": {"columns": [column], "data": [[value] for value in values]}})
 
 
-def parquet(table: pd.DataFrame | pa.Table, **options: str) -> bytes:
-    out = BytesIO()
-    pq.write_table(pa.Table.from_pandas(table) if isinstance(table, pd.DataFrame) else table, out, **options)
-    return out.getvalue()
+def inputs(*values: object) -> str:
+    return json.dumps({"inputs": values})
 
 
 def expected(root: Path, *seeds: int) -> np.ndarray:
@@ -77,21 +72,26 @@ def expected(root: Path, *seeds: int) -> np.ndarray:
     return embeddings
 
 
-def test_it_is_mlflows_server(server: Running):
-    import mlflow
-
+def test_it_has_the_paths_of_mlflows_server_and_describes_itself(server: Running):
     assert server.ask(None, method="GET", path="/ping") == (200, "\n")
     assert server.ask(None, method="GET", path="/health") == (200, "\n")
-    assert server.ask(None, method="GET", path="/version") == (200, mlflow.__version__)
-    assert server.ask(None, method="GET", path="/openapi.json")[0] == 200
+    assert server.ask(None, method="GET", path="/version") == (200, fabnet.__version__)
+    status, text = server.ask(None, method="GET", path="/openapi.json")
+    assert status == 200
+    content = json.loads(text)["paths"]["/invocations"]["post"]["requestBody"]["content"]
+    assert content.keys() == {JSON}
+    assert content[JSON]["schema"]["properties"].keys() == {"inputs", "dataframe_split"}
+    for path in ("/docs", "/redoc"):  # they would load scripts from other machines
+        assert server.ask(None, method="GET", path=path)[0] == 404
 
 
 FORMS: dict[str, Callable[[list[str]], str]] = {
-    "dataframe_split": lambda images: split(*images),
-    "dataframe_records": lambda images: json.dumps({"dataframe_records": [{"image": each} for each in images]}),
-    "instances": lambda images: json.dumps({"instances": [{"image": each} for each in images]}),
-    "inputs": lambda images: json.dumps({"inputs": {"image": images}}),
-    "inputs, a list": lambda images: json.dumps({"inputs": [{"image": each} for each in images]}),
+    "inputs": lambda images: json.dumps({"inputs": images}),
+    "MLflow's inputs": lambda images: json.dumps({"inputs": {"image": images}}),
+    "MLflow's dataframe_split": lambda images: split(*images),
+    "MLflow's dataframe_split, as pandas writes it": lambda images: json.dumps(
+        {"dataframe_split": pd.DataFrame({"image": images}).to_dict(orient="split")}
+    ),
 }
 
 
@@ -102,17 +102,10 @@ def test_all_forms_of_json_give_the_embeddings_of_the_network(server: Running, f
     np.testing.assert_allclose(given, expected(server.root, 0, 1, 2), atol=1e-5)
 
 
-def test_parquet_and_pixels_are_taken(server: Running):
-    table = pd.DataFrame({"image": [text(jpeg(seed)) for seed in (3, 4)]})
-    np.testing.assert_allclose(server.embeddings(parquet(table), PARQUET), expected(server.root, 3, 4), atol=1e-5)
-    pixels = simplejpeg.decode_jpeg(jpeg(3), "RGB").tolist()
-    np.testing.assert_allclose(server.embeddings(split(pixels, column="pixels")), expected(server.root, 3), atol=1e-5)
-
-
 def test_clients_at_once_get_their_own_answers(server: Running):
     wanted = expected(server.root, *range(8))
     with ThreadPoolExecutor(8) as pool:
-        given = list(pool.map(lambda number: server.embeddings(split(text(jpeg(number % 8)))), range(32)))
+        given = list(pool.map(lambda number: server.embeddings(inputs(text(jpeg(number % 8)))), range(32)))
     for number, one in enumerate(given):
         np.testing.assert_allclose(one[0], wanted[number % 8], atol=1e-5)
 
@@ -126,76 +119,75 @@ def _bomb() -> str:
 IMAGE = text(jpeg())
 #: Large bodies are made when they are sent: every process of pytest reads this file.
 Body = bytes | str | Callable[[], bytes | str]
+ONE_FORM = 'a request is {"inputs": [BASE64, ...]} or MLflow'
 BAD: dict[str, tuple[Body, str | None, int, str]] = {
-    "no body": ("", JSON, 400, "not JSON: Expecting value"),
-    "no image": (split(), JSON, 400, "the request holds no image"),
-    "an image of nothing": (split(None), JSON, 400, "no image: a request has a column image"),
-    "another column": (split(IMAGE, column="picture"), JSON, 400, "no image: a request has a column image"),
-    "a text file": (split(IMAGE, text(b"hello")), JSON, 400, "image 1: neither JPEG nor PNG"),
-    "not base64": (split("%%%"), JSON, 400, "image 0: not base64"),
-    "a truncated JPEG": (split(text(jpeg()[:-300])), JSON, 400, "image 0: damaged JPEG"),
-    "a bomb": (split(_bomb()), JSON, 400, "image 0: frames of 10000 x 10000, more than 33,554,432 pixels"),
-    "10,000 images": (split(*["x"] * 10_000), JSON, 400, "10,000 images in one request; at most 1,024 are taken"),
-    "a number": (split(5), JSON, 400, "image 0: must be base64 text, not int"),
-    "a list": (split([1]), JSON, 400, "image 0: must be base64 text, not list"),
-    "numbers too big": (split([[[1, 2, 300]]], column="pixels"), JSON, 400, "image 0: pixels must be whole numbers"),
-    "ragged": (split([[[1, 2, 3]], [[1, 2]]], column="pixels"), JSON, 400, "image 0: pixels must be an array"),
-    "half of JSON": ('{"inputs": ', JSON, 400, "not JSON: Expecting value"),
-    "not UTF-8": (b'{"inputs": "\xff"}', JSON, 400, "not JSON: 'utf-8' codec"),
-    "JSON of another kind": ("[]", JSON, 400, "a request is a JSON object with one of the keys dataframe_split"),
-    "two forms": ('{"inputs": [], "instances": []}', JSON, 400, "a request is a JSON object with one of the keys"),
-    "chat": ('{"messages": [{"role": "user", "content": "x"}]}', JSON, 400, "a request is a JSON object with one of"),
-    "inputs, a number": ('{"inputs": 3}', JSON, 400, "inputs must be a list of objects"),
-    "inputs, a list of text": (json.dumps({"inputs": [IMAGE]}), JSON, 400, "inputs must be a list of objects"),
-    "split, a list": ('{"dataframe_split": []}', JSON, 400, "dataframe_split must be an object with the keys"),
+    "no body": ("", JSON, 400, "Invalid JSON: EOF"),
+    "no image": (inputs(), JSON, 400, "the request holds no image"),
+    "no image in a table": (split(), JSON, 400, "the request holds no image"),
+    "an image of nothing": (inputs(None), JSON, 400, "inputs.images.0: Input should be a valid string"),
+    "nothing in a table": (split(None), JSON, 400, "dataframe_split.data.0.0: Input should be a valid string"),
+    "another column": (split(IMAGE, column="picture"), JSON, 400, "dataframe_split.columns.0: Input should be 'image'"),
+    "pixels": (split([[[1, 2, 3]]], column="pixels"), JSON, 400, "dataframe_split.columns.0: Input should be 'image'"),
+    "a text file": (inputs(IMAGE, text(b"hello")), JSON, 400, "image 1: neither JPEG nor PNG"),
+    "not base64": (inputs("%%%"), JSON, 400, "image 0: not base64"),
+    "a truncated JPEG": (inputs(text(jpeg()[:-300])), JSON, 400, "image 0: damaged JPEG"),
+    "a bomb": (inputs(_bomb()), JSON, 400, "image 0: frames of 10000 x 10000, more than 33,554,432 pixels"),
+    "10,000 images": (inputs(*["x"] * 10_000), JSON, 400, "10,000 images in one request; at most 1,024 are taken"),
+    "a number": (inputs(5), JSON, 400, "inputs.images.0: Input should be a valid string"),
+    "a list": (inputs([1]), JSON, 400, "inputs.images.0: Input should be a valid string"),
+    "half of JSON": ('{"inputs": ', JSON, 400, "Invalid JSON: EOF"),
+    "not UTF-8": (b'{"inputs": "\xff"}', JSON, 400, "Invalid JSON: invalid unicode"),
+    "half of a character": ('{"inputs": ["\\ud800"]}', JSON, 400, "Invalid JSON: "),
+    "JSON of another kind": ("[]", JSON, 400, "Input should be an object"),
+    "no form": ("{}", JSON, 400, ONE_FORM),
+    "two forms": (
+        json.dumps({"inputs": [IMAGE], "dataframe_split": {"columns": ["image"], "data": [[IMAGE]]}}),
+        *(JSON, 400, ONE_FORM),
+    ),
+    "a form that is none": ('{"instances": [{"image": "x"}]}', JSON, 400, "instances: Extra inputs are not permitted"),
+    "chat": ('{"messages": [{"role": "user"}]}', JSON, 400, "messages: Extra inputs are not permitted"),
+    "a key with lines": (json.dumps({"a\nb" * 10_000: 1}), JSON, 400, "a ba ba b"),
+    "inputs, a number": ('{"inputs": 3}', JSON, 400, "inputs.images: Input should be a valid array"),
+    "inputs, a list of rows": (inputs({"image": IMAGE}), JSON, 400, "inputs.images.0: Input should be a valid string"),
+    "split, a list": ('{"dataframe_split": []}', JSON, 400, "dataframe_split: Input should be an object"),
     "split, a row too long": (
         json.dumps({"dataframe_split": {"columns": ["image"], "data": [[IMAGE, 1]]}}),
-        *(JSON, 400, "data must be a list of rows"),
+        *(JSON, 400, "dataframe_split.data.0: Tuple should have at most 1 item"),
     ),
     "a column twice": (
         json.dumps({"dataframe_split": {"columns": ["image", "image"], "data": [[IMAGE, IMAGE]]}}),
-        *(JSON, 400, "columns must have different names"),
+        *(JSON, 400, "dataframe_split.columns: Tuple should have at most 1 item"),
     ),
-    "rows of other columns": (
-        json.dumps({"instances": [{"image": IMAGE}, {"picture": IMAGE}]}),
-        *(JSON, 400, "instances: all rows must have the same columns"),
-    ),
-    "nested too deep": ("[" * 100_000, JSON, 400, "not JSON: maximum recursion depth"),
-    "a number too long": ('{"inputs": ' + "9" * 5000 + "}", JSON, 400, "not JSON: Exceeds the limit"),
+    "nested too deep": ("[" * 60_000, JSON, 400, "Invalid JSON: recursion limit exceeded"),
+    "nested far too deep": ("[" * 100_000, JSON, 400, "more than 65,536 values"),
+    "objects nested too deep": ('{"a":' * 20_000, JSON, 400, "Invalid JSON: recursion limit exceeded"),
+    "a number too long": ('{"inputs": ' + "9" * 5000 + "}", JSON, 400, "Invalid JSON: number out of range"),
     "a million columns": (
         lambda: json.dumps({"dataframe_split": {"columns": [str(n) for n in range(1_000_000)], "data": []}}),
-        *(JSON, 400, "1,000,000 columns"),
+        *(JSON, 400, "more than 65,536 values"),
     ),
     "two million lists": (
         lambda: b'{"inputs": [' + b"[]," * 2_000_000 + b"[]]}",
-        *(JSON, 400, "more than 1,048,576 pixels"),
-    ),
-    "too long": (lambda: b" " * (MAX_BODY + 1), JSON, 413, f"a request of more than {MAX_BODY:,} bytes"),
-    "no content type": (split(IMAGE), None, 415, "no content type: send application/json or"),
-    "another content type": (split(IMAGE), "text/plain", 415, "content type 'text/plain': send application/json or"),
-    "another character set": (split(IMAGE), f"{JSON}; charset=latin-1", 415, "only supports UTF-8"),
-    "a Parquet bomb": (
-        lambda: parquet(pd.DataFrame({"image": ["A" * 2_000_000] * 1000})),
-        *(PARQUET, 400, "more than 33,554,432 bytes"),
-    ),
-    "two million rows": (
-        lambda: parquet(pd.DataFrame({"image": [None] * 2_000_000})),
-        *(PARQUET, 400, "2,000,000 images"),
-    ),
-    "Parquet of lists": (parquet(pd.DataFrame({"pixels": [[1]]})), PARQUET, 400, "no nested columns"),
-    "Parquet, packed hard": (
-        parquet(pd.DataFrame({"image": [IMAGE]}), compression="zstd"),
-        *(PARQUET, 400, "Parquet compressed by ZSTD"),
+        *(JSON, 400, "more than 65,536 values"),
     ),
     "a million keys": (
-        lambda: json.dumps({"dataframe_records": [{str(n): 1 for n in range(1_000_000)}]}),
-        *(JSON, 400, "more than 65,600 keys"),
+        lambda: json.dumps({"inputs": {str(n): 1 for n in range(1_000_000)}}),
+        *(JSON, 400, "more than 65,536 values"),
     ),
-    "Parquet of text that is none": (
-        parquet(pa.table({"image": pa.array([b"\xff"], pa.binary()).view(pa.string())})),
-        *(PARQUET, 400, "not Parquet: In column 0: Invalid: Invalid UTF8"),
+    "60,000 wrong values": (inputs(*[1] * 60_000), JSON, 400, "inputs.images.0: Input should be a valid string"),
+    "too long": (lambda: b" " * (MAX_BODY + 1), JSON, 413, f"a request of more than {MAX_BODY:,} bytes"),
+    "no content type": (inputs(IMAGE), None, 415, "no content type: send application/json"),
+    "another content type": (inputs(IMAGE), "text/plain", 415, "content type 'text/plain': send application/json"),
+    "another character set": (inputs(IMAGE), f"{JSON}; charset=latin-1", 415, "'charset=latin-1': JSON is UTF-8"),
+    "Parquet": (
+        b"PAR1" + bytes(range(256)) + b"PAR1",
+        *(
+            "application/vnd.apache.parquet",
+            415,
+            "content type 'application/vnd.apache.parquet': send application/json",
+        ),
     ),
-    "Parquet of nonsense": (b"PAR1" + bytes(range(256)) + b"PAR1", PARQUET, 400, "not Parquet: "),
+    "a long body of another type": (lambda: b" " * MAX_BODY, "text/csv", 415, "content type 'text/csv'"),
 }
 
 
@@ -207,7 +199,13 @@ def test_a_bad_request_is_a_4xx_with_one_line(server: Running, body: Body, kind:
     assert message in told["message"]
     assert "\n" not in told["message"]
     assert len(answer) < 500
-    assert told.keys() == {"error_code", "message"}  # MLflow would add stack_trace
+    assert told.keys() == {"error_code", "message"}  # MLflow adds stack_trace
+
+
+def test_other_paths_and_methods_are_one_line(server: Running):
+    for method, path, wanted in (("GET", "/", 404), ("POST", "/nothing", 404), ("GET", "/invocations", 405)):
+        status, answer = server.ask(None, method=method, path=path)
+        assert (status, json.loads(answer).keys()) == (wanted, {"error_code", "message"})
 
 
 def test_a_body_of_unknown_length_is_counted(server: Running):
@@ -237,7 +235,7 @@ def test_it_listens_on_loopback_alone(server: Running):
 
 
 def test_in_the_end_it_answers_as_ever_has_unpickled_nothing_and_stops_when_told(server: Running):
-    np.testing.assert_allclose(server.embeddings(split(IMAGE)), expected(server.root, 0), atol=1e-5)
+    np.testing.assert_allclose(server.embeddings(inputs(IMAGE)), expected(server.root, 0), atol=1e-5)
     assert server.process.poll() is None
     assert "Traceback" not in server.log.read_text()
     assert stop(server) == 0
@@ -256,7 +254,7 @@ def test_workers_share_a_port_and_are_replaced_and_end_together(project: Path):
         os.kill(said[0], signal.SIGKILL)
         psutil.Process(said[0]).wait(60)
         for _ in range(4):
-            np.testing.assert_allclose(server.embeddings(split(IMAGE)), expected(project, 0), atol=1e-5)
+            np.testing.assert_allclose(server.embeddings(inputs(IMAGE)), expected(project, 0), atol=1e-5)
         deadline = time.monotonic() + START_S
         while server.log.read_text().count(" is served at ") < 3:
             assert time.monotonic() < deadline, server.log.read_text()

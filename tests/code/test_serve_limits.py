@@ -1,26 +1,52 @@
-"""What stands around MLflow's server, taken alone: hosts, limits of time and number, and answers."""
+"""What stands around the model in `fabnet serve`, taken alone: hosts, limits of time and number, and answers."""
 
 import asyncio
 import json
-from io import StringIO
+import re
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.pyfunc import scoring_server
 
 from fabnet.errors import UserError
-from fabnet.inference import answers, bodies
-from fabnet.inference.answers import OneLine, predictions_to_json
-from fabnet.inference.bodies import Limits
-from fabnet.inference.hosts import AllowedHosts, allowed_hosts, is_allowed, listen
+from fabnet.host_allowlist import HostAllowlist, allowed_hosts, is_allowed, listen
+from fabnet.serving import api
+from fabnet.serving.reader import InvalidImages
 
-BODY = json.dumps({"inputs": {"image": ["x"]}}).encode()
+BODY = json.dumps({"inputs": ["x"]}).encode()
 
 
 async def good(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"done"})
+
+
+class Model:
+    """Answers with the number of images, and notes what it was asked and how often at once."""
+
+    def __init__(self, seconds: float = 0.0, error: Exception | None = None) -> None:
+        self.seconds = seconds
+        self.error = error
+        self.asked: list[list[str]] = []
+        self.at_work = self.highest = 0
+        self._lock = threading.Lock()
+
+    def read(self, images):
+        with self._lock:
+            self.asked.append(list(images))
+            self.at_work += 1
+            self.highest = max(self.highest, self.at_work)
+        time.sleep(self.seconds)
+        with self._lock:
+            self.at_work -= 1
+        if self.error is not None:
+            raise self.error
+        return pd.DataFrame({"embedding": [[1.0]] * len(images)})
+
+
+DONE = (200, '{"predictions": [{"embedding":[1.0]}]}')
 
 
 async def call(app, *messages: dict, wait: bool = False, **scope: object) -> tuple[int, str]:
@@ -36,7 +62,8 @@ async def call(app, *messages: dict, wait: bool = False, **scope: object) -> tup
         sent.append(message)
 
     headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
-    await app({"type": "http", "path": "/invocations", "method": "POST", "headers": headers, **scope}, receive, send)
+    asked = {"type": "http", "path": "/invocations", "method": "POST", "query_string": b"", "headers": headers, **scope}
+    await app(asked, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
 
@@ -95,7 +122,7 @@ def test_a_taken_port_and_a_foreign_address_are_one_line():
 @pytest.mark.parametrize("hosts", [[], [b"localhost", b"localhost"]])
 def test_a_request_has_one_host(hosts: list[bytes]):
     headers = [(b"host", host) for host in hosts]
-    status, text = asyncio.run(call(AllowedHosts(good, ALLOWED), piece(BODY), headers=headers))
+    status, text = asyncio.run(call(HostAllowlist(good, ALLOWED), piece(BODY), headers=headers))
     assert (status, json.loads(text)["message"]) == (400, "a request has one Host header")
 
 
@@ -109,79 +136,91 @@ def test_websockets_of_foreign_hosts_are_closed():
         sent.append(message["type"])
 
     scope = {"type": "websocket", "headers": [(b"host", b"evil.example")]}
-    asyncio.run(AllowedHosts(good, ALLOWED)(scope, receive, send))
+    asyncio.run(HostAllowlist(good, ALLOWED)(scope, receive, send))
     assert sent == ["websocket.close"]
 
 
+def serving(model: Model, slots: int = 1):
+    return api.build_api(model, slots)
+
+
 def test_a_body_in_pieces_arrives_whole():
-    seen = []
-
-    async def app(scope, receive, send):
-        seen.append((await receive())["body"])
-        await good(scope, receive, send)
-
-    assert asyncio.run(call(Limits(app, 1), piece(BODY[:5], True), piece(BODY[5:]))) == (200, "done")
-    assert seen == [BODY]
+    model = Model()
+    assert asyncio.run(call(serving(model), piece(BODY[:5], True), piece(BODY[5:]))) == DONE
+    assert model.asked == [["x"]]
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bodies, "RECEIVE_S", 0.05)
-    monkeypatch.setattr(bodies, "_DRAIN_S", 0.05)
-    status, text = asyncio.run(call(Limits(good, 1), piece(BODY[:5], True), wait=True))
+    monkeypatch.setattr(api, "RECEIVE_S", 0.05)
+    monkeypatch.setattr(api, "_DRAIN_S", 0.05)
+    status, text = asyncio.run(call(serving(Model()), piece(BODY[:5], True), wait=True))
     assert (status, json.loads(text)["message"]) == (408, "the request did not arrive within 0.05 s")
 
 
-def test_requests_in_hand_are_limited_and_forgotten(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bodies, "MAX_HELD", 2 * len(BODY))
-    at_work = highest = 0
+def test_a_client_that_goes_away_is_no_failure(caplog: pytest.LogCaptureFixture):
+    model = Model()
+    assert asyncio.run(call(serving(model), piece(BODY[:5], True)))[0] == 400
+    assert model.asked == []
+    assert not caplog.records
 
-    async def slow(scope, receive, send):
-        nonlocal at_work, highest
-        at_work += 1
-        highest = max(highest, at_work)
-        await asyncio.sleep(0.05)
-        at_work -= 1
-        await good(scope, receive, send)
+
+def test_in_flight_requests_are_limited_and_forgotten(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api, "MAX_HELD", 2 * len(BODY))
+    model = Model(0.05)
 
     async def many() -> tuple[list[int], int]:
-        limits = Limits(slow, 1)
-        first = await asyncio.gather(*(call(limits, piece(BODY)) for _ in range(5)))
-        return sorted(status for status, _ in first), (await call(limits, piece(BODY)))[0]
+        app = serving(model)
+        first = await asyncio.gather(*(call(app, piece(BODY)) for _ in range(5)))
+        return sorted(status for status, _ in first), (await call(app, piece(BODY)))[0]
 
     assert asyncio.run(many()) == ([200, 200, 503, 503, 503], 200)
-    assert highest == 1
+    assert model.highest == 1
 
 
-def failing(error: Exception):
-    async def app(scope, receive, send):
-        raise error
+def test_an_answer_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api, "ANSWER_S", 0.1)
+    model = Model(0.3)
 
-    return app
+    async def two() -> list[tuple[int, str]]:
+        app = serving(model)
+        return [await call(app, piece(BODY)) for _ in range(2)]
 
-
-def test_what_breaks_over_a_request_is_told_in_a_line(caplog: pytest.LogCaptureFixture):
-    status, text = asyncio.run(call(OneLine(failing(KeyError("a\nb"))), piece(BODY)))
-    assert status == 400
-    assert json.loads(text)["message"] == "the request cannot be read: KeyError: 'a\\nb'"
-    assert not caplog.records
-    status, text = asyncio.run(call(OneLine(failing(MemoryError())), piece(BODY)))
-    assert status == 500
-    assert json.loads(text) == {"error_code": "INTERNAL_ERROR", "message": "the server failed; its log says more"}
-    assert "MemoryError" in caplog.text
+    for status, text in asyncio.run(two()):
+        assert status == 504
+        assert json.loads(text)["message"] == "not answered within 0.1 s; send fewer images at once"
+    assert model.highest == 1  # the first one still has the only thread
 
 
-def test_mlflows_errors_lose_their_traceback_and_the_request():
-    told = {"error_code": "E", "message": "Failed to predict data '[1,\n2]'. \nError: why\nmore", "stack_trace": "T"}
+def test_a_bad_request_and_a_failure_are_one_line():
+    model = Model(error=InvalidImages("image 0: not base64"))
+    status, text = asyncio.run(call(serving(model), piece(BODY)))
+    assert (status, json.loads(text)) == (400, {"error_code": "BAD_REQUEST", "message": "image 0: not base64"})
 
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 400, "headers": []})
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+    sent = []
 
-    status, text = asyncio.run(call(OneLine(app), piece(BODY)))
-    assert (status, json.loads(text)) == (400, {"error_code": "E", "message": "why"})
+    async def fail() -> None:
+        messages = [piece(BODY)]
+
+        async def receive():
+            return messages.pop()
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "path": "/invocations", "method": "POST", "query_string": b"", "headers": headers}
+        await serving(Model(error=MemoryError("secret")))(scope, receive, send)
+
+    with pytest.raises(MemoryError):  # for the log of the server
+        asyncio.run(fail())
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"]) == {
+        "error_code": "INTERNAL_ERROR",
+        "message": "the server failed; its log says more",
+    }
 
 
-def test_predictions_are_written_as_mlflow_writes_them():
+def test_predictions_are_the_numbers_of_the_model():
     random = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -190,12 +229,17 @@ def test_predictions_are_written_as_mlflow_writes_them():
             "expression": ["happy", 'a "b"/\n', "é"],
         }
     )
-    ours, theirs = StringIO(), StringIO()
-    predictions_to_json(table, ours)
-    answers._mlflow_to_json(table, theirs)
-    given, wanted = (json.loads(out.getvalue())["predictions"] for out in (ours, theirs))
-    assert [row["expression"] for row in given] == [row["expression"] for row in wanted]
-    for row, other in zip(given, wanted, strict=True):
-        np.testing.assert_array_equal(np.float32(row["embedding"]), np.float32(other["embedding"]))
-        assert np.float32(row["au01"]) == np.float32(other["au01"])
-    assert scoring_server.predictions_to_json.__name__ == predictions_to_json.__name__  # what is replaced still exists
+    model = Model()
+    model.read = lambda images: table
+    given = json.loads(api.answer(model, BODY))["predictions"]
+    assert [row["expression"] for row in given] == table["expression"].tolist()
+    for row, embedding, unit in zip(given, table["embedding"], table["au01"], strict=True):
+        np.testing.assert_array_equal(np.float32(row["embedding"]), np.float32(embedding))
+        assert np.float32(row["au01"]) == np.float32(unit)
+
+
+def test_a_bomb_of_values_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api.Invocation, "model_validate_json", None)
+    for bomb in (b"[" * 65_537, b"{" * 65_537, b"," * 65_537, b":" * 65_537):
+        with pytest.raises(InvalidImages, match=re.escape("more than 65,536 values")):
+            api.answer(Model(), bomb)

@@ -28,7 +28,7 @@ from fabnet.frames.shards import (
     shard_of,
 )
 from fabnet.frames.store import FrameStore
-from fabnet.video.part import LEDGER_SCHEMA, REJECTS_SCHEMA
+from fabnet.video.unit import LEDGER_SCHEMA, REJECTS_SCHEMA
 from tests.code.travelling import sent
 
 SIZE = 16

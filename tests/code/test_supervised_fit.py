@@ -5,19 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from labelled_faces import write_labelled_faces
+from whole_sections import supervise_params
 
 from fabnet.attributes.sets import open_set, targets
-from fabnet.config import SetParams, SuperviseParams
+from fabnet.config import SetParams
 from fabnet.errors import UserError
-from fabnet.probing.constant import constant_prediction
 from fabnet.probing.evaluate import rows_by_split
 from fabnet.probing.metrics import selection_score
-from fabnet.probing.problem import Problem
+from fabnet.probing.problem import Problem, constant_prediction
 from fabnet.supervised import fit as fitting
-from fabnet.supervised.crops import Crops
-from fabnet.supervised.fit import fit
+from fabnet.supervised.fit import Crops, fit
 
-PARAMS = SuperviseParams(width=4, epochs=3, batch_size=16, learning_rate=0.003, threads=1)
+PARAMS = supervise_params(width=4, epochs=3, batch_size=16, learning_rate=0.003, threads=1)
 
 
 @pytest.fixture(scope="module")

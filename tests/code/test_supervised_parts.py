@@ -10,12 +10,10 @@ from labelled_faces import write_labelled_faces
 from fabnet.attributes.sets import open_set
 from fabnet.config import SetParams
 from fabnet.probing.problem import Problem
-from fabnet.supervised.crops import Crops
-from fabnet.supervised.mirror import mirrored
-from fabnet.supervised.objective import Objective, total_loss
+from fabnet.supervised.fit import Crops, Objective, mirrored, total_loss
 from fabnet.supervised.vgg11 import Vgg11
+from fabnet.synthetic.identity import sample_identity
 from fabnet.synthetic.landmarks import landmarks5, landmarks68
-from fabnet.synthetic.people import sample_identity
 from fabnet.synthetic.state import FaceState
 
 CPU = torch.device("cpu")

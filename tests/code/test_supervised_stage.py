@@ -11,15 +11,16 @@ import pytest
 import warm_process
 import yaml
 from labelled_faces import write_labelled_faces
+from whole_sections import supervise_params
 
 from fabnet.attributes.sets import open_set
-from fabnet.config import SetParams, SuperviseParams
+from fabnet.config import SetParams
 from fabnet.errors import ConfigError
 from fabnet.files import read_json, write_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, read_predictions, to_pixels
 from fabnet.supervised.supervise import supervise
-from fabnet.tracking.supervised_record import supervised_record
+from fabnet.tracking.probing_record import supervised_record
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "stages/supervise.py"), "tiny"]
@@ -121,7 +122,7 @@ def test_sigterm_leaves_nothing_half_written(tmp_path):
 def test_crops_too_small_are_one_clear_line(trained):
     path, _ = trained
     labelled = open_set("tiny", SetParams(kind="synthetic", path=path / "faces"))
-    params = SuperviseParams(width=4, epochs=1, batch_size=16, learning_rate=0.001)
+    params = supervise_params(width=4, epochs=1, batch_size=16, learning_rate=0.001)
     with pytest.raises(
         ConfigError, match=r"supervise.image_size: VGG-11 needs crops of 32 px, and extract.image_size is 16"
     ):

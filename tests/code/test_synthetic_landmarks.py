@@ -7,13 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from action_units import units_of
 
-from fabnet.synthetic.camera import project, rays
-from fabnet.synthetic.identity import Identity
+from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.landmarks import landmarks5, landmarks68
-from fabnet.synthetic.people import sample_identity
-from fabnet.synthetic.render import render
-from fabnet.synthetic.state import FaceState, units_of
+from fabnet.synthetic.render import project, rays, render
+from fabnet.synthetic.state import FaceState
 
 SIZE = 128
 POSES = {

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from fabnet.synthetic import motion, portraits
-from fabnet.synthetic.expressions import EXPRESSION_UNITS, sample_expression
-from fabnet.synthetic.motion import Interview
-from fabnet.synthetic.portraits import sample_portrait
-from fabnet.synthetic.state import FaceState
-from fabnet.synthetic.tracks import Event, Steps, Wander
+from fabnet.synthetic import faces, motion
+from fabnet.synthetic.faces import sample_portrait
+from fabnet.synthetic.motion import Event, Interview, Steps, Wander
+from fabnet.synthetic.state import EXPRESSION_UNITS, FaceState, sample_expression
 from fabnet.tables import EXPRESSIONS, UNITS
 
 CLIPS = [Interview(np.random.default_rng([5, number]), 24) for number in range(40)]
@@ -60,8 +58,8 @@ def test_poses_of_labelled_faces_make_a_constant_predictor_fail() -> None:
     poses = np.array([pose(face.state) for face in FACES])
     errors = np.abs(poses - np.median(poses, axis=0)).mean(axis=0)
     # The mean distance of a normal variable from its median; few angles are clipped.
-    np.testing.assert_allclose(errors, np.sqrt(2 / np.pi) * np.array(portraits.POSE_SPREAD), rtol=0.07)
-    assert (np.abs(poses) <= portraits.POSE_LIMITS).all()
+    np.testing.assert_allclose(errors, np.sqrt(2 / np.pi) * np.array(faces.POSE_SPREAD), rtol=0.07)
+    assert (np.abs(poses) <= faces.POSE_LIMITS).all()
 
 
 def test_units_of_labelled_faces_are_neither_rare_nor_common() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from action_units import units_of
 
-from fabnet.synthetic.identity import BACKGROUNDS, BEARDS, HAIR_STYLES
+from fabnet.synthetic.identity import BACKGROUNDS, BEARDS, HAIR_STYLES, sample_identity
 from fabnet.synthetic.landmarks import landmarks68
-from fabnet.synthetic.people import sample_identity
 from fabnet.synthetic.render import render
-from fabnet.synthetic.state import FaceState, Light, units_of
+from fabnet.synthetic.state import FaceState, Light
 from fabnet.tables import UNIT_COLUMNS
 
 SIZE = 64

@@ -23,10 +23,9 @@ from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
-from fabnet.tracking.address import check_reachable, one_line, shown
 from fabnet.tracking.registry.register import register
 from fabnet.tracking.registry.versions import CHALLENGER
-from fabnet.tracking.store import open_store
+from fabnet.tracking.store import check_reachable, open_store, shown, without_password
 
 COMMANDS = [
     ["track", "sync"],
@@ -282,6 +281,6 @@ def test_a_password_is_not_told():
     uri = "postgresql://person:pass%20word@host:5432/runs"
     assert shown(uri) == "postgresql://host:5432/runs"
     error = OSError(f"cannot open\n  {uri}")
-    assert one_line(error, uri, 300) == "cannot open postgresql://host:5432/runs"
-    assert one_line(error, uri, 6) == "cannot"
-    assert one_line(KeyboardInterrupt(), "sqlite:///x", 300) == "KeyboardInterrupt"
+    assert without_password(error, uri, 300) == "cannot open postgresql://host:5432/runs"
+    assert without_password(error, uri, 6) == "cannot"
+    assert without_password(KeyboardInterrupt(), "sqlite:///x", 300) == "KeyboardInterrupt"

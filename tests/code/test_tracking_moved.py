@@ -8,10 +8,9 @@ import pytest
 import tracked_project
 from registered_project import aliases, client_of, forget_store, make_registered, use
 
-from fabnet.tracking.moved import follow
 from fabnet.tracking.registry.chain import lineage
 from fabnet.tracking.registry.register import register
-from fabnet.tracking.store import open_store
+from fabnet.tracking.store import follow, open_store
 
 
 @pytest.fixture(autouse=True)

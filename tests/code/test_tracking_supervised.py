@@ -6,18 +6,18 @@ import pytest
 import tracked_project
 import yaml
 from mlflow import MlflowClient
+from whole_sections import supervise_params
 
-from fabnet.config import SuperviseParams
 from fabnet.files import write_json
 from fabnet.probing.predictions import open_writer
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.supervised_record import supervised_record
+from fabnet.tracking.probing_record import supervised_record
 from fabnet.tracking.sync import sync
 
 NAME, OUT = "supervise@synthetic", Path("supervised/synthetic")
-PARAMS = SuperviseParams(width=4, epochs=2, batch_size=16, learning_rate=0.001)
+PARAMS = supervise_params(width=4, epochs=2, batch_size=16, learning_rate=0.001)
 
 
 @pytest.fixture

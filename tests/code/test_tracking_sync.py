@@ -20,8 +20,7 @@ from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.lock import parse_lock, read_lock
-from fabnet.tracking.processes import PROCESS, is_gone, this_process
-from fabnet.tracking.runs import OUTS, Recorder
+from fabnet.tracking.runs import OUTS, PROCESS, Recorder, is_gone, this_process
 from fabnet.tracking.store import required_store
 from fabnet.tracking.sync import INCOMPLETE, LOCK, REBUILT, sync
 from fabnet.tracking.training_record import training_record
@@ -108,7 +107,7 @@ def test_a_lost_database_is_rebuilt_and_a_second_sync_changes_nothing(root: Path
     assert sorted(path.name for path in artifacts.iterdir()) == ["learning_curve.png", "model.json"]
     scores = json.loads((root / "metrics.json").read_text())["synthetic"]["fabnet"]
     assert probing.data.metrics["fabnet/yaw_mae_deg"] == pytest.approx(scores["yaw_mae_deg"]["value"])
-    assert probing.data.params["encoders"] == "hog,fabnet"
+    assert probing.data.params["encoders"] == "fabnet,hog"
     assert probing.data.params["epochs"] == "5"
     figures = root / "mlartifacts" / probing.info.run_id / "artifacts"
     assert sorted(path.name for path in figures.iterdir()) == ["choices.json", "pose_fabnet.png", "pose_hog.png"]

@@ -17,7 +17,7 @@ from fabnet.errors import UserError
 from fabnet.files import read_json
 from fabnet.networks import decoder
 from fabnet.training import checkpoint
-from fabnet.training.cache import FrameCache
+from fabnet.training.batches import FrameCache
 from fabnet.training.objective import reconstruction_loss
 from fabnet.training.precision import warn_of_emulation
 from fabnet.training.schedule import Schedule
@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_is_told_of_on_a_full_disk_too(tmp_path, monke
     monkeypatch.setattr(torch, "save", full)
     message = r"not finite in step 3, which was not taken; \S+not_finite.pt, which .* not be written \(.*No space left"
     with pytest.raises(UserError, match=message):
-        run._logged()
+        run._log()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +205,7 @@ def test_emulated_bf16_is_said_once_and_fp32_never(monkeypatch, capsys):
         trainer(params(precision="bf16", samples=64)).run()
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert said == (
-        "train: warning: precision bf16 is emulated on this processor, about 8 times slower than fp32; "
+        "warning: train: precision bf16 is emulated on this processor, about 8 times slower than fp32; "
         "set precision: fp32"
     )
     trainer(params(samples=64)).run()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_runs import params, trainer
 
 from fabnet.config import CurriculumParams
-from fabnet.training.curriculum import Curriculum, Window, select
+from fabnet.training.schedule import Curriculum, Window, select
 
 
 @given(

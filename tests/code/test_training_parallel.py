@@ -11,6 +11,7 @@ import torch
 from small_runs import params, trainer
 from two_processes import CASES, over_damaged_frames, summary
 
+from fabnet.errors import UserError
 from fabnet.files import read_json
 from fabnet.training import checkpoint
 from fabnet.training.world import World
@@ -40,10 +41,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("case", ["plain", "curriculum"])
+@pytest.mark.parametrize("case", ["plain", "views", "curriculum"])
 def test_two_processes_equal_one(folder, case):
     """Losses of training and validation, windows and thresholds of the global batch, and the final weights."""
-    expected = trainer(params(**CASES[case])).run()
+    expected = trainer(params(**CASES[case]), alone=True).run()
     actual, one = read_json(folder / f"{case}.json"), summary(expected)
     for table in ("history", "curriculum"):
         assert len(actual[table]) == len(one[table])
@@ -52,13 +53,18 @@ def test_two_processes_equal_one(folder, case):
             assert row == pytest.approx(other, rel=1e-5)
     weights = torch.load(folder / f"{case}.pt", weights_only=True)
     assert weights.keys() == expected.last.keys()
-    start = trainer(params(**CASES[case])).model.state_dict()
+    start = trainer(params(**CASES[case]), alone=True).model.state_dict()
     for name, value in expected.last.items():
         if value.is_floating_point():
             moved = (value - start[name]).norm()
             assert (weights[name] - value).norm() <= 1e-3 * moved + 1e-6, name
         else:
             assert torch.equal(weights[name], value), name
+
+
+def test_sync_batch_norm_needs_gpus():
+    with pytest.raises(UserError, match="sync_batch_norm needs GPUs"):
+        trainer(params(sync_batch_norm=True), world=World(size=2))
 
 
 def test_only_the_first_process_writes(folder):

@@ -1,12 +1,12 @@
 """What the profiles paper, gpu and tables make of the three variants, and that none computes in bf16 on a CPU."""
 
-import shutil
 from pathlib import Path
 
 import pytest
+from committed import committed_params
 
 from fabnet.config import Params, load_params
-from fabnet.profiles import use_profile
+from fabnet.profiles import DEFAULT, use_profile
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = ("fabnet", "fabnet_curriculum", "fabnet_curriculum_3src")
@@ -16,10 +16,9 @@ VARIANTS = ("fabnet", "fabnet_curriculum", "fabnet_curriculum_3src")
 def profile(tmp_path):
     def use(name: str) -> Params:
         params = tmp_path / "params.yaml"
-        if not params.exists():
-            shutil.copyfile(ROOT / "params.yaml", params)
-        use_profile("default", params, ROOT / "profiles")
-        use_profile(name, params, ROOT / "profiles")
+        params.write_text(committed_params())
+        if name != DEFAULT:
+            use_profile(name, params, ROOT / "profiles")
         return load_params(params)
 
     return use

@@ -14,7 +14,7 @@ from small_runs import params, trainer
 from fabnet.errors import UserError
 from fabnet.files import hash_file
 from fabnet.training import checkpoint
-from fabnet.training.resume import claim
+from fabnet.training.checkpoint import claim
 
 VARIANTS = {
     "adam": {"optimiser": "adam", "schedule": "plateau", "patience": 1},
@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, dama
         path.unlink()
     result = trainer(values, path).run()
     said = capsys.readouterr().err
-    assert "going on from the one before, checkpoint.previous.pt, step 5" in said
+    assert "resuming from the one before, checkpoint.previous.pt, step 5" in said
     assert str(path) in said
     assert_same(result, whole)
 
@@ -226,5 +226,5 @@ def test_a_run_under_other_params_or_data_is_refused_naming_what_changed(tmp_pat
     assert "flip" not in message
     assert f"delete {tmp_path}" in message
     (tmp_path / "run.json").unlink()
-    with pytest.raises(UserError, match="cannot go on"):
+    with pytest.raises(UserError, match="cannot resume"):
         claim(tmp_path, values, inputs)

@@ -62,7 +62,7 @@ def test_nothing_in_a_step_waits_for_the_device(case, length):
     assert waits.seen == []
     run.step = 3
     with Waits() as waits:
-        run._logged()
+        run._log()
         bool(run.sums[0] > 0)
         run.sums[run.sums > 0]
     assert {"_local_scalar_dense", "index"} <= set(waits.seen)  # such things are seen
@@ -81,7 +81,7 @@ def test_a_gpu_is_not_waited_for(case):
             run._train_step(batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert run._logged() > 0
+    assert run._log() > 0
 
 
 @ON_GPU

@@ -11,17 +11,17 @@ import pandas as pd
 import pytest
 import torch
 from small_shards import RECIPE, write_small_shards
+from whole_sections import variant_params
 
 from fabnet import tables
-from fabnet.config import VariantParams, load_params
+from fabnet.config import load_params
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, load_model
 from fabnet.profiles import use_profile
-from fabnet.training.batches import Batches
-from fabnet.training.corrupt import Corrupt
+from fabnet.training.batches import Batches, CorruptFrames
 from fabnet.training.loop import Trainer
 from fabnet.training.variant import train_variant
 
@@ -33,16 +33,10 @@ def data(tmp_path_factory):
     return write_small_shards(tmp_path_factory.mktemp("data"))
 
 
-def params(**changes) -> VariantParams:
-    values = {"base_filters": 4, "embedding_dim": 8, "samples": 64, "batch_size": 8, "validation_every": 32}
-    values |= {"validation_samples": 8, "learning_rate": 0.01, "checkpoint_every": 32, "precision": "fp32"}
-    return VariantParams.model_validate(values | changes)
-
-
 @pytest.mark.parametrize("objective", ["fabnet", "autoencoder", "rotation", "split_brain"])
 def test_a_variant_leaves_whole_outputs_and_no_checkpoint(data, tmp_path, objective):
     points = []
-    values = params(objective=objective)
+    values = variant_params(objective=objective)
     out = tmp_path / "model"
     card = train_variant("v", values, data / "frames", data / "splits.parquet", out, tmp_path / "work", points.append)
     assert sorted(path.name for path in out.iterdir()) == ["best.pt", "history.parquet", "last.pt", "model.json"]
@@ -61,7 +55,7 @@ def test_training_depends_on_the_seed_alone(data, tmp_path):
     weights = []
     for number, seed in enumerate((1, 1, 2)):
         out = tmp_path / str(number)
-        train_variant("v", params(seed=seed), data / "frames", data / "splits.parquet", out, tmp_path / "work")
+        train_variant("v", variant_params(seed=seed), data / "frames", data / "splits.parquet", out, tmp_path / "work")
         weights.append(torch.load(out / "last.pt", weights_only=True)["encoder.layers.0.weight"])
         torch.manual_seed(number)
     assert torch.equal(weights[0], weights[1])
@@ -71,7 +65,7 @@ def test_training_depends_on_the_seed_alone(data, tmp_path):
 def test_a_disk_that_is_full_when_the_model_is_written_keeps_the_run(data, tmp_path, monkeypatch):
     """Nothing half is left in the place of the model, and the next run only has to write it."""
     where, work = (data / "frames", data / "splits.parquet"), tmp_path / "work"
-    whole = train_variant("v", params(), *where, tmp_path / "whole", work)
+    whole = train_variant("v", variant_params(), *where, tmp_path / "whole", work)
     save = torch.save
 
     def full(value, path):
@@ -81,11 +75,11 @@ def test_a_disk_that_is_full_when_the_model_is_written_keeps_the_run(data, tmp_p
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match=r"m: the model could not be written \(.*No space left.*the checkpoint is kept"):
-        train_variant("v", params(), *where, tmp_path / "m", work)
+        train_variant("v", variant_params(), *where, tmp_path / "m", work)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["whole", "work"]
     monkeypatch.undo()
     points = []
-    card = train_variant("v", params(), *where, tmp_path / "m", work, points.append)
+    card = train_variant("v", variant_params(), *where, tmp_path / "m", work, points.append)
     assert points == []  # no step was taken again
     assert card["best_validation_loss"] == whole["best_validation_loss"]
     assert list(work.iterdir()) == []
@@ -103,7 +97,7 @@ def test_what_killed_processes_left_half_written_is_removed(data, tmp_path):
     def look(point):
         seen.append([path.name for path in (work / "v").glob(".checkpoint-*")])
 
-    train_variant("v", params(), data / "frames", data / "splits.parquet", tmp_path / "m", work, look)
+    train_variant("v", variant_params(), data / "frames", data / "splits.parquet", tmp_path / "m", work, look)
     assert seen[0] == []
     assert list(work.iterdir()) == []
 
@@ -121,24 +115,24 @@ def test_a_run_begun_under_other_params_or_data_is_refused(data, tmp_path):
     """What was begun stays untouched, and goes on once everything is as it was."""
     work, where = tmp_path / "work", (data / "frames", data / "splits.parquet")
     with pytest.raises(Killed):
-        train_variant("v", params(), *where, tmp_path / "a", work, kill)
+        train_variant("v", variant_params(), *where, tmp_path / "a", work, kill)
     before = hash_file(work / "v/checkpoint.pt")
-    with pytest.raises(UserError, match=r"work/v: the run .* cannot go on: params.flip was True and is False"):
-        train_variant("v", params(flip=False), *where, tmp_path / "b", work)
+    with pytest.raises(UserError, match=r"work/v: the run .* cannot resume: params.flip was True and is False"):
+        train_variant("v", variant_params(flip=False), *where, tmp_path / "b", work)
     people = pd.read_parquet(where[1])
     people.iloc[[4, 5], 1] = ["test", "validation"]
     people.to_parquet(tmp_path / "other.parquet", index=False)
-    with pytest.raises(UserError, match=r"cannot go on: inputs.splits was [0-9a-f]{12}\.\.\. and is"):
-        train_variant("v", params(), where[0], tmp_path / "other.parquet", tmp_path / "b", work)
+    with pytest.raises(UserError, match=r"cannot resume: inputs.splits was [0-9a-f]{12}\.\.\. and is"):
+        train_variant("v", variant_params(), where[0], tmp_path / "other.parquet", tmp_path / "b", work)
     frames = tmp_path / "frames"
     shutil.copytree(where[0], frames)
     (frames / "crop.json").write_text(json.dumps(RECIPE | {"hash": "fedcba9876543210"}))
     with pytest.raises(UserError, match=r"inputs\.recipe was 0123456789abcdef and is fedcba9876543210"):
-        train_variant("v", params(), frames, where[1], tmp_path / "b", work)
+        train_variant("v", variant_params(), frames, where[1], tmp_path / "b", work)
     assert hash_file(work / "v/checkpoint.pt") == before
     assert not (tmp_path / "b").exists()
     steps = []
-    train_variant("v", params(), *where, tmp_path / "c", work, lambda point: steps.append(point.step))
+    train_variant("v", variant_params(), *where, tmp_path / "c", work, lambda point: steps.append(point.step))
     assert min(steps) > 4  # it went on after the checkpoint at step 4
 
 
@@ -146,7 +140,12 @@ def test_processes_that_params_do_not_tell_of_are_refused(data, tmp_path):
     """How many trained it is among the params of a run."""
     with pytest.raises(UserError, match=r"1 process.* processes says 2"):
         train_variant(
-            "v", params(processes=2), data / "frames", data / "splits.parquet", tmp_path / "a", tmp_path / "work"
+            "v",
+            variant_params(processes=2),
+            data / "frames",
+            data / "splits.parquet",
+            tmp_path / "a",
+            tmp_path / "work",
         )
 
 
@@ -156,20 +155,20 @@ def test_two_trainers_of_one_variant(data, tmp_path):
 
     def second(point):
         with pytest.raises(UserError, match="another process is training this run"):
-            train_variant("v", params(), *where, tmp_path / "b", work)
+            train_variant("v", variant_params(), *where, tmp_path / "b", work)
         refused.append(point)
 
-    train_variant("v", params(), *where, tmp_path / "a", work, second)
+    train_variant("v", variant_params(), *where, tmp_path / "a", work, second)
     assert refused
 
 
 def test_three_sources_started_from_one_with_a_curriculum(data, tmp_path):
     """The walk of the paper: FAb-Net, then fine-tuning with three sources, the flow decoder frozen."""
     where, work = (data / "frames", data / "splits.parquet"), tmp_path / "work"
-    tuned = params(sources=3, start_from="one", freeze=["flow_decoder"], curriculum={"longest": 16})
+    tuned = variant_params(sources=3, start_from="one", freeze=["flow_decoder"], curriculum={"longest": 16})
     with pytest.raises(UserError, match=r"one/best.pt: no such file; train one first: three starts from it"):
         train_variant("three", tuned, *where, tmp_path / "three", work)
-    card = train_variant("one", params(), *where, tmp_path / "one", work)
+    card = train_variant("one", variant_params(), *where, tmp_path / "one", work)
     tuned_card = train_variant("three", tuned, *where, tmp_path / "three", work)
     assert tuned_card["inputs"]["start_from"] == card["weights_sha256"]
     one, three = (load_model(tmp_path / name)[0] for name in ("one", "three"))
@@ -199,7 +198,7 @@ def damaged(data, folder, rows):
 def test_corrupt_frames_are_named_and_passed_over(data, tmp_path, capsys, workers):
     """All else stays: samples without such a frame are those of the undamaged data."""
     frames = damaged(data, tmp_path, [3, 9, 34])  # of p0, p1 and p4, who is of validation
-    values = params(workers=workers)
+    values = variant_params(workers=workers)
     card = train_variant("v", values, frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
     said = [line for line in capsys.readouterr().err.splitlines() if "passed over" in line]
     assert len(said) == 3
@@ -210,7 +209,7 @@ def test_corrupt_frames_are_named_and_passed_over(data, tmp_path, capsys, worker
         for name in ("p0/v0/c/0/0000003", "p1/v0/c/0/0000001", "p4/v0/c/0/0000002")
     ]
     batches, whole = (
-        Batches(store, PairSampler(np.array([0]), np.array([16]), np.array([0]), 2, 0), 64, corrupt=Corrupt(10))
+        Batches(store, PairSampler(np.array([0]), np.array([16]), np.array([0]), 2, 0), 64, corrupt=CorruptFrames(10))
         for store in (FrameStore(frames), FrameStore(data / "frames"))
     )
     pictures, expected = batches.load(0).pictures, whole.load(0).pictures
@@ -226,14 +225,18 @@ def test_too_many_corrupt_frames_are_an_error(data, tmp_path):
     with pytest.raises(
         UserError, match=r"cannot be decoded: .*passed over before it: 2, all that corrupt_limit allows"
     ):
-        train_variant("v", params(corrupt_limit=2), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+        train_variant(
+            "v", variant_params(corrupt_limit=2), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work"
+        )
     every = damaged(data, tmp_path / "more", range(48))
     with pytest.raises(UserError, match="no sample without a corrupt frame"):
-        train_variant("w", params(corrupt_limit=99), every, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+        train_variant(
+            "w", variant_params(corrupt_limit=99), every, data / "splits.parquet", tmp_path / "m", tmp_path / "work"
+        )
 
 
 def test_frames_of_several_processes_count_together():
-    corrupt = Corrupt(2)
+    corrupt = CorruptFrames(2)
     corrupt.remember([3, 9])
     corrupt.remember([9])
     assert corrupt.rows == [3, 9]
@@ -248,16 +251,20 @@ def test_a_shard_shorter_than_its_index_is_named(data, tmp_path):
     with open(frames / "tracks-00000.tar", "r+b") as shard:
         shard.truncate(needed - 1)
     with pytest.raises(UserError, match=rf"tracks-00000.tar: has {needed - 1} bytes of the {needed}"):
-        train_variant("v", params(), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
+        train_variant("v", variant_params(), frames, data / "splits.parquet", tmp_path / "m", tmp_path / "work")
 
 
 def test_a_split_without_tracks_is_named(data, tmp_path):
     people = pd.DataFrame({"identity": [f"p{i}" for i in range(6)], "split": ["train"] * 5 + ["test"]})
     people.to_parquet(tmp_path / "splits.parquet", index=False)
     with pytest.raises(UserError, match="no tracks of the validation identities"):
-        train_variant("v", params(), data / "frames", tmp_path / "splits.parquet", tmp_path / "m", tmp_path / "work")
+        train_variant(
+            "v", variant_params(), data / "frames", tmp_path / "splits.parquet", tmp_path / "m", tmp_path / "work"
+        )
     with pytest.raises(UserError, match="run the split stage first"):
-        train_variant("v", params(), data / "frames", tmp_path / "none.parquet", tmp_path / "m", tmp_path / "work")
+        train_variant(
+            "v", variant_params(), data / "frames", tmp_path / "none.parquet", tmp_path / "m", tmp_path / "work"
+        )
     assert not (tmp_path / "m").exists()
 
 

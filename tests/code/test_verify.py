@@ -17,15 +17,20 @@ from test_dvc import Repository
 
 from fabnet.errors import UserError
 from fabnet.pipeline import Stage, makers, read_pipeline, upstream
-from fabnet.tracking.gate.evaluation import CannotCompare
+from fabnet.tracking.gate.compare import CannotCompare
 from fabnet.tracking.gate.rules import GatesError
 from fabnet.tracking.lock import Entry
-from fabnet.tracking.verify.machine import processor
+from fabnet.tracking.verify.compare import (
+    BROKEN,
+    EQUAL,
+    TRAINED,
+    compare_scores,
+    compare_stages,
+    parse_scores,
+    promised,
+)
 from fabnet.tracking.verify.rules import VerifyRules, read_verify_rules
-from fabnet.tracking.verify.scores import compare_scores, parse_scores
-from fabnet.tracking.verify.stages import BROKEN, EQUAL, TRAINED, compare_stages, promised
-from fabnet.tracking.verify.verdict import as_json, markdown, summary, text
-from fabnet.tracking.verify.verify import Verified
+from fabnet.tracking.verify.verify import Verification, as_json, markdown, processor, summary, text
 
 ROOT = Path(__file__).parents[2]
 RULES = VerifyRules(
@@ -266,10 +271,10 @@ def test_the_committed_scores_are_read():
 
 
 def test_the_spread_is_that_of_the_study():
-    """verify.yaml against docs/results/tables-seeds.json, by the formula in the docstring of studies/spread.py."""
+    """verify.yaml against docs/results/variants.json, by the formula in the docstring of studies/spread.py."""
     from studies.spread import VARIANTS, pooled
 
-    variants = json.loads((ROOT / "docs/results/tables-seeds.json").read_text())["variants"]
+    variants = json.loads((ROOT / "docs/results/variants.json").read_text())["variants"]
     spread = read_verify_rules(ROOT / "verify.yaml").spread
     by_hand = {
         metric: math.sqrt(sum(statistics.stdev(variants[name][metric]["seeds"]) ** 2 for name in VARIANTS) / 3)
@@ -310,9 +315,9 @@ def test_rules_that_are_absent(tmp_path: Path):
 # -- the verdict ----------------------------------------------------------------------------------------------------
 
 
-def verified(ours: dict[str, float] | None = None, **changed: str) -> Verified:
+def verified(ours: dict[str, float] | None = None, **changed: str) -> Verification:
     rows = compare_stages(STAGES, lock(), lock(**changed), RULES, "HEAD")
-    return Verified(
+    return Verification(
         "HEAD", "0" * 40, "a processor", rows, compare_scores(scores(), scores(**(ours or {})), RULES, "HEAD")
     )
 
@@ -357,7 +362,7 @@ def test_what_is_not_reproduced():
 def test_the_table_of_this_project_is_not_too_wide():
     found = parse_scores((ROOT / "metrics.json").read_text(), "metrics.json")
     rows = compare_scores(found, found, read_verify_rules(ROOT / "verify.yaml"), "HEAD")
-    lines = text(Verified("HEAD", "0" * 40, "a processor", [], rows)).splitlines()
+    lines = text(Verification("HEAD", "0" * 40, "a processor", [], rows)).splitlines()
     assert max(map(len, lines)) <= 110
     assert len([line for line in lines if line.startswith("fabnet ")]) == 1  # named once
 

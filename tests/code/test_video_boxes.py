@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from fabnet.errors import TableError
-from fabnet.video import box_file
-from fabnet.video.box_file import BoxFile
-from fabnet.video.boxes import BoxTrack, Place, Reference, split_at_gaps
+from fabnet.video import boxes
+from fabnet.video.boxes import BoxFile, BoxTrack, Place, Reference, split_at_gaps
 from fabnet.video.crop import Box
 from fabnet.video.faces import Track
 from fabnet.video.reject import Rejected
@@ -123,7 +122,7 @@ def write(path, rows, columns=COLUMNS):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_file_groups_a_shuffled_table_by_clip_and_time(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(box_file, "_ROWS", 7)
+    monkeypatch.setattr(boxes, "_ROWS", 7)
     rng = np.random.default_rng(2)
     frame: Any = pd.DataFrame(
         {

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.video import decode, packets
 from fabnet.video.decode import displayed, frames, upright
-from fabnet.video.limits import Deadline
 from fabnet.video.packets import Grid
-from fabnet.video.reject import Rejected
+from fabnet.video.reject import Deadline, Rejected
 from tests.code.clip_files import HEIGHT, WIDTH, number_of, picture, write_clip, write_pictures, write_sizes
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "clips"

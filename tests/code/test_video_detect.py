@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from whole_sections import detection_params
 
-from fabnet.config import DetectionParams
 from fabnet.errors import ConfigError
 from fabnet.video import detect
 from fabnet.video.crop import Box
 from fabnet.video.detect import Detection, HaarDetector, YuNetDetector, merged, open_detector
-from fabnet.video.shots import ShotCuts
+from fabnet.video.detect_and_track import ShotCuts
 from tests.code.yunet_file import write_yunet
 
 IMAGE = np.zeros((200, 400, 3), np.uint8)
@@ -91,8 +91,8 @@ def test_merging_keeps_the_first_of_each_face():
 
 
 def test_real_cascades_are_opened_once():
-    params = DetectionParams()
-    assert open_detector(params) is open_detector(DetectionParams())
+    params = detection_params()
+    assert open_detector(params) is open_detector(detection_params())
     assert isinstance(open_detector(params), HaarDetector)
 
 
@@ -105,7 +105,7 @@ def model(tmp_path):
 
 def yunet_params(model, sha256=None):
     sha256 = sha256 or hashlib.sha256(model.read_bytes()).hexdigest()
-    return DetectionParams(detector="yunet", model=model, sha256=sha256, longest_side=100)
+    return detection_params(detector="yunet", model=model, sha256=sha256, longest_side=100)
 
 
 class Net:
@@ -147,7 +147,7 @@ def test_yunet_through_opencv(tmp_path):
     """OpenCV's own detector on a file of YuNet's form, at a size that is no multiple of its strides, and shrunken."""
     file = write_yunet(tmp_path / "cells.onnx")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    params = DetectionParams(detector="yunet", model=file, sha256=sha256, longest_side=150)
+    params = detection_params(detector="yunet", model=file, sha256=sha256, longest_side=150)
     for factor in (1, 2):
         image = np.zeros((100 * factor, 150 * factor, 3), np.uint8)
         image[64 * factor : 96 * factor, 32 * factor : 64 * factor] = 255

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from fabnet.config import ExtractParams
-from fabnet.video import detected as module
+from fabnet.video import detect_and_track as module
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
 from fabnet.video.detect import Detection
-from fabnet.video.detected import detected
+from fabnet.video.detect_and_track import detect_and_track
 from fabnet.video.faces import Face, Frame, TrackEnd
-from fabnet.video.held_frames import HeldFrames
+from fabnet.video.frame_buffer import FrameBuffer
 from fabnet.video.reject import Rejected
-from fabnet.video.smoothing import BoxPath
+from fabnet.video.tracker import BoxPath
 
 
 def at(x, y=50.0, side=20.0, score=50.0):
@@ -26,7 +26,7 @@ def at(x, y=50.0, side=20.0, score=50.0):
 def test_held_frames_come_back_from_memory_and_file():
     rng = np.random.default_rng(5)
     images = [rng.integers(0, 256, (20 + i % 2, 30, 3), dtype=np.uint8) for i in range(60)]
-    with HeldFrames(in_memory=10_000) as held:
+    with FrameBuffer(in_memory=10_000) as held:
         for i, image in enumerate(images):
             held.append(Frame(float(i), (i,), False, image))
             held.release(i - 12.0)
@@ -46,7 +46,7 @@ CLIP = Clip(Path("v/a/c.mp4"), "a/c.mp4", "a", "c")
 class Told:
     """A detector that finds what a function of the time says."""
 
-    name, version, sure = "told", "1", 10.0
+    name, version, min_score = "told", "1", 10.0
 
     def __init__(self, faces):
         self.faces, self.times, self.now = faces, [], 0.0
@@ -58,7 +58,7 @@ class Told:
 
 def search(monkeypatch, faces, seconds, rate=25, fps=4.0, every=5, image=lambda time: PLAIN, **tracking):
     """Run `detected` over a made film; {track id: faces}, {track id: end}, the detector."""
-    params = ExtractParams(
+    params = ExtractParams.standalone(
         videos=Path("v"), source="folder", fps=fps, detection={"every": every}, tracking={"max_gap_s": 1.0} | tracking
     )
     told = Told(faces)
@@ -73,7 +73,7 @@ def search(monkeypatch, faces, seconds, rate=25, fps=4.0, every=5, image=lambda 
                 yield Frame(i / rate, samples, i % every == 0, image(i / rate))
 
     found, ends = {}, {}
-    for event in detected(CLIP, params)(film()):
+    for event in detect_and_track(CLIP, params)(film()):
         if isinstance(event, Face):
             assert event.track.id not in ends
             found.setdefault(event.track.id, []).append(event)
@@ -99,7 +99,7 @@ def test_boxes_are_those_of_the_whole_path(monkeypatch):
     noise = {round(0.2 * i, 6): rng.normal(0, 2) for i in range(60)}
     found, _, _ = search(monkeypatch, lambda time: [at(40 + 3 * time + noise[round(time, 6)])], 12, fps=25)
     times = sorted(noise)
-    path = BoxPath(ExtractParams(videos="v").tracking.smoothing_s)
+    path = BoxPath(ExtractParams.standalone(videos="v").tracking.smoothing_s)
     for time in times:
         path.add(time, at(40 + 3 * time + noise[time]).box)
     path.close()
@@ -171,7 +171,7 @@ def test_memory_is_flat_in_the_length_of_the_film(monkeypatch):
     def peak(seconds):
         tracemalloc.start()
         try:
-            params = ExtractParams(videos=Path("v"), source="folder", fps=25)
+            params = ExtractParams.standalone(videos=Path("v"), source="folder", fps=25)
             told = Told(lambda time: [at(70)])
             monkeypatch.setattr(module, "open_detector", lambda params: told)
 
@@ -180,7 +180,7 @@ def test_memory_is_flat_in_the_length_of_the_film(monkeypatch):
                     told.now = i / 25
                     yield Frame(i / 25, (i,), i % 5 == 0, PLAIN.copy())
 
-            assert sum(1 for event in detected(CLIP, params)(film())) == seconds * 25 + 1
+            assert sum(1 for event in detect_and_track(CLIP, params)(film())) == seconds * 25 + 1
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

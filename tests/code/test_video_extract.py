@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from whole_sections import detection_params, tracking_params
 
 from fabnet import tables
-from fabnet.config import DetectionParams, ExtractParams, TrackingParams
+from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.files import hash_json, read_json
 from fabnet.frames.store import FrameStore
-from fabnet.video import apart
 from fabnet.video import extract as module
 from fabnet.video.extract import extract
 from fabnet.video.recipe import recipe
@@ -71,7 +71,7 @@ def files(directory):
 
 
 def test_every_row_holds_its_frame(tmp_path, videos):
-    params = ExtractParams(videos=videos, fps=2, image_size=32, workers=1)
+    params = ExtractParams.standalone(videos=videos, fps=2, image_size=32, workers=1)
     extract(params, tmp_path / "frames", tmp_path / "work")
     store = FrameStore(tmp_path / "frames")
     index = tables.read(tmp_path / "frames" / "index.parquet", tables.Index)
@@ -96,13 +96,13 @@ def test_every_row_holds_its_frame(tmp_path, videos):
 
 def test_workers_do_not_matter(tmp_path, videos, few_clips_per_unit):
     for workers in (1, 2):
-        params = ExtractParams(videos=videos, workers=workers, image_size=32, jpeg_quality=80)
+        params = ExtractParams.standalone(videos=videos, workers=workers, image_size=32, jpeg_quality=80)
         extract(params, tmp_path / f"out{workers}", tmp_path / "work")
     assert files(tmp_path / "out1") == files(tmp_path / "out2")
 
 
 def test_interrupted_run_is_taken_up(tmp_path, videos, few_clips_per_unit, monkeypatch):
-    params = ExtractParams(videos=videos, workers=1, image_size=32)
+    params = ExtractParams.standalone(videos=videos, workers=1, image_size=32)
     out, work = tmp_path / "frames", tmp_path / "work"
     extract(params, tmp_path / "uninterrupted", work)
     run_unit = module.run_unit
@@ -127,7 +127,7 @@ def test_interrupted_run_is_taken_up(tmp_path, videos, few_clips_per_unit, monke
 
 @pytest.mark.parametrize("change", ["params", "clip", "shards"])
 def test_what_a_taken_up_run_trusts(tmp_path, videos, few_clips_per_unit, monkeypatch, change):
-    params = ExtractParams(videos=videos, workers=1, image_size=32)
+    params = ExtractParams.standalone(videos=videos, workers=1, image_size=32)
     work = tmp_path / "work"
     monkeypatch.setattr(module, "merge", lambda *_: (_ for _ in ()).throw(RuntimeError("interrupted")))
     with pytest.raises(RuntimeError, match="interrupted"):
@@ -153,8 +153,8 @@ def test_boxes_source(tmp_path, videos):
     ]
     boxes = videos / "boxes.csv"
     pd.DataFrame(rows, columns=["clip", "time_s", "left", "top", "right", "bottom"]).to_csv(boxes, index=False)
-    tracking = TrackingParams(min_side=20, max_gap_s=3)
-    params = ExtractParams(
+    tracking = tracking_params(min_side=20, max_gap_s=3)
+    params = ExtractParams.standalone(
         videos=videos, source="boxes", boxes=boxes, tracking=tracking, margin=0.1, fps=4, image_size=16, workers=1
     )
     extract(params, tmp_path / "frames", tmp_path / "work")
@@ -199,10 +199,9 @@ def run_unit_or_die(unit: Unit) -> None:
 
 def test_a_clip_that_kills_is_rejected_alone(tmp_path, videos, few_clips_per_unit, monkeypatch):
     videos = many_clips(tmp_path / "many", 6)
-    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
+    params = ExtractParams.standalone(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "whole", tmp_path / "work")
     monkeypatch.setattr(module, "run_unit", run_unit_or_die)
-    monkeypatch.setattr(apart, "run_unit", run_unit_or_die)
     extract(params.model_copy(update={"workers": 2}), tmp_path / "frames", tmp_path / "work")
     rejects = tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)
     assert rejects[["clip", "track_id", "reason"]].to_numpy().tolist() == [["p1/v1.mp4", "", "crashed"]]
@@ -217,7 +216,7 @@ def test_a_clip_that_kills_is_rejected_alone(tmp_path, videos, few_clips_per_uni
 
 def test_a_killed_worker_costs_nothing_but_time(tmp_path, monkeypatch):
     videos = many_clips(tmp_path / "videos", 10)
-    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
+    params = ExtractParams.standalone(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "whole", tmp_path / "work")
 
     def kill() -> bool:
@@ -239,7 +238,7 @@ def test_a_killed_node_of_a_cluster_costs_nothing_but_time(tmp_path, monkeypatch
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     videos = many_clips(tmp_path / "videos", 16)
-    params = ExtractParams(videos=videos, image_size=32, fps=5, workers=1)
+    params = ExtractParams.standalone(videos=videos, image_size=32, fps=5, workers=1)
     extract(params, tmp_path / "local", tmp_path / "work")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -270,11 +269,11 @@ def test_only_one_extraction_at_a_time(tmp_path, videos):
     with open(tmp_path / "work" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another extraction is at work"):
-            extract(ExtractParams(videos=videos), tmp_path / "frames", tmp_path / "work")
+            extract(ExtractParams.standalone(videos=videos), tmp_path / "frames", tmp_path / "work")
 
 
 def test_recipe_hash_covers_pixels_only():
-    base = ExtractParams(videos=Path("v"))
+    base = ExtractParams.standalone(videos=Path("v"))
     same: list[dict[str, Any]] = [
         {"fps": 5.0},
         {"workers": 3},
@@ -283,8 +282,17 @@ def test_recipe_hash_covers_pixels_only():
         {"min_frames": 7},
         {"margin": 0.2},
     ]
-    same += [{"source": "voxceleb2"}, {"source": "frames"}, {"engine": "ray"}, {"tracking": TrackingParams(min_side=9)}]
-    same += [{"detection": DetectionParams(every=2)}, {"tracking": TrackingParams(smoothing_s=2)}, {"clip_limit_s": 9}]
+    same += [
+        {"source": "voxceleb2"},
+        {"source": "frames"},
+        {"engine": "ray"},
+        {"tracking": tracking_params(min_side=9)},
+    ]
+    same += [
+        {"detection": detection_params(every=2)},
+        {"tracking": tracking_params(smoothing_s=2)},
+        {"clip_limit_s": 9},
+    ]
     other: list[dict[str, Any]] = [
         {"image_size": 128},
         {"jpeg_quality": 90},
@@ -294,13 +302,13 @@ def test_recipe_hash_covers_pixels_only():
     assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
     assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
     looked_for = base.model_copy(update={"source": "folder"})
-    other = [{"detection": DetectionParams(every=2)}, {"tracking": TrackingParams(smoothing_s=2)}, {"margin": 0.1}]
-    other += [{"detection": DetectionParams(longest_side=640)}]
+    other = [{"detection": detection_params(every=2)}, {"tracking": tracking_params(smoothing_s=2)}, {"margin": 0.1}]
+    other += [{"detection": detection_params(longest_side=640)}]
     assert len({recipe(looked_for.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
     annotated = base.model_copy(update={"source": "voxceleb1"})
     other = [{"reference_height": 720}, {"margin": 0.1}, {"source": "vox_metadata"}]
     assert len({recipe(annotated.model_copy(update=change))["hash"] for change in [{}, *other]}) == 4
-    boxed = ExtractParams(videos=Path("v"), source="boxes", boxes=Path("v/b.csv"))
+    boxed = ExtractParams.standalone(videos=Path("v"), source="boxes", boxes=Path("v/b.csv"))
     assert recipe(boxed)["boxes"] == "clamped"
     assert "boxes" not in recipe(base) | recipe(looked_for)
     assert recipe(boxed)["hash"] != recipe(boxed.model_copy(update={"margin": 0.2}))["hash"]
@@ -312,7 +320,7 @@ def test_recipe_hash_covers_pixels_only():
 def test_real_clips(tmp_path):
     for name in ("pyfeat_single", "lp_d0"):
         shutil.copytree(SHARED / name, tmp_path / "videos" / name)
-    extract(ExtractParams(videos=tmp_path / "videos", workers=1), tmp_path / "frames", tmp_path / "work")
+    extract(ExtractParams.standalone(videos=tmp_path / "videos", workers=1), tmp_path / "frames", tmp_path / "work")
     store = FrameStore(tmp_path / "frames")
     assert store.tracks.length.tolist() == [4, 7, 7, 3]
     assert len(tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)) == 0

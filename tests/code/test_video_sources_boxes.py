@@ -23,7 +23,9 @@ def prepared(videos: Path, rows: list[tuple], **params):
     state = videos.parent / "state"
     tracking = {"max_gap_s": 1.5}
     options = {"fps": 4, "margin": 0.25, "tracking": tracking} | params
-    source = open_source(ExtractParams(videos=videos, source="boxes", boxes=videos / "boxes.csv", **options), state)
+    source = open_source(
+        ExtractParams.standalone(videos=videos, source="boxes", boxes=videos / "boxes.csv", **options), state
+    )
     clips = {clip.name: clip for clip in source.list_clips()}
     source.prepare(state)
     source.prepare(state)
@@ -83,6 +85,6 @@ def test_table_about_other_clips(videos):
 
 
 def test_missing_table(videos):
-    params = ExtractParams(videos=videos, source="boxes", boxes=videos / "boxes.csv")
+    params = ExtractParams.standalone(videos=videos, source="boxes", boxes=videos / "boxes.csv")
     with pytest.raises(TableError, match=r"boxes\.csv: no such table"):
         open_source(params, videos.parent).prepare(videos.parent)

@@ -10,8 +10,8 @@ from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.folders import RefusedEntry, walk
 from fabnet.video.sources.open import open_source
+from fabnet.video.sources.safe_walk import RefusedEntry, walk
 from tests.code.clip_files import write_clip
 from tests.code.travelling import sent
 
@@ -25,7 +25,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def listed(root: Path, **params) -> list[Clip]:
     """Through a pickled source and a file of clips, as a run does."""
-    source = open_source(ExtractParams(videos=root, **params), root)
+    source = open_source(ExtractParams.standalone(videos=root, **params), root)
     clips = ClipList.write(sent(source).list_clips(), root.parent / "clips.arrow")
     return clips.slice(0, len(clips))
 
@@ -73,7 +73,7 @@ def test_names_of_clips(tmp_path, source):
 
 def test_clips_with_odd_names_are_decoded(tmp_path):
     write_clip(tmp_path / "videos" / "é ü" / "名 前.mp4", [0, 1000])
-    source = open_source(ExtractParams(videos=tmp_path / "videos"), tmp_path)
+    source = open_source(ExtractParams.standalone(videos=tmp_path / "videos"), tmp_path)
     (clip,) = source.list_clips()
     faces = list(source.find(clip)(source.frames(clip)))
     assert [(face.track.id, face.number) for face in faces] == [("é_ü/名_前/名_前/0", 0), ("é_ü/名_前/名_前/0", 1)]
@@ -83,7 +83,7 @@ def test_clips_with_odd_names_are_decoded(tmp_path):
 def test_folder_looks_for_faces(tmp_path):
     """In a clip without one, which the centred square would have taken."""
     write_clip(tmp_path / "videos" / "ann" / "grey.mp4", [0, 500, 1000])
-    source = open_source(ExtractParams(videos=tmp_path / "videos", source="folder"), tmp_path)
+    source = open_source(ExtractParams.standalone(videos=tmp_path / "videos", source="folder"), tmp_path)
     (clip,) = source.list_clips()
     with pytest.raises(Rejected) as error:
         list(source.find(clip)(source.frames(clip)))
@@ -170,7 +170,7 @@ class TestTable:
             ("a.mp4", "ann", "a", "ann/a/a/0"),
             ("day 1/ü/c.mp4", "ü, the 2nd", "day 1/ü", "ü,_the_2nd/day_1/ü/c/0"),
         ]
-        assert list(open_source(ExtractParams(videos=root, clips=table), root).inputs()) == [table]
+        assert list(open_source(ExtractParams.standalone(videos=root, clips=table), root).inputs()) == [table]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -221,7 +221,7 @@ def test_names_become_ids(tmp_path):
     assert [clip.identity for clip in listed(root)] == ["A.J._Buckley", "id10001", "zoe"]
     (root / "vox1_meta.csv").write_text(META)
     assert [clip.identity for clip in listed(root)] == ["id10001", "id10001", "zoe"]
-    assert list(open_source(ExtractParams(videos=root), root).inputs()) == [root / "vox1_meta.csv"]
+    assert list(open_source(ExtractParams.standalone(videos=root), root).inputs()) == [root / "vox1_meta.csv"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_bad_names_and_ids(tmp_path, text, message):
 def test_walk_holds_no_list(tmp_path):
     """The first clip comes before the second folder is looked at."""
     root = touch(tmp_path / "videos", "a/x.mp4", "b/y.mp4")
-    clips = open_source(ExtractParams(videos=root), tmp_path).list_clips()
+    clips = open_source(ExtractParams.standalone(videos=root), tmp_path).list_clips()
     assert next(clips).name == "a/x.mp4"
     touch(root, "b/z.mp4")
     assert [clip.name for clip in clips] == ["b/y.mp4", "b/z.mp4"]

@@ -65,7 +65,7 @@ class TestFaceTracks:
         write(root / "txt" / OTHER / VIDEO / "00005.txt", track_text(outside, OTHER))
         write(root / "txt" / ONE / "gone" / "00001.txt", track_text(leaving, video="gone"))
         tracking: Any = {"min_side": 4}
-        params = ExtractParams(
+        params = ExtractParams.standalone(
             videos=root, source="voxceleb1", reference_height=24, fps=2, image_size=16, workers=1, tracking=tracking
         )
         extract(params, tmp_path / "frames", tmp_path / "work")

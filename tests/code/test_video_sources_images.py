@@ -12,8 +12,7 @@ from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box
 from fabnet.video.faces import Face, TrackEnd
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.open import open_source
-from fabnet.video.sources.protocol import Source
+from fabnet.video.sources.open import Source, open_source
 from tests.code.travelling import sent
 
 META = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10955\tTaylor_Swift\tf\tUSA\tdev\n"
@@ -26,7 +25,7 @@ def image(path: Path, grey: int, width=20, height=24) -> None:
 
 
 def opened(root: Path, source: str, **params) -> tuple[Source, list[Clip]]:
-    found = sent(open_source(ExtractParams(videos=root, source=source, **params), root))
+    found = sent(open_source(ExtractParams.standalone(videos=root, source=source, **params), root))
     clips = ClipList.write(found.list_clips(), root.parent / "clips.arrow")
     found.prepare(root)
     return found, clips.slice(0, len(clips))

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
+from whole_sections import tracking_params
 
-from fabnet.config import TrackingParams
 from fabnet.video.crop import Box
 from fabnet.video.detect import Detection
-from fabnet.video.smoothing import BoxPath
-from fabnet.video.tracker import Tracker, overlap
+from fabnet.video.tracker import BoxPath, Tracker, overlap
 
 
 def edges(box):
@@ -120,7 +119,7 @@ def test_overlap_against_counted_pixels():
 
 
 def test_two_faces_side_by_side_stay_two():
-    tracker = Tracker(TrackingParams())
+    tracker = Tracker(tracking_params())
     tracker.look(0.0, [at(0), at(100)])
     one, other = tracker.tracks
     for step in range(1, 10):
@@ -128,11 +127,11 @@ def test_two_faces_side_by_side_stay_two():
         assert tracker.look(0.2 * step, found if step % 2 else found[::-1]) == []
     assert tracker.tracks == [one, other]
     assert (one.path.last.left, other.path.last.left) == (27, 73)
-    assert one.found == other.found == one.looks == 10
+    assert one.found == other.found == one.attempts == 10
 
 
 def test_pairs_maximise_all_overlaps_together():
-    tracker = Tracker(TrackingParams(min_overlap=0.1))
+    tracker = Tracker(tracking_params(min_overlap=0.1))
     tracker.look(0.0, [at(0), at(8)])
     one, other = tracker.tracks
     # The greedy choice would be 8 -> 5, which leaves nothing to 0.
@@ -142,14 +141,14 @@ def test_pairs_maximise_all_overlaps_together():
 
 def test_a_jump_by_half_a_side_is_followed_from_one_look_to_the_next_only():
     for looks, tracks in (([at(0), at(14)], 1), ([at(0), None, at(14)], 2), ([at(0), at(30)], 2)):
-        tracker = Tracker(TrackingParams())
+        tracker = Tracker(tracking_params())
         for step, face in enumerate(looks):
             tracker.look(0.2 * step, [face] if face else [])
         assert len(tracker.tracks) == tracks
 
 
 def test_an_unseen_track_ends_after_the_gap_and_half_way_to_the_next_look():
-    tracker = Tracker(TrackingParams(max_gap_s=1.0))
+    tracker = Tracker(tracking_params(max_gap_s=1.0))
     tracker.look(0.0, [])
     tracker.look(0.2, [at(0)])
     (track,) = tracker.tracks
@@ -162,7 +161,7 @@ def test_an_unseen_track_ends_after_the_gap_and_half_way_to_the_next_look():
 
 def test_a_gap_is_bridged_only_up_to_its_limit():
     for gap, tracks in ((0.9, 1), (1.2, 2)):
-        tracker = Tracker(TrackingParams(max_gap_s=1.0))
+        tracker = Tracker(tracking_params(max_gap_s=1.0))
         tracker.look(0.0, [at(0)])
         tracker.look(0.5, [])
         ended = tracker.look(gap, [at(0)])
@@ -171,14 +170,14 @@ def test_a_gap_is_bridged_only_up_to_its_limit():
 
 
 def test_looks_far_apart_that_find_the_face_are_no_gap():
-    tracker = Tracker(TrackingParams(max_gap_s=1.0))
+    tracker = Tracker(tracking_params(max_gap_s=1.0))
     for second in range(0, 30, 3):
         assert tracker.look(float(second), [at(0)]) == []
     assert len(tracker.tracks) == 1
 
 
 def test_a_cut_ends_all_and_the_next_shot_begins_where_it_begins():
-    tracker = Tracker(TrackingParams())
+    tracker = Tracker(tracking_params())
     tracker.look(0.0, [at(0), at(100)])
     ended = tracker.cut()
     assert [track.end_s for track in ended] == [math.inf, math.inf]

@@ -10,20 +10,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
+from whole_sections import tracking_params
 
 from fabnet import contract, tables
-from fabnet.config import ExtractParams, TrackingParams
-from fabnet.files import hash_file
+from fabnet.config import ExtractParams
 from fabnet.frames.shards import INDEX, shard_name
-from fabnet.video import apart, part, spool, unit
-from fabnet.video.apart import run_apart
+from fabnet.processes import Outcome
+from fabnet.video import frame_buffer, unit
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box
-from fabnet.video.engines.protocol import Outcome
+from fabnet.video.extract import run_isolated
 from fabnet.video.faces import Face, FindFaces, Frame, Track, TrackEnd
-from fabnet.video.part import LEDGER, REJECTS
 from fabnet.video.reject import Rejected
-from fabnet.video.unit import Unit, run_unit
+from fabnet.video.unit import LEDGER, REJECTS, Unit, run_unit
 
 SIDE = 48
 
@@ -54,7 +53,9 @@ def unit_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script, nam
     clips = [Clip(tmp_path / "v" / name, name, name.split("/")[0], "w") for name in names]
     ClipList.write(clips, tmp_path / "state" / unit.CLIPS)
     monkeypatch.setattr(unit, "open_source", lambda *_: Scripted(script))
-    return Unit(ExtractParams(videos=tmp_path / "v", image_size=16, **params), tmp_path / "state", 0, len(names))
+    return Unit(
+        ExtractParams.standalone(videos=tmp_path / "v", image_size=16, **params), tmp_path / "state", 0, len(names)
+    )
 
 
 def rejects(out: Path) -> list[tuple[str, str, str]]:
@@ -96,7 +97,6 @@ def test_interleaved_tracks_are_stored_one_after_another(tmp_path, monkeypatch):
             "rejected_tracks": 0,
             "boxes_clamped": 3,
             "bytes": int(index["size"].sum()),
-            "sha256": hash_file(work.out / shard_name(0)),
         }
     ]
     assert {path.name for path in work.out.iterdir()} == {INDEX, REJECTS, LEDGER, shard_name(0)}
@@ -150,7 +150,7 @@ def test_a_blurred_track(tmp_path, monkeypatch):
             yield grey_face(clip.track(0), number)
             yield Face(clip.track(1), number, 0.0, sharp, Box(0, 0, 40, 40))
 
-    tracking = TrackingParams(min_sharpness=5)
+    tracking = tracking_params(min_sharpness=5)
     work = unit_of(tmp_path, monkeypatch, script, ["ann/a.mp4"], tracking=tracking)
     run_unit(work)
     assert rejects(work.out) == [("ann/a.mp4", "ann/w/a/0", "too_blurred")]
@@ -191,9 +191,9 @@ def test_memory_does_not_grow_with_a_clip(tmp_path, monkeypatch):
         assert pq.read_metadata(work.out / INDEX).num_rows == frames
         return most
 
-    monkeypatch.setattr(spool, "_JPEG_BYTES", 1 << 14)
-    monkeypatch.setattr(spool, "_ROW_BYTES", 1 << 12)
-    monkeypatch.setattr(part, "_ROWS_PER_GROUP", 100)
+    monkeypatch.setattr(frame_buffer, "_JPEG_BYTES", 1 << 14)
+    monkeypatch.setattr(frame_buffer, "_ROW_BYTES", 1 << 12)
+    monkeypatch.setattr(unit, "_ROWS_PER_GROUP", 100)
     peak(10)
     # A JPEG has 400 bytes and more, so that a list of them, or of rows, would show.
     assert peak(2000) < peak(300) + 1700 * 200
@@ -222,7 +222,7 @@ def test_a_unit_of_which_a_clip_kills(tmp_path, monkeypatch):
     work = unit_of(tmp_path, monkeypatch, script, names)
     work = Unit(work.params, work.state, 1, 4)
     passes: list[tuple[int, list[int]]] = []
-    run_apart([work], engine, 3)
+    run_isolated([work], engine, 3)
     assert passes == [(3, [1, 2, 3, 4]), (1, [2, 3])]
     small = [(f"ann/{letter}.mp4", f"ann/w/{letter}/1", "too_small") for letter in "bde"]
     assert rejects(work.out) == [small[0], ("ann/c.mp4", "", "crashed"), *small[1:]]
@@ -237,6 +237,5 @@ def test_a_unit_of_which_a_clip_kills(tmp_path, monkeypatch):
 
 def test_a_unit_of_one_clip_that_kills(tmp_path, monkeypatch):
     work = unit_of(tmp_path, monkeypatch, lambda clip: iter(()), ["ann/a.mp4"])
-    run_apart([work], lambda function, jobs, *_, **__: (Outcome(n, True) for n in range(len(jobs))), 2)
+    run_isolated([work], lambda function, jobs, *_, **__: (Outcome(n, True) for n in range(len(jobs))), 2)
     assert rejects(work.out) == [("ann/a.mp4", "", "crashed")]
-    assert apart.run_unit is run_unit

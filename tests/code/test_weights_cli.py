@@ -18,7 +18,7 @@ from released_files import old_state_dict, reference_network, reference_probe, s
 
 from fabnet.inference import embed as embed_module
 from fabnet.networks.build import load_model
-from fabnet.video.engines.local import run_jobs
+from fabnet.processes import run_jobs
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs/weights.md").read_text()

@@ -13,18 +13,19 @@ from released_files import (
     reference_probe,
     save_as_in_2018,
 )
-from test_training_variant import data, params  # noqa: F401  a fixture
+from test_training_variant import data  # noqa: F401  a fixture
 from torch.serialization import get_unsafe_globals_in_checkpoint
+from whole_sections import variant_params
 
 from fabnet.errors import UserError
+from fabnet.faces.face_params import check_recipe, params_of
 from fabnet.files import hash_file, read_json
-from fabnet.inference.looking import check_recipe, params_of
-from fabnet.inference.model import encoder, open_model
-from fabnet.inference.readings import check_heads, read
-from fabnet.inference.weights.files import read_file
-from fabnet.inference.weights.imported import Choices, ProbeFile, import_weights
+from fabnet.inference.import_weights import Choices, ProbeFile, import_weights
+from fabnet.model import load
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
+from fabnet.networks.tensor_files import read_file
+from fabnet.probing import readings
 from fabnet.probing.saved import OUTPUTS, read_heads
 from fabnet.training.variant import train_variant
 
@@ -53,7 +54,7 @@ def test_a_released_file_becomes_a_model_with_equal_outputs(released, tmp_path):
     """From the file of Python 2 to embeddings of pictures, by the way that `fabnet embed` takes."""
     done = import_weights(released, tmp_path / "model")
     assert done.aside == []
-    model = open_model(tmp_path / "model")
+    model = load(tmp_path / "model")
     assert (model.name, model.size, model.dimension) == ("model", 32, 16)
     card = read_json(tmp_path / "model/model.json")
     assert card == done.card
@@ -61,22 +62,22 @@ def test_a_released_file_becomes_a_model_with_equal_outputs(released, tmp_path):
     assert card["conventions"] == {"align_corners": True, "unit_input": True}
     assert card["imported"] == {"file": "affectnet_4views.pth", "sha256": hash_file(released)}
     images = pictures(5)
-    (made,) = embed_images(encoder(model.directory, model.weights_sha256), [images])
+    made = model.embed(images)
     with torch.no_grad():
         expected = reference_network(**SMALL).encoder(as_tensors(images)).flatten(1).numpy()
     np.testing.assert_allclose(made, expected, rtol=1e-4, atol=2e-5)
-    assert sorted(path.name for path in model.directory.iterdir()) == ["best.pt", "model.json"]
+    assert sorted(path.name for path in model.path.iterdir()) == ["best.pt", "model.json"]
 
 
 def test_the_recipe_is_the_authors_and_embedding_holds_it_against_others(released, tmp_path):
     import_weights(released, tmp_path / "model")
-    recipe = open_model(tmp_path / "model").recipe
+    recipe = load(tmp_path / "model").recipe
     assert (recipe["source"], recipe["recrop"], recipe["size"]) == ("cropped", "authors", 32)
     check_recipe(recipe, params_of(recipe, 32))
     with pytest.raises(UserError, match="source: cropped in the model's, detected here"):
         check_recipe(recipe, params_of(recipe, 32, faces="detect"))
     import_weights(released, tmp_path / "plain", Choices(recrop="none"))
-    assert "recrop" not in open_model(tmp_path / "plain").recipe
+    assert "recrop" not in load(tmp_path / "plain").recipe
 
 
 def test_options_are_written_down_and_honoured(released, tmp_path):
@@ -112,9 +113,8 @@ def test_a_probe_gives_what_the_modules_give(tmp_path, task):
     save_as_in_2018(probe.state_dict(), tmp_path / "probe.pth")
     file = ProbeFile(tmp_path / "probe.pth", task, radians=task == "pose")
     import_weights(tmp_path / "network.pth", tmp_path / "model", probes=[file])
-    heads = read_heads(tmp_path / "model/heads.npz")
-    model = open_model(tmp_path / "model")
-    check_heads(heads, "heads.npz", model)
+    model = load(tmp_path / "model", tmp_path / "model/heads.npz")
+    heads = model.probes
     assert heads.meta["recipe_hash"] == model.recipe["hash"]
     (head,) = heads.heads
     assert (head.task, head.names) == (task, OUTPUTS[task])
@@ -125,7 +125,7 @@ def test_a_probe_gives_what_the_modules_give(tmp_path, task):
         expected = np.degrees(expected)
     np.testing.assert_allclose(head(embeddings), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     if task == "expression":
-        (names, *shares) = read(heads, embeddings, np.zeros((7, 4)))
+        (names, *shares) = readings.columns(heads, embeddings, np.zeros((7, 4)))
         assert [head.names.index(name) for name in names.to_pylist()] == expected.argmax(axis=1).tolist()
         np.testing.assert_allclose(np.sum([share.to_numpy() for share in shares], axis=0), 1, rtol=1e-5)
 
@@ -306,7 +306,7 @@ def test_training_goes_on_from_released_weights(data, tmp_path):  # noqa: F811
     """A variant that starts from them begins with their numbers, keeps their conventions and says so."""
     torch.save(old_state_dict(reference_network(size=16, filters=4, dimension=8)), tmp_path / "r.pth")
     import_weights(tmp_path / "r.pth", tmp_path / "models/released", Choices(align_corners=False, sources=1))
-    values = params(start_from="released", decoder="factored", freeze=["encoder"])
+    values = variant_params(start_from="released", decoder="factored", freeze=["encoder"])
     where = data / "frames", data / "splits.parquet"
     card = train_variant("tuned", values, *where, tmp_path / "models/tuned", tmp_path / "work")
     assert card["conventions"] == {"align_corners": False, "unit_input": True}

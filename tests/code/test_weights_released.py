@@ -8,11 +8,10 @@ from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.networks.build import build, conventions_of, load_model, start_from
 from fabnet.networks.conventions import OURS, Conventions
-from fabnet.networks.decoder import Decoder
+from fabnet.networks.decoder import Decoder, axis_matrix, convolve_upsampled
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import FabNet
 from fabnet.networks.released import from_released
-from fabnet.networks.upsampled import axis_matrix, convolve_upsampled
 
 SMALL = {"size": 32, "filters": 4, "dimension": 16}
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}

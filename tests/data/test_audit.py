@@ -9,11 +9,11 @@ import pytest
 import simplejpeg
 
 from fabnet import contract, tables
-from fabnet.attributes.audit import audit_set
 from fabnet.errors import TableError
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
-from fabnet.video import audit as module
-from fabnet.video.audit import audit_frames
+from fabnet.quality import streaming
+from fabnet.quality.frame_audit import audit_frames
+from fabnet.quality.set_audit import audit_set
 
 PEOPLE = {"ann": "train", "bob": "validation", "cy": "test"}
 
@@ -42,8 +42,7 @@ def frames(tmp_path):
     tables.write(rejects, out / "rejects.parquet", tables.Rejects)
     size = [6 * len(jpeg), 6 * len(jpeg)]
     counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [2, 2], "frames": [6, 6], "rejected_clips": [1, 0]}
-    counts |= {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "bytes": size}
-    ledger = pd.DataFrame(counts | {"sha256": ["0" * 64, "1" * 64]})
+    ledger = pd.DataFrame(counts | {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "bytes": size})
     tables.write(ledger, out / "ledger.parquet", tables.Ledger)
     return out
 
@@ -65,7 +64,7 @@ def faces(people):
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 1000])
 def test_counts(frames, splits, monkeypatch, rows):
-    monkeypatch.setattr(module, "_ROWS", rows)
+    monkeypatch.setattr(streaming, "_ROWS", rows)
     assert audit_frames(frames, splits) == {
         "index": {
             "rows": 12,
@@ -120,7 +119,7 @@ def rewrite(frames, change):
     ],
 )
 def test_broken_index(frames, splits, monkeypatch, rows, column, row, value, message):
-    monkeypatch.setattr(module, "_ROWS", rows)
+    monkeypatch.setattr(streaming, "_ROWS", rows)
 
     def change(index):
         index.loc[row, column] = value

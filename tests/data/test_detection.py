@@ -9,7 +9,7 @@ import pytest
 from fabnet.config import ExtractParams
 from fabnet.video.clips import Clip
 from fabnet.video.decode import frames
-from fabnet.video.detected import detected
+from fabnet.video.detect_and_track import detect_and_track
 from fabnet.video.faces import Face
 from fabnet.video.reject import Rejected
 
@@ -37,7 +37,7 @@ def _one_thread():
 
 def search(name, every=5):
     """(number of samples, [faces of each track that was kept])"""
-    params = ExtractParams(videos=SHARED, source="folder", fps=FPS, detection={"every": every})
+    params = ExtractParams.standalone(videos=SHARED, source="folder", fps=FPS, detection={"every": every})
     clip = Clip(SHARED / name, name, "x", "y")
     samples, faces, lost = [], {}, set()
 
@@ -46,7 +46,7 @@ def search(name, every=5):
             samples.extend(frame.samples)
             yield frame
 
-    for event in detected(clip, params)(film()):
+    for event in detect_and_track(clip, params)(film()):
         if isinstance(event, Face):
             faces.setdefault(event.track.id, []).append(event)
         elif event.rejected is not None:

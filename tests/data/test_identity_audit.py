@@ -20,6 +20,7 @@ from fabnet.quality.identity_audit import audit_identities, pixels
 from fabnet.quality.neighbours import nearest, nearest_of_group, spread
 from fabnet.quality.shared_tracks import shared_tracks
 from fabnet.retrieval.exact import unit
+from tests.data.good_data import LIMITS
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = {f"p{number}": split for number, split in enumerate(["train"] * 4 + ["validation"] * 2 + ["test"] * 2)}
@@ -67,7 +68,8 @@ def write(root: Path, tracks: Tracks) -> FrameStore:
 
 def judged(store: FrameStore, **audit):
     limits = {"shared": {"tracks": {"critical": {"high": 0}}}, "closest": {"suspects_pct": {"warning": {"high": 0}}}}
-    params = HealthParams.model_validate({"audit": audit, **limits})
+    chosen = {"frames": 2000, "pairs": 8, "seed": 0, "variant": None, **audit}
+    params = HealthParams.model_validate({**LIMITS.model_dump(), "audit": chosen, **limits})
     verdict, pairs = audit_identities(store, PEOPLE, tables.SPLITS, {"pixels": pixels, "other": pixels}, params)
     return verdict.as_json(), pairs
 

@@ -1,6 +1,6 @@
-"""An upload becomes faces: crops, and where and when they were seen, found by a process that may be lost.
+"""An upload becomes faces: crops, and where and when they were seen, found by a process of its own within limits.
 
-What strangers send is decoded outside the server, so that a crash, or a decoder that hangs, costs the upload alone.
+Uploads are decoded outside the server, so that a crash or a decoder that hangs costs that upload alone.
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,15 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from fabnet import processes
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.inference.app import expendable
+from fabnet.faces import found as new_faces
+from fabnet.faces.inputs import IMAGE_SUFFIXES, Input
 from fabnet.inference.app.limits import FPS, LIMIT_S, MAX_BYTES, MAX_FACES, MAX_SECONDS
-from fabnet.inference.inputs import IMAGE_SUFFIXES, Input
-from fabnet.inference.looking import look
-from fabnet.video.container import announced_duration, open_video
-from fabnet.video.faces import Frame, TrackEnd
-from fabnet.video.limits import Deadline
-from fabnet.video.reject import Rejected
+from fabnet.video.decode import announced_duration, open_video
+from fabnet.video.faces import Frame
+from fabnet.video.reject import Deadline, Rejected
 from fabnet.video.unit import crop_of
 
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
@@ -33,7 +32,7 @@ _SLACK_S = 10.0
 
 
 @dataclass(frozen=True)
-class Faces:
+class UploadFaces:
     """N >= 1 faces, those of a track one after another by time, the track with the most faces first.
 
     Attributes:
@@ -63,7 +62,7 @@ class _Job:
     out: Path
 
 
-def find_faces(path: Path, params: ExtractParams) -> Faces:
+def find_faces(path: Path, params: ExtractParams) -> UploadFaces:
     """The faces of an upload, found in a process of its own.
 
     Args:
@@ -75,12 +74,12 @@ def find_faces(path: Path, params: ExtractParams) -> Faces:
     params = params.model_copy(update={"clip_limit_s": LIMIT_S})
     with TemporaryDirectory(prefix="fabnet-app-") as folder:
         job = _Job(path, params, Path(folder) / "faces.npz")
-        if not expendable.run(_find, job, LIMIT_S + _SLACK_S):
+        if not processes.run_isolated(_find, job, LIMIT_S + _SLACK_S):
             raise UserError(f"{shown_name(path)}: decoding it failed, or took more than {LIMIT_S:g} s")
         with np.load(job.out, allow_pickle=False) as found:
             ends = found["ends"].tolist()
             data = found["frames"].tobytes()
-            return Faces(
+            return UploadFaces(
                 found["crops"],
                 found["tracks"],
                 found["times"],
@@ -117,7 +116,7 @@ _Found = tuple[NDArray[np.uint8], int, float, tuple[float, ...], bytes]
 
 
 def _look(path: Path, params: ExtractParams) -> list[_Found]:
-    """Crop, track, time, region and frame of every face, in the order of Faces."""
+    """Crop, track, time, region and frame of every face, in the order of UploadFaces."""
     each = _input(path)
     if each.kind == "video":
         with open_video(path, Deadline(LIMIT_S)) as (container, stream):
@@ -125,30 +124,22 @@ def _look(path: Path, params: ExtractParams) -> list[_Found]:
             # Of a slower clip, no frame comes twice.
             fps = min(FPS, float(stream.average_rate or FPS))
             params = params.model_copy(update={"fps": fps})
-    numbers: dict[str, int] = {}
-    lost: dict[int, Rejected] = {}
+    faces = new_faces.find_faces(each, params, _short)
     found: list[_Found] = []
-    for event in look(each, params, _short):
-        track = numbers.setdefault(event.track.id, len(numbers))
-        if isinstance(event, TrackEnd):
-            if event.rejected is not None:
-                lost[track] = event.rejected
-            continue
+    for track, face in faces:
         if len(found) == MAX_FACES:
             raise Rejected("too_large", f"more than {MAX_FACES} faces in it; cut a shorter clip")
-        crop = crop_of(event, params)
-        frame, scale = _shrunk(event.image)
+        crop = crop_of(face, params)
+        frame, scale = _shrunk(face.image)
         region = tuple(edge * scale for edge in astuple(crop.box))
-        found.append((simplejpeg.decode_jpeg(crop.jpeg, "RGB"), track, event.time_s, region, frame))
-    kept = [one for one in found if one[1] not in lost]
-    if not kept:
-        raise next(iter(lost.values()), None) or Rejected("no_face", "no face was found")
-    faces_of = {track: sum(one[1] == track for one in kept) for track in numbers.values()}
-    return sorted(kept, key=lambda one: (-faces_of[one[1]], one[1], one[2]))
+        found.append((simplejpeg.decode_jpeg(crop.jpeg, "RGB"), track, face.time_s, region, frame))
+    faces.check_any()
+    kept = [one for one in found if one[1] not in faces.lost]
+    return sorted(kept, key=lambda one: (-faces.counts[one[1]], one[1], one[2]))
 
 
 def _input(path: Path) -> Input:
-    """What the file is, by its first bytes; its suffix says what somebody takes it for."""
+    """What the file is, by its first bytes or, for the sake of the error about a damaged image, its suffix."""
     status = path.stat()
     if status.st_size > MAX_BYTES:
         raise Rejected("too_large", f"{status.st_size:,} bytes; at most {MAX_BYTES:,} are taken")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fabnet.attributes.sets import open_set
 from fabnet.config import load_params
-from fabnet.errors import UserError
+from fabnet.errors import UserError, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE
 from fabnet.frames.store import FrameStore
@@ -20,8 +20,8 @@ from fabnet.inference.app.analysis import Reader
 from fabnet.probing.embeddings import read_embeddings, rows_of
 from fabnet.retrieval.exact import search, unit
 from fabnet.video.crop import Box, crop
+from fabnet.video.images import still
 from fabnet.video.reject import Rejected
-from fabnet.video.still import still
 
 #: Faces of a gallery: of more, so many are taken, evenly spread.
 MOST = 100_000
@@ -106,7 +106,7 @@ def find_gallery(reader: Reader) -> tuple[Gallery | None, str]:
 
 def _of_set(reader: Reader, path: Path) -> Gallery:
     ids, embeddings, meta = read_embeddings(path)
-    _check_weights(reader, path, meta.get("weights_sha256"))
+    reader.model.accept(meta, path, crops=False)
     name = str(meta["set"])
     labelled = open_set(name, load_params().labelled_set(name))
     chosen = _spread(len(ids), MOST)
@@ -125,14 +125,14 @@ def _of_frames(reader: Reader, path: Path) -> Gallery:
     try:
         store = FrameStore(path)
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path}: its index cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: its index cannot be read: {one_line(error)}") from None
     if store.recipe.get("hash") != reader.model.recipe.get("hash"):
         raise UserError(
             f"{path}: its crops are of recipe {store.recipe.get('hash')}, the model learnt from "
             f"{reader.model.recipe.get('hash')}; name another gallery by --gallery"
         )
     chosen = _spread(store.frame_count, SAMPLED)
-    embeddings = reader.embed(store.decode(chosen))
+    embeddings = reader.model.embed(store.decode(chosen))
     tracks = store.tracks
 
     def picture(number: int) -> tuple[NDArray[np.uint8] | None, str]:
@@ -152,10 +152,10 @@ def _of_table(reader: Reader, path: Path) -> Gallery:
         about = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
         table = file.read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{path}: not a Parquet file: {one_line(error)}") from None
     if table.column_names != wanted or "fps" not in about:
         raise UserError(f"{path}: not a table of `fabnet embed`")
-    _check_weights(reader, path, about.get("weights_sha256"))
+    reader.model.accept(about, path, crops=False)
     chosen = _spread(len(table), MOST)
     table = table.take(pa.array(chosen)).combine_chunks()
     embeddings = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
@@ -171,14 +171,6 @@ def _of_table(reader: Reader, path: Path) -> Gallery:
         return crop(image, box, reader.model.size), f"{name} {row['time_s']:.1f} s" if row["time_s"] else name
 
     return Gallery(f"{_count(chosen, len(chosen))} faces of {path}", unit(embeddings), picture, reader.model.size)
-
-
-def _check_weights(reader: Reader, path: Path, theirs: Any) -> None:
-    if theirs != reader.model.weights_sha256:
-        raise UserError(
-            f"{path}: embeddings of weights {str(theirs)[:12]}..., but {reader.name} has weights "
-            f"{reader.model.weights_sha256[:12]}...; embed the gallery with this model"
-        )
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What stands before Gradio: ASGI middleware that keeps browsers, and Gradio itself, to this machine and its uploads.
+"""ASGI middleware in front of Gradio: request limits, only uploaded files, and a content security policy.
 
 Gradio takes a file that a request names by its path for one of its uploads, which it checks only in servers that it
 started itself; and it fetches a file that is named by an address.
@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fabnet.host_allowlist import error_response
 from fabnet.inference.app.limits import MAX_BYTES
-from fabnet.inference.hosts import refuse
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,9 +51,11 @@ class OnlyUploads:
         limit = MAX_BYTES + _AROUND if upload else _MAX_CALL
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         if not length.isdigit():
-            await refuse(send, 411, "a request has to tell its length")
+            await error_response(411, "a request has to tell its length", close=True)(scope, receive, send)
         elif int(length) > limit:
-            await refuse(send, 413, f"{int(length):,} bytes; at most {limit:,} are taken")
+            await error_response(413, f"{int(length):,} bytes; at most {limit:,} are taken", close=True)(
+                scope, receive, send
+            )
         elif upload:
             await self._app(scope, receive, send)
         else:
@@ -69,10 +71,10 @@ class OnlyUploads:
         try:
             wanted = json.loads(body) if body else None
         except (ValueError, RecursionError):
-            await refuse(send, 400, "not JSON")
+            await error_response(400, "not JSON", close=True)(scope, receive, send)
             return
         if not self._is_ours(wanted):
-            await refuse(send, 400, "a file has to be dropped on the page")
+            await error_response(400, "a file has to be dropped on the page", close=True)(scope, receive, send)
             return
         replayed: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -1,6 +1,6 @@
 """How much of a machine one visitor of the page may take."""
 
-from fabnet.video.limits import MAX_PIXELS
+from fabnet.video.reject import MAX_PIXELS
 
 MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 20.0

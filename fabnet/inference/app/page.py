@@ -11,12 +11,12 @@ import gradio as gr
 import numpy as np
 
 from fabnet.errors import UserError
+from fabnet.faces.face_params import Way
 from fabnet.inference.app import pictures
 from fabnet.inference.app.analysis import Analysis, Reader, analyse, no_warp
 from fabnet.inference.app.faces import shown_name
 from fabnet.inference.app.gallery import Gallery
 from fabnet.inference.app.limits import LIMITS, MAX_BYTES
-from fabnet.inference.looking import Way
 
 #: Seconds for which an upload, and what was found in it, are kept at most.
 KEPT_S = 3600
@@ -83,7 +83,7 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
                 found = gr.HTML(elem_id="found", visible=False)
             with gr.Column(scale=4, min_width=300, visible=False) as left:
                 axes = gr.HTML(elem_id="axes")
-                gr.HTML(_line(_MEANING if reader.heads else _NO_HEADS), elem_id="meaning")
+                gr.HTML(_line(_MEANING if reader.model.probes else _NO_HEADS), elem_id="meaning")
             with gr.Column(scale=4, min_width=300, visible=False) as right:
                 units = gr.HTML(elem_id="units")
                 expression = gr.HTML(elem_id="expression")
@@ -140,17 +140,19 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
         common: dict[str, Any] = {"outputs": outputs, "concurrency_id": "model", "concurrency_limit": 1}
         common |= {"api_visibility": "private", "show_progress_on": line}
         for trigger in (upload.change, way.input):
-            trigger(told(take, hide), [upload, way], show_progress="minimal", **common)
-        track.input(told(choose, hide), [seen, track], show_progress="minimal", **common)
+            trigger(in_line(take, hide), [upload, way], show_progress="minimal", **common)
+        track.input(in_line(choose, hide), [seen, track], show_progress="minimal", **common)
         common |= {"show_progress": "hidden", "trigger_mode": "always_last"}  # while a slider moves
-        moment.input(told(show, hide), [seen, track, moment], **common)
+        moment.input(in_line(show, hide), [seen, track, moment], **common)
         for slider in (source, target):
-            slider.input(told(move, hide), [seen, track, source, target], **common)
+            slider.input(in_line(move, hide), [seen, track, source, target], **common)
     page.queue(max_size=32, default_concurrency_limit=1)
     return page
 
 
-def told(call: Callable[..., dict[Any, Any]], hide: Callable[[str], dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+def in_line(
+    call: Callable[..., dict[Any, Any]], hide: Callable[[str], dict[Any, Any]]
+) -> Callable[..., dict[Any, Any]]:
     """The same, where an error becomes the one line on the page; what is not the visitor's fault is logged."""
 
     @wraps(call)
@@ -198,9 +200,9 @@ def _line(text: str, bad: bool = False) -> str:
 
 def _about(reader: Reader, gallery: Gallery | None) -> str:
     model = reader.model
-    probes = f"probes of {reader.heads.meta['set']}" if reader.heads else "no probes"
+    probes = f"probes of {reader.model.probes.meta['set']}" if reader.model.probes else "no probes"
     facts = (
-        f"{reader.name}: embeddings of {model.dimension} numbers from crops of {model.size} × {model.size} pixels; "
+        f"{reader.name}: {model.dimension}-d embeddings from crops of {model.size} × {model.size} pixels; "
         f"{probes}; {gallery.title if gallery else 'no gallery'}."
     )
     promise = f"Nothing is sent to other machines; uploads are deleted within {KEPT_S // 3600 + 1} hours."

@@ -7,12 +7,11 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure
 
-from fabnet.figures.bars import expression_bars, unit_bars
-from fabnet.figures.face import face_readings, found_face
-from fabnet.figures.neighbours import neighbour_sheet
-from fabnet.figures.pose import ANGLES
+from fabnet.figures.face import expression_bars, face_readings, found_face, unit_bars
+from fabnet.figures.flow import warped_pair
+from fabnet.figures.predictions import ANGLES
 from fabnet.figures.preview import clock
-from fabnet.figures.warped import warped_pair
+from fabnet.figures.sheets import neighbour_sheet
 from fabnet.inference.app.analysis import Analysis, Reader, warp
 from fabnet.inference.app.gallery import Gallery
 from fabnet.tables import EXPRESSIONS, UNITS

@@ -1,4 +1,4 @@
-"""The page as a server: on its own host names alone, without a request to any other machine."""
+"""The page as a server: behind a host allow-list, without a request to any other machine."""
 
 import os
 import signal
@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from fabnet import processes
 from fabnet.errors import UserError
-from fabnet.inference.hosts import AllowedHosts
+from fabnet.host_allowlist import HostAllowlist
 
 if TYPE_CHECKING:
     import uvicorn
@@ -50,12 +51,11 @@ def server(
     import uvicorn
     from fastapi import FastAPI
 
-    from fabnet.inference.app import expendable
     from fabnet.inference.app.guard import OnlyUploads, Policy
     from fabnet.inference.app.limits import MAX_BYTES
     from fabnet.inference.app.page import CSS, HEAD, build
 
-    expendable.prepare("fabnet.inference.app.faces")
+    processes.preload("fabnet.inference.app.faces")
     page = build(reader, gallery, no_gallery)
     application = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
@@ -75,7 +75,7 @@ def server(
         head=HEAD,
     )
     page.has_launched = True  # only then does Gradio check that a file is one of its uploads
-    guarded = AllowedHosts(Policy(OnlyUploads(application, Path(uploads))), tuple(hosts))
+    guarded = HostAllowlist(Policy(OnlyUploads(application, Path(uploads))), tuple(hosts))
     config = uvicorn.Config(
         guarded, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
     )

@@ -6,6 +6,7 @@ otherwise the weaker rule on committed intervals has to do, and the verdict says
 """
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,15 +16,58 @@ import yaml
 
 from fabnet.errors import TableError, UserError
 from fabnet.probing.intervals import score
-from fabnet.tracking.gate.committed import file_of, require_commit
-from fabnet.tracking.gate.compare import Verdict, compare_intervals, first, judge
-from fabnet.tracking.gate.evaluation import CannotCompare, Evaluation, read_evaluation
+from fabnet.tracking.gate.compare import (
+    CannotCompare,
+    Evaluation,
+    Verdict,
+    compare_intervals,
+    first,
+    judge,
+    read_evaluation,
+)
 from fabnet.tracking.gate.rules import Gates
 from fabnet.tracking.store import project_root
 
 Metrics = Mapping[tuple[str, str], Mapping[str, float]]
-
 _SHARE = 1e-4  # by which scores of the same predictions may differ, on other machines
+
+
+def require_commit(root: Path, base: str) -> str:
+    """The full name of the commit `base`.
+
+    Args:
+        root: of the repository.
+        base: a commit by any name that git knows.
+
+    Raises:
+        CannotCompare: there is none of that name.
+    """
+    return _git(root, base, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}").strip()
+
+
+def file_of(root: Path, base: str, name: str) -> str | None:
+    """The text of a file of a commit, None where it has none; `name` is relative to `root`.
+
+    Args:
+        root: of the repository.
+        base: a commit.
+        name: of a file.
+
+    Raises:
+        CannotCompare: there is no such commit.
+    """
+    listed = _git(root, base, "ls-tree", "--name-only", base, "--", name)
+    return _git(root, base, "show", f"{base}:./{name}") if listed.strip() else None
+
+
+def _git(root: Path, base: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotCompare(f"{base}: git does not run: {error}") from None
+    if done.returncode:
+        raise CannotCompare(f"{base}: no such commit here; fetch it first (git fetch), or name another by BASE=")
+    return done.stdout
 
 
 def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:

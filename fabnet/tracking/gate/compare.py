@@ -7,23 +7,117 @@ however the metrics hang together. So a challenger that is in truth nowhere wors
 probability, and it is told from the champion as soon as the test faces can tell them apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 from zlib import crc32
 
 import numpy as np
+import pandas as pd
 
-from fabnet.probing.intervals import bootstrap
-from fabnet.tracking.gate.evaluation import CannotCompare, Evaluation, check_comparable
+from fabnet.errors import UserError
+from fabnet.files import atomic_file
+from fabnet.probing.intervals import arrays, bootstrap
+from fabnet.probing.predictions import read_predictions
 from fabnet.tracking.gate.rules import Gate, Gates
+
+#: Labels that differ by less are the same: crops are float32 pixels, normalised below.
+_TOLERANCE = 1e-3
 
 #: A score's value, and its values over resamples (R,).
 Drawn = tuple[float, np.ndarray]
 
 #: Probability at which a loss is called visible.
 _POWER = 0.9
+_HEADER = ("set", "metric", "champion", "challenger", "loss", "bounds of the loss", "allowed", "floor", "verdict")
+
+
+class CannotCompare(UserError):
+    """The two sides were not scored on the same thing, or one of them was not scored. The message says which."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of one encoder by the torch probe.
+
+    Attributes:
+        name: of the model, for people.
+        sets: tables.Predictions of a single encoder, by labelled set.
+    """
+
+    name: str
+    sets: Mapping[str, pd.DataFrame]
+
+
+def read_evaluation(name: str, files: Mapping[str, Path], encoder: str) -> Evaluation:
+    """The predictions of `encoder` in files by labelled set; sets without any are left out."""
+    sets = {set_name: read_predictions(path, encoder, "torch") for set_name, path in files.items()}
+    return Evaluation(name, {set_name: part for set_name, part in sets.items() if len(part)})
+
+
+def check_comparable(champion: Evaluation, challenger: Evaluation, gates: Gates) -> None:
+    """Make sure that both answered the same faces of the same people, with the same labels.
+
+    Raises:
+        CannotCompare: names the set, the task and what differs.
+    """
+    for set_name in gates.sets:
+        for side in (champion, challenger):
+            if set_name not in side.sets:
+                raise CannotCompare(
+                    f"set {set_name}: {side.name} has no predictions on it; probe it on this set, or take the set out "
+                    "of gates.yaml"
+                )
+        for task in gates.tasks(set_name):
+            _check_task(champion, challenger, set_name, task)
+
+
+def _check_task(champion: Evaluation, challenger: Evaluation, set_name: str, task: str) -> None:
+    parts = []
+    for side in (champion, challenger):
+        part = side.sets[set_name]
+        part = part[(part["task"] == task)]
+        if part.empty:
+            raise CannotCompare(f"set {set_name}: {side.name} has no predictions of task {task}")
+        parts.append(part[part["seed"] == part["seed"].min()].sort_values("face_id"))
+    theirs, ours = parts
+    only_theirs, only_ours = (set(a["face_id"]) - set(b["face_id"]) for a, b in ((theirs, ours), (ours, theirs)))
+    where = f"set {set_name}, task {task}"
+    if only_theirs or only_ours:
+        side, faces = (champion, only_theirs) if only_theirs else (challenger, only_ours)
+        raise CannotCompare(
+            f"{where}: another evaluation set: {champion.name} was scored on {len(theirs)} faces and {challenger.name} "
+            f"on {len(ours)}; {len(faces)} are of {side.name} alone (first: {min(faces)})"
+        )
+    if (theirs["identity"].to_numpy() != ours["identity"].to_numpy()).any():
+        raise CannotCompare(f"{where}: another evaluation set: the same faces belong to other identities")
+    differ = _differ(task, theirs, ours)
+    if differ.any():
+        raise CannotCompare(
+            f"{where}: another evaluation set: the labels of {differ.sum()} of {len(ours)} faces differ (first: "
+            f"{ours['face_id'].to_numpy()[differ][0]})"
+        )
+
+
+def _differ(task: str, theirs: pd.DataFrame, ours: pd.DataFrame) -> np.ndarray:
+    """Which faces (n,) have other labels."""
+    (_, _, a), (_, _, b) = arrays(theirs, task), arrays(ours, task)
+    if a.shape != b.shape:
+        return np.ones(len(a), dtype=bool)
+    if task.startswith("landmarks"):
+        a, b = _shape(a), _shape(b)
+    return np.abs(a - b).max(axis=1) > _TOLERANCE
+
+
+def _shape(points: np.ndarray) -> np.ndarray:
+    """Points (n, 2 P) without place and size: they are in pixels of crops, which two recipes cut differently."""
+    centred = points.astype(np.float64).reshape(len(points), -1, 2)
+    centred = centred - centred.mean(axis=1, keepdims=True)
+    return (centred / np.linalg.norm(centred, axis=(1, 2), keepdims=True)).reshape(len(points), -1)
 
 
 @dataclass(frozen=True)
@@ -97,6 +191,11 @@ class Verdict:
 
 def judge(champion: Evaluation | None, challenger: Evaluation, gates: Gates) -> Verdict:
     """Compare two models on their stored predictions; without a champion, only floors count.
+
+    Args:
+        champion: the model in service.
+        challenger: the one that may replace it.
+        gates: gates.yaml.
 
     Raises:
         CannotCompare: they were not scored on the same faces and labels, or a metric has no value.
@@ -199,3 +298,70 @@ def _draws(side: Evaluation, gates: Gates) -> dict[tuple[str, str], Drawn]:
 
 def _name(gate: Gate) -> str:
     return f"{gate.set}: {gate.metric}"
+
+
+def report(verdict: Verdict, page: Path | None = None) -> int:
+    """Print a verdict, write it to the file `page` as Markdown if one is given, and return the exit code.
+
+    Args:
+        verdict: to be shown.
+        page: Markdown file to write, if any.
+    """
+    print(text(verdict), end="")
+    if page is not None:
+        with atomic_file(page) as temporary:
+            temporary.write_text(markdown(verdict))
+    return verdict.exit_code
+
+
+def summary(verdict: Verdict) -> str:
+    """One line."""
+    against = f"against {verdict.champion}" if verdict.champion else "as the first champion"
+    if not verdict.passed:
+        return f"REFUSED: {verdict.challenger} {against}: {'; '.join(verdict.reasons)}"
+    better = [f"{row.gate.set}: {row.gate.metric}" for row in verdict.rows if row.better]
+    if better:
+        return f"PASSED: {verdict.challenger} {against}: worse on none, better on {', '.join(better)}"
+    told = ": worse on none; better on none beyond chance" if verdict.champion else ": above every floor"
+    return f"PASSED: {verdict.challenger} {against}{told}"
+
+
+def text(verdict: Verdict) -> str:
+    """The table in columns, what it means, and the summary."""
+    table = [_HEADER, *(_cells(row) for row in verdict.rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    return "\n".join([*lines, "", _legend(verdict), summary(verdict)]) + "\n"
+
+
+def markdown(verdict: Verdict) -> str:
+    """The same as a page, for a report or the summary of a CI job."""
+    lines = [f"| {' | '.join(_HEADER)} |", "|---" * len(_HEADER) + "|"]
+    lines += [f"| {' | '.join(_cells(row, bold=True))} |" for row in verdict.rows]
+    return "\n".join(["# Gate", "", f"**{summary(verdict)}**", "", *lines, "", _legend(verdict)]) + "\n"
+
+
+def _legend(verdict: Verdict) -> str:
+    if verdict.champion is None:
+        return f"Compared by: {verdict.rule}."
+    blind = [row.gate.metric for row in verdict.rows if row.champion and row.visible > 0.1 * row.champion]
+    legend = f"Losses are positive where the challenger is worse. Compared by: {verdict.rule}."
+    if blind:
+        legend += f" These test faces are too few to see a loss of 10 % on {', '.join(dict.fromkeys(blind))}."
+    return legend
+
+
+def _cells(row: Row, bold: bool = False) -> Sequence[str]:
+    gate = row.gate
+    state = "worse" if row.worse else "below the floor" if row.below_floor else "better" if row.better else "not worse"
+    if row.champion is None and not row.below_floor:
+        state = "above the floor" if gate.floor is not None else "no floor"
+    if bold and (row.worse or row.below_floor):
+        state = f"**{state}**"
+    floor = "–" if gate.floor is None else f"{gate.floor:g}"
+    if row.champion is None:
+        return gate.set, gate.metric, "–", f"{row.challenger:.2f}", "–", "–", "–", floor, state
+    bounds = f"[{row.low:+.2f}, {row.high:+.2f}]"
+    loss = f"{row.loss:+.2f} ({100 * row.loss / row.champion:+.1f} %)" if row.champion else f"{row.loss:+.2f}"
+    champion, challenger = f"{row.champion:.2f}", f"{row.challenger:.2f}"
+    return gate.set, gate.metric, champion, challenger, loss, bounds, str(gate.allowed_loss), floor, state

@@ -30,6 +30,10 @@ class Pictures:
 def compare_pictures(root: Path, base: str) -> Pictures:
     """What became of the pictures between the commit `base` and the one that is checked out.
 
+    Args:
+        root: of the repository.
+        base: a commit by any name that git knows.
+
     Raises:
         UserError: there is no such commit.
     """
@@ -54,7 +58,7 @@ def markdown(pictures: Pictures, url: str | None) -> str:
     """The page.
 
     Args:
-        url: of the repository's pages, such as https://github.com/OWNER/NAME; without it, pictures are only named.
+        url: address of the repository's web pages; without it, pictures are only named.
     """
     lines = ["## Pictures", ""]
     if not pictures.changed:

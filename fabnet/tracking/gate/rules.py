@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fabnet.errors import ConfigError
-from fabnet.probing.metrics import AREAS, METRICS
+from fabnet.errors import ConfigError, one_line
+from fabnet.probing.metrics import AUC_TASKS, METRICS
 
 #: Task that each metric of metrics.json scores.
 TASK_OF = {metric: task for task, metrics in METRICS.items() for metric in metrics}
@@ -80,7 +80,7 @@ class Gate(Strict):
     def _known(self) -> "Gate":
         if self.metric not in TASK_OF:
             raise ValueError(f"metric: no such metric as {self.metric}; there are {', '.join(TASK_OF)}")
-        better = "higher" if TASK_OF[self.metric] in AREAS else "lower"
+        better = "higher" if TASK_OF[self.metric] in AUC_TASKS else "lower"
         if self.direction != better:
             raise ValueError(f"direction: {self.direction} {self.metric} is not better; write {better}")
         return self
@@ -130,6 +130,11 @@ def read_gates(path: Path | str = "gates.yaml") -> Gates:
 def read_rules(path: Path | str, kind: type[Rules], purpose: str) -> Rules:
     """Read and validate a file of rules; `purpose` is what is told where it is absent.
 
+    Args:
+        path: of the YAML file.
+        kind: the rules that it holds.
+        purpose: what the file is for, said where it is absent.
+
     Raises:
         GatesError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
     """
@@ -139,7 +144,7 @@ def read_rules(path: Path | str, kind: type[Rules], purpose: str) -> Rules:
     try:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GatesError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise GatesError(f"{path}: not valid YAML: {one_line(error, None)}") from None
     if not isinstance(values, dict):
         keys = " and ".join(name for name, field in kind.model_fields.items() if field.is_required())
         raise GatesError(f"{path}: must be a mapping with {keys}, not {type(values).__name__}")

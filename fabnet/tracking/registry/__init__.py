@@ -1,4 +1,4 @@
-"""Models in service: versions of a registered model, whole or not there, and the aliases that point to them.
+"""Models in service: versions of a registered model, each complete or absent, and the aliases that point to them.
 
 challenger   the latest version, not judged yet
 champion     the one in service

@@ -13,28 +13,45 @@ manifest.json                   SHA-256 of every file: what makes a version comp
 import json
 import shutil
 import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import fabnet
+from fabnet import __version__
 from fabnet.errors import UserError
-from fabnet.files import hash_file, read_json, write_json
+from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
-from fabnet.probing.predictions import open_writer, read_predictions
+from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
 from fabnet.probing.saved import OUTPUTS, read_heads
+from fabnet.report.render import table
+from fabnet.report.score_tables import score_table
 from fabnet.tables import EXPRESSIONS
-from fabnet.tracking.registry.card import model_card
-from fabnet.tracking.registry.contents import Contents
+from fabnet.tracking.lineage import output_hash
+from fabnet.tracking.lock import Entry, read_lock, training_entry
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
+
+_WEIGHTS = "best.pt"
+_PROFILE = "reports/data/frames.profile.json"
+_LIMITS = """\
+- It sees one face at a time, cut as the recipe below says. A face cut otherwise gives numbers, but not these.
+- It learnt without labels from the people in its training videos. Faces unlike theirs, in age, skin, light or camera,
+  are read less well; the scores say nothing of people outside the test sets.
+- Scores of a drawn (synthetic) set tell how the pipeline works, not how well the model reads photographs.
+- The probes are linear maps trained on the labelled set named below; their errors come on top of the embedding's."""
+_USE = """\
+Research on facial attributes: embeddings of faces for linear probes of pose, landmarks, action units and expression.
+Not for identifying people, and not for decisions about anybody: an expression is no evidence of what a person feels."""
 MANIFEST = "manifest.json"
 PROFILE = "frames.profile.json"
 
-#: What fabnet.inference.served imports, directly or not.
+#: What fabnet.serving.pyfunc_model imports, directly or not.
 REQUIREMENTS = (
     *("av", "mlflow", "numpy", "opencv-python-headless", "pandas", "pandera", "pyarrow", "pydantic", "pyyaml", "scipy"),
     *("psutil", "simplejpeg", "torch", "tqdm"),
@@ -42,17 +59,178 @@ REQUIREMENTS = (
 
 # MLflow runs this file to make the model: the class itself is in the package, and importing it does nothing.
 _MODEL_CODE = """\
-from fabnet.inference.served import Served
+from fabnet.serving.pyfunc_model import FabnetPyfunc
 from mlflow.models import set_model
 
-set_model(Served())
+set_model(FabnetPyfunc())
 """
-
 _RESAMPLES, _SEED = 1000, 0
 
 
+@dataclass(frozen=True)
+class Contents:
+    """A trained variant with its probes and what was measured of it.
+
+    Attributes:
+        directory: models/VARIANT.
+        card: its model.json.
+        heads: the probes that are served with it, or None.
+        predictions: files of predictions by labelled set; rows of other encoders are in them too.
+        profile: what the frames that were trained on are like, as the stage `validate` wrote it; None where it has not
+            run.
+        train, probes: entries of dvc.lock, the latter by labelled set.
+    """
+
+    variant: str
+    directory: Path
+    card: Mapping[str, Any]
+    heads: Path | None
+    predictions: Mapping[str, Path]
+    profile: Path | None
+    train: Entry
+    probes: Mapping[str, Entry]
+
+    @property
+    def weights(self) -> str:
+        return str(self.card["weights_sha256"])
+
+    @property
+    def identity(self) -> str:
+        """Equal for equal weights, probes, measurements and code version: what is registered once."""
+        held = {
+            "weights": self.weights,
+            "heads": hash_file(self.heads) if self.heads else None,
+            "measured": {name: entry.outs for name, entry in self.probes.items()},
+            "fabnet": __version__,
+        }
+        if self.profile is not None:
+            held["profile"] = hash_file(self.profile)
+        return hash_json(held)
+
+
+def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
+    """Find everything that belongs to a variant, and make sure that it belongs together.
+
+    Args:
+        probes: labelled set whose probes are served; None takes the only one there is.
+
+    Raises:
+        UserError: an output is absent, is not what dvc.lock says, or belongs to other weights.
+    """
+    lock = read_lock(root)
+    trained = training_entry(lock, variant)
+    if trained is None:
+        known = ", ".join(entry.key for entry in lock.values() if entry.trains) or "none"
+        raise UserError(f"{variant}: no trained variant of that name in dvc.lock; there are: {known}")
+    directory = root / "models" / variant
+    _check(root, trained)
+    card = read_json(directory / "model.json")
+    if hash_file(directory / _WEIGHTS) != card["weights_sha256"]:
+        raise UserError(f"{directory / _WEIGHTS}: is not the file that model.json describes; train the variant again")
+    measured: dict[str, Entry] = {}
+    heads: dict[str, Path] = {}
+    for entry in lock.values():
+        if entry.kind != "probe":
+            continue
+        _check(root, entry)
+        out = root / "probes" / entry.key
+        if (variant, "torch") not in encoders_and_probes(out / "predictions.parquet"):
+            continue
+        measured[entry.key] = entry
+        if (path := out / "heads" / f"{variant}.npz").is_file():
+            theirs = read_heads(path).meta["weights_sha256"]
+            if theirs != card["weights_sha256"]:
+                raise UserError(
+                    f"{path}: reads embeddings of weights {theirs[:12]}..., not of {directory}; run `make repro`"
+                )
+            heads[entry.key] = path
+    if probes is None and len(heads) > 1:
+        raise UserError(
+            f"{variant} has probes on {', '.join(heads)}; name the set whose probes are to be served (--probes)"
+        )
+    if probes is not None and probes not in heads:
+        raise UserError(
+            f"{probes}: no saved probes of {variant} on such a set; there are: {', '.join(heads) or 'none'}"
+        )
+    served = heads.get(probes or next(iter(heads), ""))
+    files = {key: root / "probes" / key / "predictions.parquet" for key in measured}
+    return Contents(variant, directory, card, served, files, _profile(root, lock, trained), trained, measured)
+
+
+def _profile(root: Path, lock: Mapping[str, Entry], trained: Entry) -> Path | None:
+    """The profile of the frames that `trained` learnt from."""
+    entry = lock.get("validate")
+    if entry is None or _PROFILE not in entry.outs:
+        return None
+    if entry.deps.get("data/frames") != trained.deps.get("data/frames"):
+        raise UserError(f"{_PROFILE}: tells of other frames than {trained.name} learnt from; run `make repro`")
+    _check(root, entry, {_PROFILE})
+    return root / _PROFILE
+
+
+def _check(root: Path, entry: Entry, only: Collection[str] | None = None) -> None:
+    for path, md5 in entry.outs.items():
+        if only is not None and path not in only:
+            continue
+        if not (root / path).exists() or output_hash(root / path) != md5:
+            raise UserError(f"{path}: is absent or not as in dvc.lock; run `make repro`, or `dvc checkout`")
+
+
+def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], licence: str) -> str:
+    """The page.
+
+    Args:
+        scores: by labelled set and metric, as in metrics.json.
+        licence: first line of the project's licence.
+    """
+    card, recipe = contents.card, contents.card["recipe"]
+    rows = [
+        ("variant", contents.variant),
+        ("objective", card["objective"]),
+        ("weights (SHA-256)", f"`{contents.weights}`"),
+        ("input", f"a square face crop; resized to {card['image_size']} px"),
+        ("output", f"{card['embedding_dim']} numbers" + (" and what the probes read" if contents.heads else "")),
+        ("registered by", f"fabnet {__version__}"),
+        ("licence of code and weights", f"{licence}; the data's own licences bind what was learnt from them"),
+    ]
+    data = [("training data", path, md5) for path, md5 in contents.train.deps.items() if path.startswith("data/")]
+    for name, entry in contents.probes.items():
+        others = ("fabnet/", "stages/", "embeddings/")
+        data += [(f"labelled set `{name}`", p, md5) for p, md5 in entry.deps.items() if not p.startswith(others)]
+    parts = [
+        f"# {contents.variant}",
+        "An encoder of facial attributes, learnt from talking-face videos without labels (Wiles et al., BMVC 2018).",
+        _table(("", ""), rows),
+        "## Intended use",
+        _USE,
+        "## Data",
+        _table(("what", "path", "hash in dvc.lock"), [(what, f"`{p}`", f"`{md5}`") for what, p, md5 in data]),
+        "## Crop recipe",
+        _table(("key", "value"), [(key, f"`{value}`") for key, value in sorted(recipe.items())]),
+        "## Scores",
+        "Linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over test identities.",
+        *(f"Labelled set `{name}`:\n\n{table(score_table({contents.variant: row}))}" for name, row in scores.items()),
+        "## Limits",
+        _LIMITS,
+        "## Training",
+        _table(("param", "value"), [(key, f"`{value}`") for key, value in sorted(card["params"].items())]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
 def write_package(contents: Contents, out: Path, licence: str) -> None:
-    """Write the directory `out`, which must not exist. The manifest is written last."""
+    """Write the directory `out`, which must not exist. The manifest is written last.
+
+    Args:
+        contents: of the version.
+        out: directory to write.
+        licence: of code and weights.
+    """
     from mlflow.pyfunc import save_model
 
     with TemporaryDirectory() as temporary, warnings.catch_warnings():
@@ -99,6 +277,10 @@ def _code(staged: Path) -> Path:
 def check_package(directory: Path, where: str) -> None:
     """Make sure that a version is whole: every file of its manifest is there and as it was.
 
+    Args:
+        directory: of a version.
+        where: names the version in errors.
+
     Raises:
         UserError: names `where` and the first file that is not.
     """
@@ -138,16 +320,13 @@ def describe(contents: Contents) -> dict[str, str]:
 
 
 def signature(contents: Contents) -> "ModelSignature":
-    """One of two columns in; the embedding and what the probes read out."""
+    """A column of images in; the embedding and what the probes read out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType, Array
+    from mlflow.types.schema import Array
 
-    inputs = [
-        ColSpec(DataType.string, "image", required=False),
-        # Checked by the model: MLflow would go through the pixels one by one.
-        ColSpec(AnyType(), "pixels", required=False),
-    ]
+    # Not required: the model says in one line that it is missing, MLflow repeats the request.
+    inputs = [ColSpec(DataType.string, "image", required=False)]
     outputs = [ColSpec(Array(DataType.double), "embedding")]
     for head in read_heads(contents.heads).heads if contents.heads is not None else ():
         if head.task.startswith("landmarks"):

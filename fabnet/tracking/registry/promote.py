@@ -1,7 +1,7 @@
 """The challenger becomes champion through the gate, and a champion that disappoints is taken back.
 
 Every step is one change of an alias, and all versions were found complete before. Killed between two steps, the same
-command goes on: `promote` sets `previous` before `champion` and takes `challenger` away last; `rollback` sets
+command resumes: `promote` sets `previous` before `champion` and takes `challenger` away last; `rollback` sets
 `champion` before it takes `previous` away.
 """
 
@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError
-from fabnet.tracking.gate.compare import Verdict, judge
-from fabnet.tracking.gate.evaluation import Evaluation
+from fabnet.tracking.gate.compare import Evaluation, Verdict, judge, summary
 from fabnet.tracking.gate.rules import Gates
-from fabnet.tracking.gate.verdict import summary
 from fabnet.tracking.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -35,7 +33,7 @@ _TAG_LENGTH = 4000
 
 
 @dataclass(frozen=True)
-class Promoted:
+class Promotion:
     """What `promote` did. Without a verdict, the challenger was the champion already."""
 
     champion: str
@@ -46,7 +44,7 @@ class Promoted:
         return self.verdict.exit_code if self.verdict else 0
 
 
-def promote(gates: Gates, uncompared: bool = False) -> Promoted:
+def promote(gates: Gates, uncompared: bool = False) -> Promotion:
     """Make the challenger champion if the gate lets it.
 
     Args:
@@ -63,16 +61,16 @@ def promote(gates: Gates, uncompared: bool = False) -> Promoted:
             raise UserError(f"there is no challenger: `fabnet register` makes one{hint}")
         if champion is not None and champion.version == challenger.version:  # killed before the last step
             client.delete_registered_model_alias(NAME, CHALLENGER)
-            return Promoted(label(champion), None)
+            return Promotion(label(champion), None)
         verdict = _judge(client, champion, challenger, gates, uncompared)
         client.set_model_version_tag(NAME, challenger.version, _GATE, summary(verdict)[:_TAG_LENGTH])
         if not verdict.passed:
-            return Promoted(label(champion) if champion else "none", verdict)
+            return Promotion(label(champion) if champion else "none", verdict)
         if champion is not None:
             client.set_registered_model_alias(NAME, PREVIOUS, champion.version)
         client.set_registered_model_alias(NAME, CHAMPION, challenger.version)
         client.delete_registered_model_alias(NAME, CHALLENGER)
-        return Promoted(label(challenger), verdict)
+        return Promotion(label(challenger), verdict)
 
 
 def rollback() -> str:

@@ -1,8 +1,8 @@
-"""A trained variant becomes a version of the registered model, whole or not at all.
+"""A trained variant becomes a version of the registered model, atomically.
 
 The files are uploaded to the artifacts of the run that trained the weights, below the identity of what they hold. Only
 when they have been read back complete is the version made, with all its tags in one transaction, and only then does an
-alias point to it. Killed at any moment, the same command goes on with what is missing.
+alias point to it. Killed at any moment, the same command resumes with what is missing.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError
-from fabnet.tracking.registry.contents import Contents, gather
-from fabnet.tracking.registry.package import check_package, describe, write_package
+from fabnet.tracking.registry.package import Contents, check_package, describe, gather, write_package
 from fabnet.tracking.registry.versions import (
     CHALLENGER,
     CHAMPION,
@@ -33,7 +32,7 @@ FOLDER = "registered"
 
 
 @dataclass(frozen=True)
-class Registered:
+class Registration:
     """What `register` did. `alias` is the one that points to the version."""
 
     version: str
@@ -45,7 +44,7 @@ class Registered:
         return f"models:/{NAME}/{self.version}: {what}, {self.alias}"
 
 
-def register(variant: str, probes: str | None = None, root: Path | None = None) -> Registered:
+def register(variant: str, probes: str | None = None, root: Path | None = None) -> Registration:
     """Register models/VARIANT with its probes as challenger. Idempotent: the same weights and probes are one version.
 
     Args:
@@ -73,9 +72,9 @@ def register(variant: str, probes: str | None = None, root: Path | None = None) 
             check_complete(client, version)
         champion = at_alias(client, CHAMPION)
         if champion is not None and champion.version == version.version:
-            return Registered(str(version.version), False, CHAMPION)
+            return Registration(str(version.version), False, CHAMPION)
         client.set_registered_model_alias(NAME, CHALLENGER, version.version)
-        return Registered(str(version.version), not existing, CHALLENGER)
+        return Registration(str(version.version), not existing, CHALLENGER)
 
 
 def _make_registered_model(client: "MlflowClient") -> None:

@@ -1,6 +1,5 @@
-"""Versions and aliases of the registered model, and the files of a version."""
+"""Versions and aliases of the registered model, the files of a version, and the profile of its data."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from fabnet.errors import UserError
-from fabnet.files import atomic_directory, locked
-from fabnet.tracking.gate.evaluation import Evaluation, read_evaluation
-from fabnet.tracking.registry.package import check_package
-from fabnet.tracking.store import project_root, required_store, tracking_uri
+from fabnet.errors import UserError, one_line
+from fabnet.files import atomic_directory, atomic_file, locked
+from fabnet.quality.drift import read_profile
+from fabnet.tracking.gate.compare import Evaluation, read_evaluation
+from fabnet.tracking.registry.package import PROFILE, check_package
+from fabnet.tracking.store import project_root, required_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
 
 NAME = "fabnet"
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
@@ -56,6 +57,10 @@ def at_alias(client: "MlflowClient", alias: str) -> "ModelVersion | None":
 
 def find(client: "MlflowClient", uri: str) -> "ModelVersion":
     """The version of `models:/fabnet@ALIAS` or `models:/fabnet/NUMBER`.
+
+    Args:
+        client: of the registry.
+        uri: models:/NAME@ALIAS or models:/NAME/VERSION.
 
     Raises:
         UserError: the URI is of another form, or there is no such version.
@@ -116,7 +121,7 @@ def _get(client: "MlflowClient", version: "ModelVersion", folder: Path | str) ->
     try:
         return Path(download_artifacts(artifact_uri=version.source, dst_path=into, tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"{label(version)}: its files cannot be had: {reason}") from None
 
 
@@ -127,7 +132,7 @@ def evaluation(directory: Path, version: "ModelVersion") -> Evaluation:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class LocalVersion:
     """A registered model on this machine.
 
     Attributes:
@@ -140,7 +145,7 @@ class Fetched:
     heads: Path | None
 
 
-def fetch(uri: str) -> Fetched:
+def fetch(uri: str) -> LocalVersion:
     """Copy a registered model below .work/registry, for `fabnet embed --model models:/fabnet@champion`.
 
     Raises:
@@ -155,9 +160,30 @@ def fetch(uri: str) -> Fetched:
             with downloaded(client, version) as source, atomic_directory(directory) as copy:
                 shutil.copytree(source, copy, dirs_exist_ok=True)
     artifacts = directory / "artifacts"
-    return Fetched(label(version), artifacts / "model", next(iter(sorted(artifacts.glob("*.npz"))), None))
+    return LocalVersion(label(version), artifacts / "model", next(iter(sorted(artifacts.glob("*.npz"))), None))
 
 
-def use_registry() -> None:
-    """Point MLflow's own commands and loaders, such as its server, to the project's store."""
-    os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())
+def fetch_profile(uri: str, out: Path | None = None) -> Path:
+    """Copy the profile of a version out of the registry, and return where it lies.
+
+    Args:
+        out: health/fabnet-VERSION.profile.json if not given. A version never changes, and DVC looks at the path in
+            params.yaml: so a path that names the version makes `validate` run again when the champion is another.
+
+    Raises:
+        UserError: there is no such version, it is incomplete, or it was registered without a profile.
+    """
+    with open_registry() as (client, _):
+        version = find(client, uri)
+        path = out or Path("health") / f"{NAME}-{version.version}.profile.json"
+        with downloaded(client, version) as directory:
+            stored = directory / PROFILE
+            if not stored.is_file():
+                raise UserError(
+                    f"{label(version)}: was registered without a profile of its frames; run the stage `validate` and "
+                    "register it again"
+                )
+            read_profile(stored)
+            with atomic_file(path) as temporary:
+                shutil.copyfile(stored, temporary)
+    return path

@@ -60,6 +60,10 @@ class FaceTrackFile:
 def read_face_track(path: Path, unit: Unit) -> FaceTrackFile:
     """Read a face-track file whose boxes are in `unit`.
 
+    Args:
+        path: of the file.
+        unit: pixels of the frame, or fractions of it.
+
     Raises:
         TableError: names the file and the line that is missing or wrong, or whose boxes are in the other unit.
     """

@@ -1,21 +1,58 @@
-"""The layout that params.yaml names."""
+"""What every layout of clips can do, and the one that params.yaml names."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from fabnet.config import ExtractParams
-from fabnet.video.sources.boxes import Boxes
-from fabnet.video.sources.cropped import Cropped
-from fabnet.video.sources.face_tracks import FaceTracks
-from fabnet.video.sources.folder import Folder
-from fabnet.video.sources.frames import Frames
-from fabnet.video.sources.protocol import Source
-from fabnet.video.sources.vox_metadata import VoxMetadata
-from fabnet.video.sources.voxceleb1_frames import VoxCeleb1Frames
-from fabnet.video.sources.voxceleb2 import VoxCeleb2
+from fabnet.video.clips import Clip
+from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.sources.clip_folders import Boxes, Cropped, Folder, VoxCeleb2
+from fabnet.video.sources.full_videos import FaceTracks, VoxMetadata
+from fabnet.video.sources.image_folders import Frames, VoxCeleb1Frames
+
+
+class Source(Protocol):
+    """The clips below extract.videos in one layout, and the way to the faces in them. Can be pickled."""
+
+    def list_clips(self) -> Iterator[Clip]:
+        """All clips, one at a time, in an order that depends on their names alone.
+
+        Raises:
+            UserError: the folder does not have this layout, or a file that comes with the clips is wrong. It may come
+                as late as after the last clip.
+        """
+        ...
+
+    def prepare(self, state: Path) -> None:
+        """Done once in the parent before `frames` and `find`: check the annotations, and write what workers need of
+        them below the directory `state`, which is the one `open_source` was given. Returns at once when it was done.
+
+        Raises:
+            UserError: an annotation is wrong; names its file and line.
+        """
+        ...
+
+    def frames(self, clip: Clip) -> Iterator[Frame]:
+        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only."""
+        ...
+
+    def find(self, clip: Clip) -> FindFaces:
+        """What turns `frames(clip)` into faces. It alone raises Rejected, on iteration only."""
+        ...
+
+    def inputs(self) -> Iterator[Path]:
+        """The files besides the clips that decide what becomes of them; may be as many as the clips."""
+        ...
 
 
 def open_source(params: ExtractParams, state: Path) -> Source:
-    """The source `params.source`. What its `prepare` writes lies below `state`; until then, that need not exist."""
+    """The source `params.source`. What its `prepare` writes lies below `state`; until then, that need not exist.
+
+    Args:
+        params: the section `extract` of params.yaml.
+        state: directory of an extraction's state.
+    """
     match params.source:
         case "cropped":
             return Cropped(params)

@@ -1,1 +1,0 @@
-"""A picture moved as a video: `fabnet animate`."""

@@ -1,0 +1,273 @@
+"""Embeddings made anywhere, and a table of labels, become scores under the protocol of the pipeline."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from fabnet.attributes.own_table import LabelsAlone
+from fabnet.attributes.tasks import targets, tasks_of
+from fabnet.config import BootstrapParams, ProbeParams, SetParams
+from fabnet.config.section import Section, first_error
+from fabnet.errors import ConfigError, UserError
+from fabnet.files import atomic_directory, hash_file, write_json
+from fabnet.model import load
+from fabnet.probing.evaluate import ProbeResult, probe_constant, probe_embeddings, rows_by_split
+from fabnet.probing.intervals import interval, score_columns
+from fabnet.probing.origin import require_comparable, require_weights
+from fabnet.probing.outside import Outside, open_outside, write_outside
+from fabnet.probing.paired import BootstrapSamples, draw_samples, paired
+from fabnet.probing.predictions import open_writer
+from fabnet.probing.problem import Problem
+from fabnet.probing.saved import write_heads
+from fabnet.quality.set_audit import audit_set
+
+#: Default values of the section `probe`, for use outside of a project.
+PROBE: dict[str, Any] = {
+    "seeds": 5,
+    "epochs": 200,
+    "validation_every": 5,
+    "shares": [],
+    "batch_size": 256,
+    "learning_rate": 0.01,
+    "ridge_alphas": [1, 10, 100, 1000],
+    "logistic_cs": [0.001, 0.03, 1],
+}
+
+#: Side in pixels of the crops that predicted landmarks are given in. It changes no score.
+SIZE = 256
+CONSTANT = "constant"
+#: It becomes the name of a file.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+#: Tasks scored by unit or class as well.
+_BY_COLUMN = ("units", "expression")
+
+
+Params = TypeVar("Params", bound=Section)
+
+
+@dataclass(frozen=True)
+class ProbeScores:
+    """What `probe` found.
+
+    Attributes:
+        scores: {"torch" or "sklearn": {encoder: {metric: {"value", "low", "high", "n"}}}}, `constant` first.
+        paired: {encoder: {metric: difference}} to the first one, if there are several (probing.paired).
+        notes: what was left out or decided, in words.
+        record: the content of scores.json.
+    """
+
+    scores: dict[str, dict[str, Any]]
+    paired: dict[str, dict[str, Any]]
+    notes: list[str]
+    record: dict[str, Any]
+
+
+def open_all(
+    sources: Sequence[tuple[str | None, Path]], scratch: Path, ids: Path | None = None, force: bool = False
+) -> dict[str, Outside]:
+    """Embeddings by the name of their encoder: the one given, what meta.json says, or that of the file.
+
+    Args:
+        sources: names, where they are given, and paths as open_outside takes them.
+        ids: names the rows of the .npy files among them.
+        force: compare embeddings of different crop recipes or sets, too.
+
+    Raises:
+        UserError: embeddings cannot be read, two have the same name, or they are not to be compared.
+    """
+    found: dict[str, Outside] = {}
+    for number, (name, path) in enumerate(sources):
+        folder = scratch / str(number)
+        folder.mkdir()
+        outside = open_outside(path, folder, ids if path.suffix.lower() == ".npy" else None)
+        encoder = name or Path(str(outside.origin.get("encoder") or path.resolve().stem)).name
+        if not _NAME.fullmatch(encoder):
+            raise UserError(f"{outside.path}: {encoder!r} cannot name an encoder; say --embeddings NAME={path}")
+        if encoder in found or encoder == CONSTANT:
+            other = found[encoder].path if encoder in found else "the constant baseline"
+            raise UserError(f"{outside.path}: is called {encoder}, as is {other}; say --embeddings NAME={path}")
+        found[encoder] = outside
+    if not force:
+        try:
+            require_comparable({f"{each.path} ({name})": each.origin for name, each in found.items()})
+        except UserError as error:
+            raise UserError(f"{error}; --force compares them all the same") from None
+    return found
+
+
+def probe(
+    embeddings: Mapping[str, Outside],
+    labels: LabelsAlone,
+    params: ProbeParams,
+    report: BootstrapParams,
+    out: Path | None = None,
+    strict: bool = False,
+) -> ProbeScores:
+    """Train linear probes on each of the embeddings and score them on the same test faces.
+
+    Args:
+        out: a folder for predictions.parquet, scores.json and, of embeddings that have weights, the probes
+            heads/NAME.npz; it is written atomically.
+        strict: every labelled face must have an embedding, instead of being left out where it has none.
+
+    Raises:
+        UserError: nothing can be trained or scored; `out` holds files already.
+    """
+    if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
+        raise UserError(f"{out}: exists already; name another folder for the results, or remove it")
+    table, notes = _with_embeddings(labels, embeddings, strict)
+    rows = rows_by_split(table, labels.path)
+    counts = audit_set(Path(labels.path).stem, table, None)
+    _require_classes(table, rows, labels.path)
+    for split, missing in counts.get("absent", {}).items():
+        notes.append(f"no face of {split} shows {', '.join(missing)}")
+    problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in tasks_of(table)]
+    with ExitStack() as stack:
+        temporary = Path(stack.enter_context(TemporaryDirectory()))
+        folder = stack.enter_context(atomic_directory(out)) if out is not None else temporary / "out"
+        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, notes, {})
+        compared: dict[str, BootstrapSamples] = {}
+        by_column: dict[str, dict[str, Any]] = {}
+        choices = {}
+        with open_writer(folder / "predictions.parquet") as writer:
+
+            def keep(encoder: str, parts: Iterable[pd.DataFrame]) -> None:
+                for part in parts:
+                    writer.add(part)
+                    kind = part["probe"].iloc[0]
+                    resampled = draw_samples(part, report.bootstrap, report.seed)
+                    found.scores[kind][encoder] = {
+                        name: dict(zip(("value", "low", "high", "n"), (value, *interval(values), n), strict=True))
+                        for name, (value, values, n) in resampled.metrics.items()
+                    }
+                    if kind == "torch" and encoder != CONSTANT:
+                        compared[encoder] = resampled
+                    for task in [task for task in _BY_COLUMN if kind == "torch" and (part["task"] == task).any()]:
+                        area = score_columns(part, task, report.bootstrap, report.seed)
+                        by_column.setdefault(task, {})[encoder] = area
+
+            keep(CONSTANT, probe_constant(problems, table, rows, SIZE))
+            for encoder, outside in embeddings.items():
+                # A copy in the order of the labels, so that the array is mapped and never held as a whole.
+                directory = temporary / encoder
+                write_outside(outside, directory, table["face_id"].tolist(), outside.origin)
+                probed = probe_embeddings(directory, problems, table, rows, params, SIZE)
+                keep(encoder, probed.predictions)
+                choices[encoder] = probed.choices
+                _write_heads(folder / "heads" / f"{encoder}.npz", probed, problems, labels.path)
+        found.paired.update(paired(compared, next(iter(compared))))
+        found.record.update(
+            {
+                "labels": {"path": labels.path, **counts},
+                "embeddings": {name: {"path": str(each.path), **each.origin} for name, each in embeddings.items()},
+                "notes": notes,
+                "params": {"probe": params.model_dump(mode="json"), "report": report.model_dump(mode="json")},
+                "crop_pixels": SIZE,
+                "choices": choices,
+                "scores": found.scores,
+                "areas": by_column,
+                "paired": found.paired,
+            }
+        )
+        write_json(folder / "scores.json", found.record)
+    return found
+
+
+def _with_embeddings(
+    labels: LabelsAlone, embeddings: Mapping[str, Outside], strict: bool
+) -> tuple[pd.DataFrame, list[str]]:
+    """The labelled faces that all embeddings have, and in words what has no counterpart."""
+    faces, notes = labels.faces, list(labels.chosen)
+    if line := labels.left_out.line():
+        notes.append(line)
+    everywhere = np.ones(len(faces), dtype=bool)
+    for outside in embeddings.values():
+        has = pd.Index(faces["face_id"]).isin(outside.ids)
+        if not has.any():
+            raise UserError(
+                f"{outside.path}: no labelled face has an embedding; {labels.path} names {faces['face_id'].iloc[0]}, "
+                f"the embeddings {outside.ids[0]}"
+            )
+        if not has.all():
+            row = faces.index[~has][0]
+            problem = f"{(~has).sum()} of {len(has)} labelled faces have no embedding in {outside.path}"
+            first = f"(first: {labels.path}, row {row}: {faces['face_id'].loc[row]})"
+            if strict:
+                raise UserError(f"{problem} {first}")
+            notes.append(f"{problem}; left out {first}")
+        unlabelled = ~pd.Index(outside.ids).isin(faces["face_id"])
+        if unlabelled.any():
+            first = outside.ids[int(np.flatnonzero(unlabelled)[0])]
+            notes.append(f"{unlabelled.sum()} embeddings of {outside.path} have no label; not used (first: {first})")
+        everywhere &= has
+    if not everywhere.any():
+        raise UserError(f"{labels.path}: no labelled face is in all {len(embeddings)} embeddings")
+    return faces.loc[everywhere].reset_index(drop=True), notes
+
+
+def _require_classes(table: pd.DataFrame, rows: dict[str, np.ndarray], where: str) -> None:
+    """Raises UserError if all training faces are of one class: there would be nothing to learn."""
+    if "expression" not in table:
+        return
+    shown = table["expression"].iloc[rows["train"]].unique()
+    if len(shown) == 1:
+        raise UserError(
+            f"{where}: all {len(rows['train'])} faces of train show {shown[0]}; a probe needs two classes to tell apart"
+        )
+
+
+def _write_heads(path: Path, probed: ProbeResult, problems: Sequence[Problem], labels: str) -> None:
+    if not probed.meta.get("weights_sha256"):  # nothing else could make such embeddings of a new face
+        return
+    origin = {key: probed.meta.get(key) for key in ("weights_sha256", "recipe_hash")}
+    write_heads(path, probed.probes, problems, {"encoder": probed.encoder, "set": Path(labels).stem, **origin})
+
+
+def probe_params(**options: Any) -> ProbeParams:
+    return _valid(ProbeParams, {**PROBE, **options})
+
+
+def bootstrap_params(bootstrap: int, seed: int) -> BootstrapParams:
+    return _valid(BootstrapParams, {"bootstrap": bootstrap, "seed": seed})
+
+
+def labels_params(
+    labels: Path, columns: Mapping[str, str], images: Path, radians: bool, negate: list[str], seed: int
+) -> SetParams:
+    """A table of labels as a set of kind `table`."""
+    options = {"columns": dict(columns), "images": images, "radians": radians, "negate": negate, "seed": seed}
+    return _valid(SetParams, {"kind": "table", "path": labels.parent, "labels": labels.name, **options})
+
+
+def require_made_by(embeddings: Mapping[str, Outside], model: Path | None, weights: Path | None) -> None:
+    """Refuse embeddings that a model, or a file of weights, did not make. Neither: nothing is refused.
+
+    Raises:
+        UserError: other weights or another crop recipe; or the model is not whole.
+    """
+    if model is not None:
+        made = load(model, device="cpu")
+        for each in embeddings.values():
+            made.accept(each.origin, each.path)
+    if weights is not None:
+        if not weights.is_file():
+            raise UserError(f"{weights}: no such file")
+        sha256 = hash_file(weights)
+        for each in embeddings.values():
+            require_weights(each.origin, sha256, None, each.path, weights)
+
+
+def _valid(section: type[Params], values: dict[str, Any]) -> Params:
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        key, problem = first_error(error, section)
+        raise ConfigError(f"--{key.replace('_', '-')}: {problem}" if key else problem) from None

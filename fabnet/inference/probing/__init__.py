@@ -1,1 +1,0 @@
-"""`fabnet probe`: embeddings made anywhere, scored on anybody's labels."""

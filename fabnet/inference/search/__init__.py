@@ -1,1 +1,0 @@
-"""Embeddings that can be searched: `fabnet index`, `fabnet search`."""

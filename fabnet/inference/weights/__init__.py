@@ -1,1 +1,0 @@
-"""Weights from and for elsewhere: the authors' released files, safetensors and ONNX."""

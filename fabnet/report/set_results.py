@@ -1,0 +1,170 @@
+"""What was found on a labelled set, read from what the stages left behind. Paths start at the root of the project."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from fabnet import tables
+from fabnet.config import ReportParams, SetParams
+from fabnet.errors import ConfigError
+from fabnet.figures.pictures import Gap, Picture, attempt, read_pictures
+from fabnet.files import read_json
+from fabnet.probing.intervals import score, score_columns, scores_of
+from fabnet.probing.metrics import AUC_TASKS
+from fabnet.probing.paired import BootstrapSamples, Difference, draw_samples, paired
+from fabnet.probing.predictions import files_of, read_each
+from fabnet.report.score_tables import Score, Scores
+
+T = TypeVar("T")
+
+_FEATURES = ("random", "hog", "pca", "vgg_face")
+_SUPERVISED = "vgg11"
+
+
+@dataclass(frozen=True)
+class SetResults:
+    """What was found on one labelled set.
+
+    Attributes:
+        name: its key in params.yaml.
+        kind: whose layout it has; one that the paper measured feeds a column of its tables.
+        scores: by encoder, of the torch probe (and of what was trained on the labels themselves).
+        columns: {task: {encoder: {unit or class: score, None where its AUC is undefined}}}.
+        crosscheck: by encoder, of scikit-learn.
+        origins: by encoder, the runs that it came from, in Markdown.
+        paired: what `probing.paired` gives.
+        slices: what `probing.slices` gives; None where it was not measured.
+        low_label: a table of the contract LowLabel; None where it was not measured.
+        left_out: {reason: faces} that the set has and its table has not.
+        absent: {split: [units and classes]} that no face of it shows.
+        unscored: {task: [units and classes]} that are constant within the test faces.
+        pictures: what was drawn, and gaps for what could not be drawn or read.
+    """
+
+    name: str
+    kind: str
+    scores: Mapping[str, Scores]
+    columns: Mapping[str, Mapping[str, Mapping[str, Score | None]]] = field(default_factory=dict)
+    crosscheck: Mapping[str, Scores] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
+    paired: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    slices: Mapping[str, Any] | None = None
+    low_label: pd.DataFrame | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unscored: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pictures: Sequence[Picture | Gap] = ()
+
+
+def gather_set(
+    name: str, set_params: SetParams, params: ReportParams, reference: str, runs: Mapping[str, str]
+) -> SetResults:
+    """Score all predictions on a set, and read what else there is about it.
+
+    Args:
+        runs: of each trained variant, in Markdown, as `training_run` gives them.
+
+    Raises:
+        TableError: the predictions are absent or illegal: without scores there is nothing to say.
+    """
+    drawn_of: dict[str, BootstrapSamples] = {}
+    columns: dict[str, dict[str, Any]] = {}
+    for encoder, rows in read_each(files_of(name), "torch"):
+        drawn_of[encoder] = draw_samples(rows, params.bootstrap, params.seed)
+        for task in sorted(set(AUC_TASKS) & set(rows["task"])):
+            areas = score_columns(rows, task, params.bootstrap, params.seed)
+            columns.setdefault(task, {})[encoder] = areas
+    order = [*runs, _SUPERVISED]  # and then features of pixels
+    encoders = {each: drawn_of[each] for each in sorted(drawn_of, key=lambda each: _place(each, order))}
+    columns = {
+        task: {encoder: rows[encoder] for encoder in encoders if encoder in rows} for task, rows in columns.items()
+    }
+    crosscheck = {
+        encoder: score(rows, params.bootstrap, params.seed) for encoder, rows in read_each(files_of(name), "sklearn")
+    }
+    folder = Path("reports/sets") / name
+    gaps: list[Gap] = []
+
+    def read(what: str, make: Callable[[], T], otherwise: T) -> T:
+        """What `make` gives; if it fails, `otherwise`, and a gap."""
+        value = attempt(f"{name}: {what}", make)
+        if isinstance(value, Gap):
+            gaps.append(value)
+            return otherwise
+        return value
+
+    unknown: dict[str, Any] = {}
+    counts = read("faces left out", lambda: read_json(Path("reports/data/sets") / f"{name}.json")["counts"], unknown)
+    choices = read("classes without an area", lambda: read_json(Path("probes") / name / "choices.json"), unknown)
+    no_pictures: list[Picture | Gap] = []
+    nothing: dict[str, dict[str, Difference]] = {}
+    pictures = read("pictures", lambda: read_pictures(folder), no_pictures)
+    compared = read(
+        "comparison on the same faces",
+        lambda: paired(encoders, reference) if reference in encoders else nothing,
+        nothing,
+    )
+    few = read("few labels", lambda: _low_label(Path("probes") / name / "low_label.parquet"), None)
+    slices = read("scores by yaw, size and brightness", lambda: _slices(folder / "slices.json"), None)
+    return SetResults(
+        name=name,
+        kind=kind_of(set_params),
+        scores={encoder: scores_of(each.metrics) for encoder, each in encoders.items()},
+        columns=columns,
+        crosscheck={encoder: crosscheck[encoder] for encoder in encoders if encoder in crosscheck},
+        origins={encoder: origin(encoder, name, runs) for encoder in encoders},
+        reference=reference,
+        paired=compared,
+        slices=slices,
+        low_label=few,
+        left_out=counts.get("left_out", {}),
+        absent=counts.get("absent", {}),
+        unscored=choices.get("absent", {}),
+        pictures=[*pictures, *gaps],
+    )
+
+
+def _place(encoder: str, order: list[str]) -> int:
+    return order.index(encoder) if encoder in order else len(order)
+
+
+def _low_label(path: Path) -> pd.DataFrame | None:
+    return tables.read(path, tables.LowLabel) if path.is_file() else None
+
+
+def _slices(path: Path) -> Mapping[str, Any] | None:
+    """None where they failed: the list of pictures says why."""
+    found: Mapping[str, Any] | None = read_json(path) if path.is_file() else None
+    return found
+
+
+def kind_of(params: SetParams) -> str:
+    """Whose test set it is: the kind, or `other` where only a part of the published one is scored."""
+    return "other" if params.kind == "w300" and params.subset != "full" else params.kind
+
+
+def training_run(name: str, finetuned: bool, card: Mapping[str, Any]) -> str:
+    """The stage that trained a variant, and the beginning of its weights' hash, in Markdown."""
+    return f"`{'finetune' if finetuned else 'train'}@{name}` `{card['weights_sha256'][:12]}`"
+
+
+def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
+    """The runs that an encoder's numbers on a set came from, in Markdown."""
+    if encoder == _SUPERVISED:
+        return f"`supervise@{set_name}`"
+    probed = f"`probe@{set_name}`"
+    if encoder in runs:
+        return f"{runs[encoder]} → {probed}"
+    return f"`baseline@{set_name}` → {probed}" if encoder in _FEATURES else probed
+
+
+def require_reference(reference: str, encoders: set[str]) -> None:
+    """Raises ConfigError, naming the key, if no set was scored with the encoder that others are compared with."""
+    if encoders and reference not in encoders:
+        raise ConfigError(
+            f"params.yaml: report.reference: there is no encoder {reference}; there are {', '.join(sorted(encoders))}"
+        )

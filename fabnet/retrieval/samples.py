@@ -1,0 +1,166 @@
+"""Which faces of a labelled set, or frames of videos, are searched, and which of them belong to one recording."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fabnet.attributes.tasks import TASKS, targets, tasks_of
+from fabnet.config import RetrieveParams
+from fabnet.errors import UserError
+from fabnet.frames.shards import INDEX
+from fabnet.frames.store import FrameStore
+from fabnet.probing.intervals import resample_weights
+from fabnet.retrieval.attributes import Attributes
+from fabnet.retrieval.exact import Alike, alike
+from fabnet.tables import EXPRESSIONS
+
+#: Whether faces of the query's own identity may be its neighbours.
+KEPT, LEFT_OUT = "kept", "left_out"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """M faces that are searched, the first Q of which are asked for as well.
+
+    Attributes:
+        ids: their names, different ones.
+        recordings: names of their images, videos or tracks, any number of such lists (M,): a query and its neighbour
+            share none of them.
+        weights_RQ: how often each query is drawn in each resample of people.
+        expressions: names of the classes that `faces.expression` numbers.
+        labelled: whether anything but the identity could be known.
+    """
+
+    ids: list[str]
+    faces: Attributes
+    recordings: list[list[str]]
+    weights_RQ: NDArray[np.floating]
+    expressions: tuple[str, ...] = ()
+    labelled: bool = True
+
+    @property
+    def queries(self) -> int:
+        return self.weights_RQ.shape[1]
+
+    def settings(self) -> dict[str, list[Alike]]:
+        """Pairs that do not count: with faces of the query's identity kept, and with them left out as well."""
+        kept = [alike(names[: self.queries], names) for names in (self.ids, *self.recordings)]
+        person = Alike(self.faces.identity[: self.queries], self.faces.identity)
+        return {KEPT: kept, LEFT_OUT: [*kept, person]}
+
+
+def sample(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
+    """`wanted` of the rows 0 ... count - 1, or all of fewer, in random order: its begin is a sample as well."""
+    return np.random.default_rng(seed).permutation(count)[:wanted].astype(np.int64)
+
+
+def frames_of(store: FrameStore, identities: Sequence[str], wanted: int, seed: int) -> NDArray[np.int64]:
+    """Rows of frames of these people, at most `wanted`, in random order."""
+    tracks = store.select(identities)
+    start, length = store.tracks.start[tracks], store.tracks.length[tracks]
+    ends = np.cumsum(length)
+    chosen = sample(int(length.sum()), wanted, seed)
+    track = np.searchsorted(ends, chosen, side="right")
+    rows: NDArray[np.int64] = start[track] + chosen - (ends - length)[track]
+    return rows
+
+
+def origins(store: FrameStore, rows: NDArray[np.int64]) -> dict[str, list[str]]:
+    """identity, video and track of frames, as lists of names (N,).
+
+    Videos of different people may have the same name, such as `interview`, and then are different ones.
+    """
+    columns = ["identity", "video", "track_id"]
+    order = np.argsort(rows, kind="stable")
+    parts, first = [], 0
+    for batch in pq.ParquetFile(store.directory / INDEX).iter_batches(columns=columns):
+        inside = rows[order][(rows[order] >= first) & (rows[order] < first + len(batch))]
+        parts.append(batch.take(pa.array(inside - first)))
+        first += len(batch)
+    found = pa.Table.from_batches(parts)
+    back = pa.array(np.argsort(order))
+    identity, video, track = (found[name].take(back).to_pylist() for name in columns)
+    return {
+        "identity": identity,
+        "video": [f"{person}/{name}" for person, name in zip(identity, video, strict=True)],
+        "track": track,
+    }
+
+
+def spread(values: NDArray[np.floating], identity: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """Rows of at most `wanted` people, one each, whose values lie evenly from small to great: who is shown, by a rule.
+
+    For each of evenly spread quantiles, the face nearest to it of somebody who is not shown yet; the earlier row of
+    two equally near ones.
+    """
+    chosen: list[int] = []
+    for place in (np.arange(wanted) + 0.5) / wanted:
+        free = np.flatnonzero(~np.isin(identity, identity[chosen])) if chosen else np.arange(len(values))
+        if not len(free):
+            break
+        chosen.append(int(free[np.argmin(np.abs(values[free] - np.quantile(values, place)))]))
+    return np.array(chosen, dtype=np.int64)
+
+
+#: How the set `celebv` names a frame of a clip: the clip, and the frame's place in it.
+_PLACE = re.compile(r"@[01]\.[0-9]{4}$")
+
+
+def searched_faces(table: pd.DataFrame, params: RetrieveParams, where: str) -> pd.DataFrame:
+    """The test faces that are searched, in random order.
+
+    Raises:
+        UserError: there are too few of them; begins with `where`.
+    """
+    test = table[table["split"] == "test"]
+    if len(test) <= params.k:
+        problem = "the gallery is empty: no face of the set is a test face"
+        if len(test):
+            problem = f"{len(test)} test faces are too few for {params.k} neighbours of each; lower retrieve.k"
+        raise UserError(f"{where}: {problem}")
+    return test.iloc[sample(len(test), params.gallery, params.seed)].reset_index(drop=True)
+
+
+def sample_of_faces(faces: pd.DataFrame, params: RetrieveParams) -> Sample:
+    """What the labels of the faces say. Faces on one image, or of one clip, are no neighbours of each other."""
+    tasks = {task.name for task in tasks_of(faces)}
+    known = Attributes(
+        identity=_numbers(faces["identity"]),
+        angles={
+            angle: faces[f"{angle}_deg"].to_numpy() for angle in ("yaw", "pitch", "roll") if f"{angle}_deg" in faces
+        },
+        units=targets(faces, TASKS["units"]) > 0.5 if "units" in tasks else None,
+        expression=targets(faces, TASKS["expression"]) if "expression" in tasks else None,
+    )
+    recordings = [faces["image"].map(lambda name: _PLACE.sub("", name)).tolist()]
+    weights = _weights(faces["identity"].to_numpy(), params)
+    return Sample(faces["face_id"].tolist(), known, recordings, weights, EXPRESSIONS)
+
+
+def sample_of_frames(ids: list[str], origins: dict[str, list[str]], params: RetrieveParams) -> Sample:
+    """Frames without labels. Those of one track, or of one video, are no neighbours of each other.
+
+    Args:
+        origins: what `retrieval.sampling.origins` gives.
+    """
+    identity = pd.Series(origins["identity"])
+    weights = _weights(identity.to_numpy(), params)
+    recordings = [origins["video"], origins["track"]]
+    return Sample(ids, Attributes(_numbers(identity)), recordings, weights, labelled=False)
+
+
+def _weights(identities: NDArray[np.object_], params: RetrieveParams) -> NDArray[np.float32]:
+    asked = identities[: params.queries]  # all where it is None
+    weights: NDArray[np.float32] = resample_weights(asked, params.bootstrap, params.seed)
+    return weights
+
+
+def _numbers(names: pd.Series) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = np.unique(names.to_numpy().astype(str), return_inverse=True)[1].astype(np.int64)
+    return numbers
