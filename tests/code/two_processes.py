@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_runs import Damaged, params, trainer
 
+from fabnet import log
 from fabnet.files import write_json
 from fabnet.training.batches import CorruptFrames
 from fabnet.training.world import World, joined
@@ -98,6 +99,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    log.set_up()
     if len(sys.argv) > 2:
         killed(Path(sys.argv[1]), sys.argv[2] == "kill")
     else:
