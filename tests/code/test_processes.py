@@ -230,6 +230,7 @@ from fabnet.processes import ordered_map, run_isolated, run_jobs
 from test_processes import nap
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
     folder = Path({str(tmp_path)!r})
     {PARENTS[name]}
 """
@@ -241,7 +242,10 @@ if __name__ == "__main__":
         wait_until(lambda: len(begun(tmp_path)) == wanted)
         workers = [pid for by in begun(tmp_path).values() for pid in by]
         parent.send_signal(getattr(signal, ending))
-        assert parent.wait(30) != 0
+        try:
+            assert parent.wait(30) != 0
+        finally:
+            parent.kill()
     wait_until(lambda: not any(map(is_running, workers)))
 
 
