@@ -13,7 +13,6 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file
@@ -65,8 +64,12 @@ def check_reachable(uri: str) -> None:
     port = parts.port or _PORTS.get(scheme)
     if not parts.hostname or port is None:
         return
-    if scheme in getproxies() and not proxy_bypass(parts.hostname):
-        return
+    if scheme in ("http", "https"):
+        # What MLflow's client goes by, and so ALL_PROXY and all forms of NO_PROXY, of which urllib knows a part.
+        from requests.utils import get_environ_proxies, select_proxy
+
+        if select_proxy(uri, get_environ_proxies(uri)):
+            return
     try:
         socket.create_connection((parts.hostname, port), CONNECT_S).close()
     except OSError as error:

@@ -272,9 +272,21 @@ def test_only_servers_that_have_an_address_are_tried(monkeypatch: pytest.MonkeyP
         check_reachable("http://127.0.0.1:9/prefix")
     with pytest.raises(ValueError, match="Port"):
         check_reachable("http://127.0.0.1:port")
-    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "localhost")
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_a_server_behind_a_proxy_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch, variable: str):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(variable, "http://proxy.example:3128")
     check_reachable("http://127.0.0.1:9")  # the proxy knows
+    with pytest.raises(ConnectionError):  # databases have none
+        check_reachable("postgresql://127.0.0.1:9/runs")
+    for network in ("127.0.0.1", "localhost,127.0.0.0/8"):
+        monkeypatch.setenv("NO_PROXY", network)
+        with pytest.raises(ConnectionError, match=r"no connection to 127\.0\.0\.1:9: "):
+            check_reachable("http://127.0.0.1:9")
 
 
 def test_a_password_is_not_told():
