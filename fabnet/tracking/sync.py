@@ -154,8 +154,7 @@ def _record(entry: Entry, root: Path) -> Record:
         from fabnet.tracking.probing_record import supervised_record
 
         params = dict(entry.params.get("supervise", {}))
-        with suppress(ValidationError):  # as below
-            # dvc.lock leaves out what is null.
+        with suppress(ValidationError):  # as below; an entry that is older than a key has null for it
             params = SuperviseParams.model_validate(
                 {**dict.fromkeys(SuperviseParams.model_fields), **params}
             ).model_dump()
