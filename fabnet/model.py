@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,7 @@ class Model:
     objective: str
     size: int
     dimension: int
-    recipe: dict[str, Any] = field(repr=False)
+    recipe: dict[str, Any] = field(repr=False, hash=False)
     weights_sha256: str = field(repr=False)
     probes_path: Path | None = None
     probes_sha256: str | None = field(default=None, repr=False)
@@ -168,6 +168,7 @@ class Model:
             raise UserError(
                 f"crops must be uint8 (N, {self.size}, {self.size}, 3), not {crops_NHWC.dtype} {crops_NHWC.shape}"
             )
+        crops_NHWC = np.ascontiguousarray(crops_NHWC)  # torch takes no mirrored views
         if not len(crops_NHWC):
             return np.empty((0, self.dimension), np.float32)
         batches = (crops_NHWC[start : start + batch_size] for start in range(0, len(crops_NHWC), batch_size))
@@ -312,11 +313,13 @@ def choose_device(name: Device) -> str:
     """Where to run; `auto` is the GPU where there is one.
 
     Raises:
-        UserError: there is no GPU to use.
+        UserError: there is no such device, or no GPU to use.
     """
+    if name not in get_args(Device):
+        raise UserError(f"device {name}: must be one of {', '.join(get_args(Device))}")
     usable = torch.cuda.is_available()
     if name == "cuda" and not usable:
-        raise UserError("--device cuda: no GPU that torch can use; leave the option out")
+        raise UserError("device cuda: no GPU that torch can use; leave it out")
     return "cuda" if usable and name != "cpu" else "cpu"
 
 
@@ -334,16 +337,23 @@ def _check_probes(probes: SavedHeads, path: Path, model: Model) -> None:
     model.accept(probes.meta, path, "probes")
     widths = {head.weight.shape[1] for head in probes.heads}
     if widths != {model.dimension}:
-        raise UserError(f"{path}: its probes read {widths} numbers, but embeddings have {model.dimension}; probe again")
+        raise UserError(
+            f"{path}: its probes read {', '.join(map(str, sorted(widths)))} numbers, but embeddings have "
+            f"{model.dimension}; probe again"
+        )
 
 
-# Loaded once in a process. The hash is part of the key because the content of a path may change.
-@lru_cache(maxsize=1)
+# Loaded once in a process. The hash is part of the key, and compared, because the content of a path may change.
+@lru_cache(maxsize=8)
 def _network(path: Path, weights_sha256: str, device: str) -> Network | OnnxNetwork:
-    network = read_export(path)[0] if is_export(path) else load_model(path)[0]
+    network, card = read_export(path) if is_export(path) else load_model(path)
+    if card["weights_sha256"] != weights_sha256:
+        raise UserError(f"{path}: holds other weights than when it was loaded; load it again")
     return network.to(device)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _probes(path: Path, sha256: str | None) -> SavedHeads:
+    if sha256 is not None and hash_file(path) != sha256:
+        raise UserError(f"{path}: holds other probes than when it was loaded; load it again")
     return read_heads(path)

@@ -74,7 +74,8 @@ def run_jobs(
 
     Raises:
         UserError: `function` raised one; running jobs are killed and the others given up.
-        RuntimeError: it raised something else, which is named; its traceback is a note.
+        RuntimeError: it raised something else, which is named; its traceback is a note. One worker in this process
+            raises the error itself.
     """
     if workers == 1 and not fresh:
         for number, job in enumerate(jobs):
@@ -137,7 +138,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
         except BrokenProcessPool:
             raise UserError(
                 f"one of {count} worker processes was killed, which the system does when memory runs out: run it again "
-                "with more memory or fewer workers"
+                "with more memory, or fewer processes (the stage's workers, or taskset)"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

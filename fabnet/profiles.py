@@ -41,7 +41,7 @@ def use_profile(name: str, params: Path | str = "params.yaml", folder: Path | st
         _save(committed(params), params)
     else:
         profile = Path(folder) / f"{name}.yaml"
-        _save(overlaid(_read(params), _read(profile)), params)
+        _save(overlaid(_read(params), _read(profile, Loader)), params)
 
 
 def set_values(assignments: list[str], params: Path | str = "params.yaml") -> None:
@@ -121,10 +121,10 @@ def _differences(values: dict[str, Any], over: yaml.MappingNode, path: tuple[str
             yield inner, node
 
 
-def _read(path: Path | str) -> str:
-    """The text of a YAML mapping that is not empty."""
+def _read(path: Path | str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> str:
+    """The text of a YAML mapping that is not empty; profiles alone may use the tags of `Loader`."""
     text = read_yaml(path)
-    parse_yaml(text, str(path), Loader)
+    parse_yaml(text, str(path), loader)
     return text
 
 

@@ -50,12 +50,13 @@ def search(
     from fabnet.files import atomic_file
     from fabnet.inference.search import Query, answer, check_model, of_file, of_index
     from fabnet.inference.search_page import Thumbnails, page
-    from fabnet.model import load
+    from fabnet.model import Model, load
     from fabnet.retrieval.index import read_index
 
     found = read_index(index)
     kept = {"track": same_track, "video": same_video, "identity": same_identity}
     queries: list[Query] = []
+    trained: Model | None = None
     for one in dict.fromkeys(query):
         own = of_index(found, one)
         if own is not None:
@@ -65,7 +66,7 @@ def search(
             raise UserError(f"--query {one}: neither a file nor an id of {index}")
         if model is None:
             raise UserError(f"--query {one}: an image or video needs --model, the one that made the index")
-        trained = load(model, device=device)
+        trained = trained or load(model, device=device)
         params = trained.face_params(faces, detector_model, force=True, margin=margin)
         check_model(found, trained, params, force)
         queries += of_file(one, trained, params, each_frame)

@@ -39,6 +39,8 @@ def params_of(
     Raises:
         UserError: the recipe needs boxes that new inputs do not have, or a value is invalid.
     """
+    if faces is not None and faces not in _SOURCES:
+        raise UserError(f"faces {faces}: must be one of {', '.join(_SOURCES)}")
     way = faces or _WAYS.get(model_recipe.get("source", ""))
     if way is None:
         raise UserError(

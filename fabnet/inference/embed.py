@@ -171,13 +171,13 @@ def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema) -> None:
     with atomic_file(out) as temporary, row_groups.open_writer(temporary, columns) as file:
         for job in jobs:
             outcomes = [outcome for outcome in outcomes_of(job.out) if outcome.rejected or outcome.lost]
-            part = pq.ParquetFile(job.out)
-            for batch in part.iter_batches(batch_size=row_groups.ROWS):
-                rows = pa.Table.from_batches([batch])
-                for outcome in outcomes:
-                    rows = rows.filter(pc.invert(_dropped(rows, outcome)))
-                if len(rows):
-                    file.add(rows.replace_schema_metadata(columns.metadata))
+            with pq.ParquetFile(job.out) as part:
+                for batch in part.iter_batches(batch_size=row_groups.ROWS):
+                    rows = pa.Table.from_batches([batch])
+                    for outcome in outcomes:
+                        rows = rows.filter(pc.invert(_dropped(rows, outcome)))
+                    if len(rows):
+                        file.add(rows.replace_schema_metadata(columns.metadata))
 
 
 def _dropped(rows: pa.Table, outcome: Outcome) -> pa.ChunkedArray:

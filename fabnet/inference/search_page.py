@@ -99,7 +99,7 @@ class Thumbnails:
         if self._store is None:
             return None
         track, _, number = id_.removesuffix(".jpg").replace("#", "/").rpartition("/")
-        if track not in self._tracks or not number.isdigit():
+        if track not in self._tracks or not number.isdecimal():
             return None
         start, end = self._tracks[track]
         at = np.flatnonzero(self._store.frame_no[start:end] == int(number))

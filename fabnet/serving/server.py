@@ -15,7 +15,6 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from fabnet import log
 from fabnet.errors import UserError, one_line
 from fabnet.host_allowlist import HostAllowlist, allowed_hosts, listen, url_of
 from fabnet.processes import cores, follow_parent
@@ -106,7 +105,6 @@ def _worker_app(service: Service) -> "ASGIApp":
     try:
         return build_app(service)
     except UserError as error:
-        log.set_up()
         logger.error(error)
         sys.exit(STARTUP_FAILURE)
 

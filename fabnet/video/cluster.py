@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from fabnet import log
 from fabnet.errors import ConfigError, UserError, one_line
 from fabnet.processes import ATTEMPTS, Outcome, attempt, become_worker, cores
 
@@ -42,7 +43,7 @@ def run_jobs(
 
         # Ray's own retries do not distinguish the loss of a machine from the death of a process.
         remote = ray.remote(num_cpus=1, max_retries=0, max_calls=1 if fresh else 0)(_work)
-        folder = os.getcwd()
+        folder, level = os.getcwd(), os.environ.get(log.VARIABLE)
         waiting = deque(range(len(jobs)))
         started, lost = Counter[int](), Counter[int]()
         running: dict[Any, int] = {}
@@ -51,7 +52,7 @@ def run_jobs(
                 while waiting and len(running) < (workers or max(1, 2 * int(ray.cluster_resources().get("CPU", 0)))):
                     number = waiting.popleft()
                     started[number] += 1
-                    running[remote.remote(folder, function, jobs[number])] = number
+                    running[remote.remote(folder, level, function, jobs[number])] = number
                 done, _ = ray.wait(list(running))
                 number = running.pop(done[0])
                 died, error = True, None
@@ -74,9 +75,10 @@ def run_jobs(
                 ray.cancel(task, force=True)
 
 
-def _work(folder: str, function: Callable[[Job], object], job: Job) -> Exception | None:
+def _work(folder: str, level: str | None, function: Callable[[Job], object], job: Job) -> Exception | None:
     # Paths of params are relative to where the command was given.
     os.chdir(folder)
+    log.set_up(level)
     become_worker()
     return attempt(function, job)
 

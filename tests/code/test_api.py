@@ -187,3 +187,36 @@ def test_long_clips_wait_on_disk(here, tmp_path, monkeypatch):
     assert (len(faces), faces.tracks) == (8, {0: 8})
     for _ in range(2):
         assert [(face.frame, face.image.tobytes()) for face in faces] == whole
+
+
+def test_weights_that_were_replaced_since_are_not_taken_for_those_loaded(tmp_path):
+    write_model(tmp_path / "models/fabnet")
+    model = pickle.loads(pickle.dumps(fabnet.load(tmp_path / "models/fabnet")))
+    module._network.cache_clear()  # as in another process
+    card = read_json(tmp_path / "models/fabnet/model.json")
+    write_json(tmp_path / "models/fabnet/model.json", card | {"weights_sha256": "0" * 64})
+    with pytest.raises(UserError, match=r"models/fabnet: holds other weights than when it was loaded; load it again"):
+        model.embed(np.zeros((1, SIZE, SIZE, 3), np.uint8))
+
+
+def test_probes_that_were_replaced_since_are_not_taken_for_those_loaded(tmp_path):
+    write_model(tmp_path / "models/fabnet")
+    write_random_heads(tmp_path / "heads.npz", tmp_path / "models/fabnet")
+    model = fabnet.load(tmp_path / "models/fabnet", tmp_path / "heads.npz")
+    module._probes.cache_clear()
+    with open(tmp_path / "heads.npz", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(UserError, match=r"heads.npz: holds other probes than when it was loaded; load it again"):
+        model.read(np.zeros((1, DIMENSION), np.float32))
+
+
+@pytest.mark.usefixtures("here")
+def test_arguments_are_checked():
+    with pytest.raises(UserError, match="device gpu: must be one of auto, cpu, cuda"):
+        fabnet.load("models/fabnet", device="gpu")
+    model = fabnet.load("models/fabnet")
+    with pytest.raises(UserError, match="faces detected: must be one of cropped, detect"):
+        model.face_params("detected")
+    assert model in {model}
+    crops = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.embed(crops[:, :, ::-1]), model.embed(crops[:, :, ::-1].copy()))

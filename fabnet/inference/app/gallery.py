@@ -148,9 +148,9 @@ def _of_frames(reader: Reader, path: Path) -> Gallery:
 def _of_table(reader: Reader, path: Path) -> Gallery:
     wanted = ["input", "time_s", "left", "top", "right", "bottom", "embedding"]
     try:
-        file = pq.ParquetFile(path)
-        about = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        table = file.read(columns=wanted)
+        with pq.ParquetFile(path) as file:
+            about = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+            table = file.read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file: {one_line(error)}") from None
     if table.column_names != wanted or "fps" not in about:
