@@ -41,7 +41,7 @@ ELSEWHERE = {
 NOT_RUN = {
     r"fabnet (track sync|rollback)": "needs two versions; test_registry_commands.py runs the page's block",
     r"make repro": "minutes; test_pipeline.py runs the stages on tiny data",
-    r"make verify": "needs a repro; test_verify.py runs `fabnet verify` after one",
+    r"make verify": "needs a repro; test_verify_repro.py runs `fabnet verify` after one",
     r"make (test|check|format)": "they run these tests, and rewrite the working tree",
     r"make docs": "test_docs_site.py builds the site",
     r"make contracts BASE=\S+": "needs the other commit; test_workflows.py",
