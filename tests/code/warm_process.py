@@ -1,9 +1,12 @@
-"""Programs in processes that begin with their libraries imported: `run` is `subprocess.run` of Python without the wait.
+"""Programs in processes that begin with their libraries imported.
+
+`run`      `subprocess.run` of Python, without the wait
+`folder`   a folder for PATH whose `python` does the same for what others start: the stages of DVC
 
 A stage imports torch, MLflow and scikit-learn for seconds and then may work for a tenth of one. A server, started when
 it is first asked for, imports them once, does nothing else, and forks at each call: every program has a process, an
-environment and a working directory of its own, and may be killed. What they import is not seen as missing here, so
-tests of imports, of logging at the first import and of numbers of threads start Python itself.
+environment, streams and a working directory of its own, and may be killed. What they import is not seen as missing
+here, so tests of imports, of logging at the first import and of numbers of threads start Python itself.
 """
 
 import atexit
@@ -12,8 +15,10 @@ import importlib
 import json
 import os
 import runpy
-import select
+import selectors
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,68 +29,165 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = (
+    "av",
     "cv2",
+    "dvc.repo",
+    "great_expectations",
+    "matplotlib.pyplot",
     "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracking",
+    "pandera.backends.pandas.register",
     "pandera.pandas",
     "pyarrow.parquet",
     "sklearn.linear_model",
-    "torch",
+    "torch._dynamo",  # the first step of any optimiser imports it
+    "typer",
 )
+
+# What the `python` of `folder` runs. Options, as in `python -m`, are Python's own.
+_PROGRAM = """\
+import json, os, signal, socket, sys
+
+if not sys.argv[1:] or sys.argv[1].startswith("-"):
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+request = {{"arguments": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+request["cores"] = [*os.sched_getaffinity(0)]
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
+    replies = server.makefile()
+    number = int(replies.readline())
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda signum, frame: os.kill(number, signum))
+    code = int(replies.readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
 
 
 def run(arguments, *, cwd, env=None, timeout=240) -> subprocess.CompletedProcess[str]:
     """As `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`; first `-c` or a script."""
-    server = _server()
-    assert server.stdin is not None
-    assert server.stdout is not None
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder) / "out", Path(folder) / "err"
-        request = {
-            "arguments": [str(argument) for argument in arguments],
-            "cwd": str(cwd),
-            "env": dict(os.environ if env is None else env),
-            "streams": [str(out), str(err)],
-        }
-        server.stdin.write(json.dumps(request).encode() + b"\n")
-        number = int(server.stdout.readline())
-        ended, _, _ = select.select([server.stdout], [], [], timeout)
-        if not ended:
-            os.kill(number, signal.SIGKILL)
-        code = int(server.stdout.readline())
-        if not ended:
-            raise subprocess.TimeoutExpired(arguments, timeout, out.read_text(), err.read_text())
-        return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
+    request = {
+        "arguments": [str(argument) for argument in arguments],
+        "cwd": str(cwd),
+        "env": dict(os.environ if env is None else env),
+        "cores": [*os.sched_getaffinity(0)],
+    }
+    with (
+        socket.socket(socket.AF_UNIX) as server,
+        open(os.devnull) as nothing,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+    ):
+        server.connect(_address())
+        server.settimeout(timeout)
+        socket.send_fds(
+            server, [json.dumps(request).encode() + b"\n"], [stream.fileno() for stream in (nothing, out, err)]
+        )
+        with server.makefile() as replies:
+            try:
+                replies.readline()
+                code = int(replies.readline())  # when the connection ends first, the program is killed
+            except TimeoutError:
+                code = None
+        for stream in (out, err):
+            stream.seek(0)
+        if code is None:
+            raise subprocess.TimeoutExpired(arguments, timeout, out.read(), err.read())
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
 @cache
-def _server() -> subprocess.Popen[bytes]:
+def folder() -> Path:
+    program = Path(_address()).with_name("start.py")
+    program.write_text(_PROGRAM.format(python=sys.executable, address=_address()))
+    python = program.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(program)])} "$@"\n')
+    python.chmod(0o755)
+    return python.parent
+
+
+@cache
+def _address() -> str:
+    place = tempfile.TemporaryDirectory(prefix="warm")
+    address = f"{place.name}/server"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= one_thread | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    server = subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
+    command = [sys.executable, __file__, address]
+    server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    atexit.register(place.cleanup)
     atexit.register(server.communicate)  # the end of its input is its end
-    return server
+    assert server.stdout.readline() == b"listening\n"
+    return address
 
 
-def _next_request(requests, replies) -> dict | None:
-    """In the server None, when there are no more requests; in each process that it makes, what to do."""
-    while line := requests.readline():
+class _Server:
+    """Forks a process for every connection, tells its number and how it ended, and kills it if nobody listens."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._numbers: dict[socket.socket, int] = {}
+
+    def next_request(self) -> tuple[dict, list[int]] | None:
+        """None when the server has to end; in each process that it makes, what to do and its three streams."""
+        self._selector.register(0, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj == 0:
+                    return None
+                if key.fileobj is self._listener:
+                    if (asked := self._accept()) is not None:
+                        return asked
+                elif isinstance(key.fileobj, socket.socket):
+                    self._kill(key.fileobj)
+                else:
+                    self._tell(key.fd, key.data)
+
+    def _accept(self) -> tuple[dict, list[int]] | None:
+        connection, _ = self._listener.accept()
+        text, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+        while not text.endswith(b"\n"):
+            text += connection.recv(1 << 16)
         if (number := os.fork()) == 0:
-            return json.loads(line)
-        replies.write(b"%d\n" % number)
-        replies.write(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]))
-    return None
+            # Its own end, and those of others, must not stay open here: their closing says that nobody listens.
+            for opened in (connection, self._listener, self._selector, *self._numbers):
+                opened.close()
+            return json.loads(text), streams
+        for stream in streams:
+            os.close(stream)
+        self._numbers[connection] = number
+        self._selector.register(connection, selectors.EVENT_READ)
+        self._selector.register(os.pidfd_open(number), selectors.EVENT_READ, connection)
+        connection.sendall(b"%d\n" % number)
+        return None
+
+    def _kill(self, connection: socket.socket) -> None:
+        os.kill(self._numbers[connection], signal.SIGKILL)
+        self._selector.unregister(connection)
+
+    def _tell(self, ended: int, connection: socket.socket) -> None:
+        self._selector.unregister(ended)
+        os.close(ended)
+        code = os.waitstatus_to_exitcode(os.waitpid(self._numbers.pop(connection), 0)[1])
+        if connection in self._selector.get_map():
+            self._selector.unregister(connection)
+            connection.sendall(b"%d\n" % code)
+        connection.close()
 
 
-def _become(request) -> None:
-    for number, (path, flags) in enumerate(
-        [(os.devnull, os.O_RDONLY), *((path, os.O_WRONLY | os.O_CREAT) for path in request["streams"])]
-    ):
-        opened = os.open(path, flags)
-        os.dup2(opened, number)
-        os.close(opened)
+def _become(request, streams) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.sched_setaffinity(0, request["cores"])
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
@@ -114,12 +216,15 @@ def main() -> None:
         importlib.import_module(name)
     assert threading.active_count() == 1  # others would be missing after a fork
     gc.freeze()  # else the first collection in each process copies all of this memory
-    with os.fdopen(os.dup(0), "rb", 0) as requests, os.fdopen(os.dup(1), "wb", 0) as replies:
-        request = _next_request(requests, replies)
-    if request is None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen()
+    print("listening", flush=True)
+    asked = _Server(listener).next_request()
+    if asked is None:
         return
     try:
-        _become(request)
+        _become(*asked)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
