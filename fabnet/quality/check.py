@@ -12,9 +12,8 @@ from fabnet.errors import TableError, UserError, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE, SHARDS
 from fabnet.probing.embeddings import read_embeddings
-from fabnet.quality.drift import read_profile
 from fabnet.quality.health import check_recipe, legal_frames
-from fabnet.quality.metrics import metrics_frame
+from fabnet.quality.profile import read_profile
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import Checked, check_file
 from fabnet.video.unit import LEDGER, REJECTS
@@ -119,7 +118,7 @@ def _check_one(path: Path, report: Report) -> None:
     elif path.name == "metrics.json":
         report.attempt(
             f"{path}: {tables.Metrics.__name__}",
-            lambda: tables.check(metrics_frame(_json(path), path), tables.Metrics, str(path)),
+            lambda: tables.check(tables.metrics_frame(_json(path), path), tables.Metrics, str(path)),
         )
     else:
         raise UserError(f"{path}: has no contract; known are {_KNOWN}")

@@ -11,13 +11,12 @@ from fabnet.config import HealthParams, SplitParams
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file, hash_json, read_json, write_json
 from fabnet.frames.shards import RECIPE
-from fabnet.quality.drift import drift, profile, read_profile
 from fabnet.quality.duplicates import LikePair, duplicates
 from fabnet.quality.frame_audit import audit_frames
 from fabnet.quality.page import PicturePair, page
+from fabnet.quality.profile import drift, profile, read_profile, summarise
 from fabnet.quality.sample import Sample, choose, look
 from fabnet.quality.suites import Judgement, judge_tables
-from fabnet.quality.summary import summarise
 from fabnet.video.unit import REJECTS
 
 _SHOWN = 3

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fabnet.pages import render
-from fabnet.quality.measures import MEANING
-from fabnet.quality.suites import Judgement
+from fabnet.quality.suites import MEANING, Judgement
 
 _CASES = 5
 _WIDTH, _HEIGHT, _BASE, _MARGIN = 300, 110, 88, 10  # of a plot

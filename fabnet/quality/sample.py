@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fabnet.files import read_json
 from fabnet.frames.shards import RECIPE, member_name
 from fabnet.quality.hashes import HASHED_SIDE, THUMBNAIL_SIDE, phash, thumbnail
-from fabnet.quality.summary import Summary, pieces
+from fabnet.quality.profile import Summary, pieces
 
 _COLUMNS = ["frame_no", "shard", "offset", "size", "sharpness", "brightness"]
 

@@ -10,8 +10,7 @@ from fabnet import contract, tables
 from fabnet.errors import UserError
 from fabnet.files import read_json
 
-#: Where the contracts are kept as JSON, and where the documentation says how to bring an older file up to a version.
-SNAPSHOT = "docs/schemas.json"
+#: Where the documentation says how to bring an older file up to a version.
 NOTES = "docs/data-quality.md"
 
 

@@ -9,7 +9,7 @@ from fabnet.tables.frames import Boxes, Clips, Index, Ledger, Rejects, Shards, S
 from fabnet.tables.labels import Labels
 from fabnet.tables.names import ANGLE_COLUMNS, EXPRESSIONS, NO_SPACE, REJECT_REASONS, SPLITS, UNIT_COLUMNS, UNITS
 from fabnet.tables.retrieval import IndexRows, Neighbours, RetrievalScores, RetrievedFaces
-from fabnet.tables.scores import EmbeddingIds, LowLabel, Metrics, Predictions
+from fabnet.tables.scores import EmbeddingIds, LowLabel, Metrics, Predictions, metrics_frame
 from fabnet.tables.training import Curriculum, History
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Table",
     "check",
     "findings",
+    "metrics_frame",
     "read",
     "version",
     "write",

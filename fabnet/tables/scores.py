@@ -1,5 +1,6 @@
 """Contracts of embeddings, of what is predicted from them and of its scores."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from fabnet.contract import Table
+from fabnet.errors import TableError
 
 
 class EmbeddingIds(Table):
@@ -54,6 +56,40 @@ class Metrics(Table):
     @pa.dataframe_check(name="areas_are_percentages")
     def _areas_are_percentages(cls, frame: pd.DataFrame) -> Any:
         return ~frame["metric"].str.endswith("_auc") | (frame["high"] <= 100)
+
+
+_SCORE = ("value", "low", "high", "n")
+
+
+def metrics_frame(metrics: Any, where: Path | str) -> pd.DataFrame:
+    """Rows of Metrics from metrics.json, {set: {variant: {metric: {value, low, high, n}}}}.
+
+    Raises:
+        TableError: it is not nested like that; names `where` and the place.
+    """
+    rows = []
+    for name, variants in _items(metrics, str(where)):
+        for variant, scores in _items(variants, f"{where}: {name}"):
+            for metric, score in _items(scores, f"{where}: {name}.{variant}"):
+                place = f"{where}: {name}.{variant}.{metric}"
+                if set(dict(_items(score, place))) != set(_SCORE):
+                    raise TableError(f"{place}: must hold {', '.join(_SCORE)}, not {', '.join(score)}")
+                wrong = [
+                    key for key in _SCORE if isinstance(score[key], bool) or not isinstance(score[key], int | float)
+                ]
+                if wrong or not float(score["n"]).is_integer():
+                    key = wrong[0] if wrong else "n"
+                    raise TableError(f"{place}.{key}: is {score[key]!r}, not a number of the right kind")
+                rows.append((name, variant, metric, *(float(score[key]) for key in _SCORE[:3]), int(score["n"])))
+    frame = pd.DataFrame(rows, columns=["set", "variant", "metric", *_SCORE])
+    numbers: dict[str, Any] = dict.fromkeys(_SCORE[:3], float)
+    return frame.astype({**numbers, "set": str, "variant": str, "metric": str, "n": "int64"})
+
+
+def _items(value: Any, place: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        raise TableError(f"{place}: must be a mapping, not {value!r:.60}")
+    return list(value.items())
 
 
 class LowLabel(Table):

@@ -17,7 +17,6 @@ from fabnet.errors import TableError
 from fabnet.files import read_json, write_json
 from fabnet.probing.embeddings import read_embeddings, write_embeddings
 from fabnet.probing.predictions import open_writer, read_predictions
-from fabnet.quality.metrics import metrics_frame
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import check_file
 from fabnet.training.history import CURRICULUM, HISTORY, CurriculumPoint, Point, write_points
@@ -161,7 +160,7 @@ def _metrics_round_trip(frame: pd.DataFrame, folder: Path, form: type[tables.Tab
         score = {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
         nested.setdefault(row.set, {}).setdefault(row.variant, {})[row.metric] = score
     write_json(folder / "metrics.json", nested)
-    read = tables.check(metrics_frame(read_json(folder / "metrics.json"), "metrics.json"), form, "metrics.json")
+    read = tables.check(tables.metrics_frame(read_json(folder / "metrics.json"), "metrics.json"), form, "metrics.json")
     order = ["set", "variant", "metric"]
     back = frame[order].merge(read, on=order, how="left", validate="one_to_one")
     assert len(read) == len(frame)

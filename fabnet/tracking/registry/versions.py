@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_directory, atomic_file, locked
-from fabnet.quality.drift import read_profile
+from fabnet.quality.profile import read_profile
 from fabnet.tracking.gate.compare import Evaluation, read_evaluation
 from fabnet.tracking.registry.package import PROFILE, check_package
 from fabnet.tracking.store import project_root, required_store

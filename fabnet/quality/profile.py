@@ -1,18 +1,70 @@
-"""What a directory of frames holds, in tables small enough to judge: one pass over the index, piece by piece."""
+"""What a directory of frames holds, as tables and quantiles, and how far those have moved from an earlier profile."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from fabnet.errors import UserError
+from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, run_starts
 from fabnet.frames.split import apportion
-from fabnet.quality.histogram import Histogram
+
+#: Quantiles that a profile keeps.
+LEVELS = tuple(round(0.05 * step, 2) for step in range(21))
+
+
+@dataclass
+class Histogram:
+    """Counts between `edges`, float64 (B + 1,), increasing; values beyond the ends count in the first and last bin.
+
+    `low` and `high` are the least and the greatest value seen.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    low: float = np.inf
+    high: float = -np.inf
+
+    @classmethod
+    def linear(cls, low: float, high: float, bins: int) -> "Histogram":
+        return cls(np.linspace(low, high, bins + 1), np.zeros(bins, dtype=np.int64))
+
+    @classmethod
+    def logarithmic(cls, high: float, bins: int) -> "Histogram":
+        """From 0, with bins whose width grows in proportion to 1 + value."""
+        # Processors differ in the last digit of numpy's expm1 and log1p, and quantiles are compared as bytes.
+        edges = np.expm1(np.linspace(0, np.log1p(high), bins + 1)).round(9)
+        return cls(edges, np.zeros(bins, dtype=np.int64))
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        if len(values) == 0:
+            return
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        inside = np.clip(values, self.edges[0], self.edges[-1])
+        self.counts += np.histogram(inside, self.edges)[0]
+
+    def quantiles(self, levels: ArrayLike = LEVELS) -> NDArray[np.float64]:
+        """Values below which these shares of all values lie, exact to a bin; NaN where there are no values."""
+        levels = np.asarray(levels, dtype=np.float64)
+        total = self.counts.sum()
+        if total == 0:
+            return np.full(levels.shape, np.nan)
+        filled = np.flatnonzero(self.counts)
+        below = np.concatenate(([0], np.cumsum(self.counts[filled]))) / total
+        # Between two filled bins that do not touch there are no values: the next one starts at its own left edge.
+        place = np.clip(np.searchsorted(below, levels, side="left") - 1, 0, len(filled) - 1)
+        bins = filled[place]
+        within = (levels - below[place]) / (below[place + 1] - below[place])
+        inner = self.edges[bins] + within * (self.edges[bins + 1] - self.edges[bins])
+        return np.clip(inner, self.low, self.high)
+
 
 _ROWS = 1 << 18
 _COLUMNS = ["track_id", "identity", "left", "right", "sharpness", "brightness"]
@@ -121,3 +173,54 @@ def pieces(frames: Path, columns: list[str]) -> Iterator[tuple[int, pa.RecordBat
     for batch in pq.ParquetFile(frames / INDEX).iter_batches(batch_size=_ROWS, columns=columns):
         yield row, batch
         row += len(batch)
+
+
+_FORMAT = 1
+
+
+def profile(summary: Summary) -> dict[str, Any]:
+    """Quantiles of every measure, as profile.json holds them."""
+    quantiles: dict[str, NDArray] = {name: histogram.quantiles() for name, histogram in summary.histograms.items()}
+    quantiles["frames_of_track"] = summary.tracks["frames"].quantile(LEVELS).to_numpy()
+    quantiles["tracks_of_identity"] = summary.identities["tracks"].quantile(LEVELS).to_numpy()
+    rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in quantiles.items()}
+    return {"format": _FORMAT, "levels": list(LEVELS), "frames": summary.rows, "quantiles": rounded}
+
+
+def drift(now: Mapping[str, Any], before: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns measure and distance: between two profiles, for the measures that both hold.
+
+    The distance is the mean difference of the quantiles over the earlier interquartile range, which is taken as at
+    least 5 % of the median, since a measure that never varied would otherwise drift without end.
+    """
+    rows = []
+    for name in sorted(set(now["quantiles"]) & set(before["quantiles"])):
+        new, old = (np.asarray(one["quantiles"][name], dtype=np.float64) for one in (now, before))
+        middle = np.interp([0.25, 0.5, 0.75], LEVELS, old)
+        scale = max(middle[2] - middle[0], 0.05 * abs(middle[1]), 1e-6)
+        rows.append({"measure": name, "distance": float(np.abs(new - old).mean() / scale)})
+    return pd.DataFrame(rows, columns=["measure", "distance"]).astype({"measure": str, "distance": float})
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """A profile.json.
+
+    Raises:
+        UserError: it is absent, of a later format, or no profile.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such profile; correct health.profile, or set it to null")
+    try:
+        found = read_json(path)
+        sound = found["levels"] == list(LEVELS) and all(
+            np.isfinite(np.asarray(values, dtype=float)).all() and len(values) == len(LEVELS)
+            for values in found["quantiles"].values()
+        )
+        newer = found["format"] != _FORMAT
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound, newer = False, False
+    if newer:
+        raise UserError(f"{path}: is a profile of format {found['format']}, and this fabnet reads format {_FORMAT}")
+    if not sound:
+        raise UserError(f"{path}: is no profile; make it again with the stage `validate`")
+    return dict(found)
