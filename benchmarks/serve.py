@@ -201,7 +201,7 @@ def main(seconds: float, requests: int, rounds: int, workers: int, out: Path | N
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.pop("OMP_NUM_THREADS", None)
     from fabnet.serving.server import threads_of
-    from fabnet.tracking.registry.register import register
+    from fabnet.tracking.registry.lifecycle import register
     from fabnet.tracking.registry.versions import fetch
 
     try:

@@ -29,7 +29,7 @@ def verify(
 ) -> None:
     """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run."""
     from fabnet.tracking.store import project_root
-    from fabnet.tracking.verify.rules import read_verify_rules
+    from fabnet.tracking.verify.compare import read_verify_rules
     from fabnet.tracking.verify.verify import report, verify
 
     root = project_root()

@@ -33,7 +33,7 @@ def pictures(
     ] = None,
 ) -> None:
     """Print pictures of the report that differ from a commit's, before and after, as Markdown."""
-    from fabnet.tracking.gate.pictures import compare_pictures, markdown
+    from fabnet.tracking.gate.commits import compare_pictures, markdown
     from fabnet.tracking.store import project_root
 
     typer.echo(markdown(compare_pictures(project_root(), base), url or None))
@@ -45,7 +45,7 @@ def register(
     probes: Annotated[str | None, typer.Option(help="The labelled set whose probes are served with it.")] = None,
 ) -> None:
     """Register a trained variant with its probes as the challenger."""
-    from fabnet.tracking.registry.register import register
+    from fabnet.tracking.registry.lifecycle import register
 
     typer.echo(register(variant, probes).line())
 
@@ -62,18 +62,19 @@ def promote(
     """Make the challenger champion if the gate passes. Exit 0 pass, 2 regression, 3 cannot compare."""
     from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
-    from fabnet.tracking.registry.promote import promote
+    from fabnet.tracking.registry.lifecycle import promote
 
     done = promote(read_gates(rules), uncompared)
-    code = report(done.verdict, markdown) if done.verdict else 0
+    if done.verdict:
+        report(done.verdict, markdown)
     typer.echo(f"champion: {done.champion}")
-    raise typer.Exit(code)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command()
 def rollback() -> None:
     """Make the previous champion the champion again."""
-    from fabnet.tracking.registry.promote import rollback
+    from fabnet.tracking.registry.lifecycle import rollback
 
     typer.echo(f"champion: {rollback()}")
 

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fabnet import __version__
 from fabnet.files import hash_file
 from fabnet.tracking.lineage import git_state, output_hash, pipeline_id
-from fabnet.tracking.record import Record
 from fabnet.tracking.store import open_store, project_root, quiet, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    from fabnet.tracking.records import Record
 
 
 PROCESS = "fabnet.process"
@@ -109,7 +110,7 @@ class Recorder:
         self._broken = False
         self._system: SystemMetricsMonitor | None = None
 
-    def log(self, record: Record) -> None:
+    def log(self, record: "Record") -> None:
         """Log all of a record but its params and inputs, which `run` was given."""
         self.log_metrics(record.metrics)
         self.log_history(record.history)

@@ -26,8 +26,7 @@ from fabnet.config import ExtractParams
 from fabnet.inference import embed as embed_module
 from fabnet.processes import run_jobs
 from fabnet.tracking.gate.rules import read_gates
-from fabnet.tracking.registry.promote import promote
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.video.recipe import recipe
 
 #: Pages whose commands another test runs, all of them.

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.probing.saved import read_heads
-from fabnet.tracking.lineage import git
-from fabnet.tracking.lock import Entry, commit_of, parse_lock, read_lock, training_entry
+from fabnet.tracking.lineage import Entry, commit_of, git, parse_lock, read_lock, training_entry
 from fabnet.tracking.registry.versions import downloaded, find, label, open_registry
 from fabnet.tracking.runs import flatten
 from fabnet.tracking.store import project_root

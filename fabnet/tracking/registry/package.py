@@ -30,8 +30,7 @@ from fabnet.probing.saved import OUTPUTS, read_heads
 from fabnet.report.render import table
 from fabnet.report.score_tables import score_table
 from fabnet.tables import EXPRESSIONS
-from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.lock import Entry, read_lock, training_entry
+from fabnet.tracking.lineage import Entry, output_hash, read_lock, training_entry
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
