@@ -1,4 +1,4 @@
-"""The gate and the model registry: `fabnet gate`, `pictures`, `register`, `promote`, `rollback`, `lineage`."""
+"""MLflow: `fabnet track`, `gate`, `pictures`, `register`, `promote`, `rollback`, `lineage`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -88,3 +88,29 @@ def lineage(uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or 
     for link in links:
         typer.echo(link.line())
     raise typer.Exit(int(any(link.broken for link in links)))
+
+
+track_app = typer.Typer(no_args_is_help=True, help="MLflow runs of DVC stages (docs/registry.md).")
+
+
+@track_app.command("sync")
+def sync() -> None:
+    """Rebuild missing runs from dvc.lock and the outputs, and close the runs of killed processes."""
+    from fabnet.tracking.sync import sync as sync_runs
+
+    for line in sync_runs().lines():
+        typer.echo(line)
+
+
+@track_app.command("profile")
+def profile(
+    uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
+    ] = None,
+) -> None:
+    """Fetch the profile of a registered model's training data, against which `validate` measures drift."""
+    from fabnet.tracking.registry.versions import fetch_profile
+
+    path = fetch_profile(uri, out)
+    typer.echo(f"{path}; to use it: fabnet params set health.profile={path}")
