@@ -30,8 +30,8 @@ from fabnet.networks.embed import embed_images
 from fabnet.networks.exports import OnnxNetwork, is_export, read_export
 from fabnet.networks.fabnet import FabNet
 from fabnet.probing import readings
-from fabnet.probing.origin import require_weights
-from fabnet.probing.saved import SavedHeads, read_heads
+from fabnet.probing.embeddings import require_weights
+from fabnet.probing.readings import SavedHeads, read_heads
 from fabnet.video.recipe import recipe
 from fabnet.video.reject import Rejected
 

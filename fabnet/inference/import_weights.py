@@ -24,7 +24,7 @@ from fabnet.networks.released import from_released
 from fabnet.networks.tensor_files import Content, read_file
 from fabnet.probing.linear import Probe
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import write_heads
+from fabnet.probing.readings import write_heads
 from fabnet.video.recipe import recipe
 
 WEIGHTS, MODEL, HEADS = "best.pt", "model.json", "heads.npz"

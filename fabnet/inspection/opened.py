@@ -8,8 +8,8 @@ from fabnet.files import read_json
 from fabnet.frames.store import FrameStore
 from fabnet.inspection.network import open_fabnet
 from fabnet.inspection.scenes import Pool, PoolReadings, gather, see
-from fabnet.probing.origin import require_weights
-from fabnet.probing.saved import read_heads
+from fabnet.probing.embeddings import require_weights
+from fabnet.probing.readings import read_heads
 
 # A pair of frames and one between them.
 _LEAST = 3

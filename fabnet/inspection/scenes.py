@@ -13,7 +13,7 @@ from fabnet.errors import UserError
 from fabnet.frames.store import FrameStore
 from fabnet.inspection import network as inside
 from fabnet.networks.fabnet import FabNet
-from fabnet.probing.saved import SavedHeads
+from fabnet.probing.readings import SavedHeads
 
 # Enough to choose from, of a data set of any size.
 _TRACKS, _FRAMES = 64, 48

@@ -2,20 +2,15 @@
 
 import numpy as np
 
+from fabnet.attributes.tasks import TASKS
 from fabnet.errors import UserError
 
 #: metrics.json names of each task's scores; the last one selects models.
-METRICS = {
-    "landmarks68": ("landmarks68_nme_pct",),
-    "landmarks5": ("landmarks5_nme_pct",),
-    "pose": ("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),
-    "units": ("units_auc",),
-    "expression": ("expression_auc",),
-}
+METRICS = {name: task.metrics for name, task in TASKS.items()}
 #: One metric for each task, in the order of tables and figures.
-MAIN = ("landmarks68_nme_pct", "landmarks5_nme_pct", "pose_mae_deg", "units_auc", "expression_auc")
+MAIN = tuple(metrics[-1] for metrics in METRICS.values())
 #: Tasks scored by the area under the ROC curve (AUC), where more is better; for the others, less is.
-AUC_TASKS = ("units", "expression")
+AUC_TASKS = tuple(name for name, task in TASKS.items() if not task.lower_is_better)
 
 #: The two points that span the inter-ocular distance, by number of points: the outer corners of the eyes of 68 (iBUG
 #: points 37 and 46, counted from 1, as 300-W does), the centres of the eyes of 5.

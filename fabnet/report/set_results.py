@@ -12,9 +12,8 @@ from fabnet.config import ReportParams, SetParams
 from fabnet.errors import ConfigError
 from fabnet.figures.pictures import Gap, Picture, attempt, read_pictures
 from fabnet.files import read_json
-from fabnet.probing.intervals import score, score_columns, scores_of
+from fabnet.probing.intervals import BootstrapSamples, Difference, draw_samples, paired, score, score_columns, scores_of
 from fabnet.probing.metrics import AUC_TASKS
-from fabnet.probing.paired import BootstrapSamples, Difference, draw_samples, paired
 from fabnet.probing.predictions import files_of, read_each
 from fabnet.report.score_tables import Score, Scores
 

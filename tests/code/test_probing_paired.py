@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.probing.intervals import resample_weights, score, scores_of
-from fabnet.probing.paired import draw_samples, paired
+from fabnet.probing.intervals import draw_samples, paired, resample_weights, score, scores_of
 from fabnet.probing.predictions import frame
 
 NAMES = np.repeat([f"p{number}" for number in range(12)], 4)

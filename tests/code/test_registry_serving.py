@@ -22,7 +22,7 @@ from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
-from fabnet.probing.saved import read_heads
+from fabnet.probing.readings import read_heads
 from fabnet.serving.pyfunc_model import BadRequest
 from fabnet.serving.reader import MAX_IMAGES
 from fabnet.tracking.registry.versions import fetch

@@ -26,7 +26,7 @@ from fabnet.networks.build import load_model
 from fabnet.networks.embed import embed_images
 from fabnet.networks.tensor_files import read_file
 from fabnet.probing import readings
-from fabnet.probing.saved import OUTPUTS, read_heads
+from fabnet.probing.readings import OUTPUTS, read_heads
 from fabnet.training.variant import train_variant
 
 SMALL = {"size": 32, "filters": 4, "dimension": 16}

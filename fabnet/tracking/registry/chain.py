@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
-from fabnet.probing.saved import read_heads
+from fabnet.probing.readings import read_heads
 from fabnet.tracking.lineage import Entry, commit_of, git, parse_lock, read_lock, training_entry
 from fabnet.tracking.registry.versions import downloaded, find, label, open_registry
 from fabnet.tracking.runs import flatten

@@ -26,7 +26,7 @@ from fabnet.errors import UserError
 from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
-from fabnet.probing.saved import OUTPUTS, read_heads
+from fabnet.probing.readings import OUTPUTS, read_heads
 from fabnet.report.render import table
 from fabnet.report.score_tables import score_table
 from fabnet.tables import EXPRESSIONS
