@@ -147,8 +147,7 @@ def figure(
     from fabnet.errors import UserError
     from fabnet.figures.pictures import save
     from fabnet.inspection.drawing import DRAWINGS, draw_curves
-    from fabnet.inspection.opened import find_heads, open_pool
-    from fabnet.inspection.scenes import see
+    from fabnet.inspection.scenes import find_heads, open_pool, see
     from fabnet.model import load
 
     if out.suffix.lower() != ".png" or out.is_dir():

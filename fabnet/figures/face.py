@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from fabnet.figures.predictions import ANGLES
+from fabnet.figures.probes import ANGLES
 
 _BOX, _POINT = "#ff7f0e", "#00e05a"
 #: To the image's right, up, and out of the face.

@@ -14,9 +14,8 @@ from torch.nn import functional
 from fabnet.errors import UserError
 from fabnet.frames.augment import to_float
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
-from fabnet.networks.fabnet import FabNet
-from fabnet.networks.warp import warp
+from fabnet.networks.encoder import embed_images
+from fabnet.networks.fabnet import FabNet, warp
 
 _BATCH = 64
 

@@ -17,7 +17,7 @@ from fabnet.attributes.sets import LabelledSet, iterate_crops
 from fabnet.config import VariantParams
 from fabnet.errors import UserError
 from fabnet.networks.build import load_model, random_encoder
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.probing.embeddings import require_set, write_embeddings
 from fabnet.probing.outside import open_outside, write_outside
 from fabnet.progress import track

@@ -14,8 +14,7 @@ from fabnet import tables
 from fabnet.attributes.sets import TASKS, LabelledSet, targets
 from fabnet.config import ReportParams
 from fabnet.figures.pictures import Gap, Picture, attempt, picture, write_pictures
-from fabnet.figures.predictions import landmark_cases, pose_scatter
-from fabnet.figures.scores import MOST, low_label_curves, slice_panels
+from fabnet.figures.probes import MOST, landmark_cases, low_label_curves, pose_scatter, slice_panels
 from fabnet.figures.sheets import contact_sheet
 from fabnet.files import atomic_directory, write_json
 from fabnet.probing.metrics import MAIN, landmark_errors

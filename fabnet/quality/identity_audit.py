@@ -23,7 +23,7 @@ from fabnet.figures.pictures import save
 from fabnet.figures.sheets import closest_pairs
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.quality.duplicates import shared_tracks
 from fabnet.quality.health import Verdict
 from fabnet.quality.page import PicturePair

@@ -15,7 +15,7 @@ from fabnet.files import read_json
 from fabnet.probing.intervals import BootstrapSamples, Difference, draw_samples, paired, score, score_columns, scores_of
 from fabnet.probing.metrics import AUC_TASKS
 from fabnet.probing.predictions import files_of, read_each
-from fabnet.report.score_tables import Score, Scores
+from fabnet.report.blocks import Score, Scores
 
 T = TypeVar("T")
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from fabnet.config import RetrieveParams
 from fabnet.errors import UserError
-from fabnet.retrieval.attributes import IDENTITY, MAP, PRECISION, Attributes, compared
 from fabnet.retrieval.exact import Alike, Neighbours, search, unit
-from fabnet.retrieval.samples import KEPT, LEFT_OUT, Sample
+from fabnet.retrieval.samples import IDENTITY, KEPT, LEFT_OUT, MAP, PRECISION, Attributes, Sample, compared
 
 CHANCE = "chance"
 

@@ -32,7 +32,7 @@ _GROUP = 16
 
 
 class Gallery(Protocol):
-    """Rows that are read in order, such as those of an array or of a file (fabnet.retrieval.vectors)."""
+    """Rows that are read in order, such as those of an array or of a file (fabnet.retrieval.index)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

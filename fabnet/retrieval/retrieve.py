@@ -15,7 +15,7 @@ from fabnet.figures.pictures import Gap, Picture, write_pictures
 from fabnet.files import atomic_directory, write_json
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.probing.embeddings import encoders_of, read_embeddings, rows_of
 from fabnet.progress import track
 from fabnet.retrieval.evaluation import Evaluation

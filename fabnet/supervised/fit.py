@@ -24,7 +24,7 @@ from fabnet.probing.metrics import selection_score
 from fabnet.probing.problem import REGRESSION, Problem
 from fabnet.supervised.vgg11 import Vgg11
 from fabnet.training import checkpoint
-from fabnet.training.precision import autocast, warn_of_emulation
+from fabnet.training.world import autocast, warn_of_emulation
 
 #: What becomes point i of a mirrored face: the point of the other side (iBUG's 68; eyes, nose, corners of the mouth).
 _PARTNERS = {

@@ -20,8 +20,8 @@ from fabnet.processes import ordered_map
 from fabnet.progress import Progress
 from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.landmarks import landmarks5, landmarks68
+from fabnet.synthetic.portable import generator, normal
 from fabnet.synthetic.render import render
-from fabnet.synthetic.seeds import generator, normal
 from fabnet.synthetic.state import FaceState, Light, sample_expression
 from fabnet.synthetic.videos import interview_of, video_identity
 from fabnet.tables import EXPRESSIONS, UNITS

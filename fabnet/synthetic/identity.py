@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fabnet.synthetic.seeds import normal
+from fabnet.synthetic.portable import normal
 
 Color = tuple[float, float, float]
 

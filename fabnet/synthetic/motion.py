@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fabnet.synthetic.seeds import exponential, normal
+from fabnet.synthetic.portable import exponential, normal
 from fabnet.synthetic.state import FaceState, Light, sample_expression
 from fabnet.tables import EXPRESSIONS, UNITS
 

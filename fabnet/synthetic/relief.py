@@ -12,8 +12,7 @@ import numpy as np
 
 from fabnet.synthetic.features import SIDES, Brow, Features, Mouth, Nose
 from fabnet.synthetic.identity import Identity
-from fabnet.synthetic.portable import bell, exact_product, falloff
-from fabnet.synthetic.seeds import normal
+from fabnet.synthetic.portable import bell, exact_product, falloff, normal
 from fabnet.synthetic.state import FaceState
 
 _STRANDS = 512

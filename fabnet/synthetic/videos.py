@@ -16,8 +16,8 @@ from fabnet.progress import Progress
 from fabnet.synthetic import motion
 from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.motion import Interview
+from fabnet.synthetic.portable import generator
 from fabnet.synthetic.render import render
-from fabnet.synthetic.seeds import generator
 
 _CRF = "16"
 

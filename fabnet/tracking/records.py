@@ -144,7 +144,7 @@ def _scored(predictions: Path) -> Iterator[tuple[str, str, "pd.DataFrame", dict[
 
 
 def _pose(encoder: str, true: "np.ndarray", predicted: "np.ndarray") -> "Figure":
-    from fabnet.figures.predictions import pose_scatter
+    from fabnet.figures.probes import pose_scatter
 
     return pose_scatter(true, {encoder: predicted})
 

@@ -7,7 +7,7 @@ from fabnet.figures.curves import LOSSES, learning_curves, loss_table
 from fabnet.figures.flow import reconstruction_panels
 from fabnet.figures.generated import confidence_panels
 from fabnet.figures.pictures import save
-from fabnet.figures.predictions import pose_scatter
+from fabnet.figures.probes import pose_scatter
 from fabnet.training import objective
 
 

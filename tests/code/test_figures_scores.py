@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from fabnet.figures.predictions import landmark_cases
-from fabnet.figures.scores import COLOURS, MOST, low_label_curves, slice_panels, styles
+from fabnet.figures.probes import COLOURS, MOST, landmark_cases, low_label_curves, slice_panels, styles
 
 
 @pytest.mark.parametrize("points", [5, 68])

@@ -12,11 +12,9 @@ from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.networks.build import build, load_model, random_encoder, start_from
 from fabnet.networks.decoder import Decoder, axis_matrix, convolve_upsampled
-from fabnet.networks.embed import embed_images
-from fabnet.networks.encoder import Encoder
-from fabnet.networks.fabnet import FabNet
+from fabnet.networks.encoder import Encoder, embed_images
+from fabnet.networks.fabnet import FabNet, identity_grid, warp
 from fabnet.networks.pretext import Autoencoder
-from fabnet.networks.warp import identity_grid, warp
 
 
 def naive_warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from fabnet.errors import UserError
 from fabnet.networks.build import build, build_described
-from fabnet.networks.conventions import OURS, Conventions
-from fabnet.networks.fabnet import FabNet
+from fabnet.networks.fabnet import OURS, Conventions, FabNet
 from fabnet.training.objective import every_view_loss
 
 SIZE, BATCH = 16, 3

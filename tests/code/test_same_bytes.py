@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fabnet.synthetic.portable import angle, bell, exact_product, falloff, sin_cos
-from fabnet.synthetic.seeds import exponential, normal
+from fabnet.synthetic.portable import angle, bell, exact_product, exponential, falloff, normal, sin_cos
 from tests.code.simulated_processors import OWN, PROCESSORS, ROOT
 
 #: What NumPy, or the C library below it, computes by another routine for each instruction set; and what BLAS sums.

@@ -27,8 +27,8 @@ from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
 from fabnet.probing.readings import OUTPUTS, read_heads
+from fabnet.report.blocks import score_table
 from fabnet.report.render import table
-from fabnet.report.score_tables import score_table
 from fabnet.tables import EXPRESSIONS
 from fabnet.tracking.lineage import Entry, output_hash, read_lock, training_entry
 
