@@ -14,7 +14,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.config import load_params
     from fabnet.leftovers import check_leftovers
     from fabnet.probing.evaluate import open_embeddings, probe_set
-    from fabnet.tracking.records import probing_params, probing_record
+    from fabnet.tracking.probing_record import probing_params, probing_record
 
     params = load_params()
     check_leftovers()

@@ -14,7 +14,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.attributes.sets import open_set
     from fabnet.config import load_params
     from fabnet.supervised.supervise import supervise
-    from fabnet.tracking.records import supervised_record
+    from fabnet.tracking.probing_record import supervised_record
 
     params = load_params()
     labelled = open_set(name, params.labelled_set(name))

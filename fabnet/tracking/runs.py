@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    from fabnet.tracking.records import Record
+    from fabnet.tracking.record import Record
 
 
 PROCESS = "fabnet.process"

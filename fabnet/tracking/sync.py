@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from fabnet.config import ProbeParams, SuperviseParams
 from fabnet.files import locked
 from fabnet.tracking.lineage import Entry, commit_of, output_hash, read_lock
-from fabnet.tracking.records import Record, probing_record, supervised_record, training_record
+from fabnet.tracking.probing_record import probing_record, supervised_record
+from fabnet.tracking.record import Record, training_record
 from fabnet.tracking.runs import OUTS, PROCESS, Recorder, reap, stage_tags, this_process
 from fabnet.tracking.store import project_root, required_store
 

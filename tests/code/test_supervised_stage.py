@@ -20,7 +20,7 @@ from fabnet.files import read_json, write_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, read_predictions, to_pixels
 from fabnet.supervised.supervise import supervise
-from fabnet.tracking.records import supervised_record
+from fabnet.tracking.probing_record import supervised_record
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "stages/supervise.py"), "tiny"]

@@ -13,7 +13,7 @@ from fabnet.probing.predictions import open_writer
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.records import supervised_record
+from fabnet.tracking.probing_record import supervised_record
 from fabnet.tracking.sync import sync
 
 NAME, OUT = "supervise@synthetic", Path("supervised/synthetic")
