@@ -66,8 +66,7 @@ def images(count: int) -> list[bytes]:
 
 
 def request_of(jpegs: list[bytes]) -> bytes:
-    rows = [[base64.b64encode(each).decode()] for each in jpegs]
-    return json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
+    return json.dumps({"inputs": [base64.b64encode(each).decode() for each in jpegs]}).encode()
 
 
 @contextmanager

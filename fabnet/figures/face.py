@@ -149,13 +149,23 @@ UNIT_NAMES = {
 
 
 def unit_bars(units: Sequence[int], values: NDArray[np.floating]) -> Figure:
-    """Action units by their numbers, each from 0 (absent) to 1; those of 0.5 and more are darker."""
+    """Action units by their numbers, each from 0 (absent) to 1; those of 0.5 and more are darker.
+
+    Args:
+        units: their numbers in FACS.
+        values: as many, 0 to 1.
+    """
     names = [f"{UNIT_NAMES[unit]}  AU{unit:02d}" if unit in UNIT_NAMES else f"AU{unit:02d}" for unit in units]
     return _bars(names, values, np.asarray(values) >= 0.5, "0: absent … 1: present")
 
 
 def expression_bars(names: Sequence[str], values: NDArray[np.floating]) -> Figure:
-    """Probabilities of expressions, which sum to 1; the most likely one is darker."""
+    """Probabilities of expressions, which sum to 1; the most likely one is darker.
+
+    Args:
+        names: of the expressions.
+        values: as many, 0 to 1.
+    """
     return _bars(names, values, np.arange(len(values)) == int(np.argmax(values)), "probability")
 
 

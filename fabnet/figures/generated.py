@@ -88,6 +88,11 @@ def transfer_grid(
     """Driving frames above, sources on the left, and in each cell the source warped with the driving embedding.
 
     Frames that a camera took are framed in orange.
+
+    Args:
+        sources_SHWC: S frames, RGB.
+        driving_THWC: T frames, RGB.
+        made_STHWC: the generated frame of each source and driving frame.
     """
     rows, columns = len(sources_SHWC), len(driving_THWC)
     figure = Figure(figsize=(1.25 * (columns + 1) + 0.4, 1.25 * (rows + 1) + 0.3), layout="constrained")

@@ -18,6 +18,11 @@ def uniform(seed: int, index: NDArray[np.int64], slot: int) -> NDArray[np.float6
     """One draw from [0, 1) for each index; draws of different seeds, indices and slots are independent.
 
     The finaliser of SplitMix64 (Steele et al. 2014) over a counter, 53 bits kept.
+
+    Args:
+        seed: 0 or more.
+        index: any shape; that of the result.
+        slot: which of the several draws for one index, 0 or more.
     """
     with np.errstate(over="ignore"):
         key = _mix(np.uint64(seed) * _GOLDEN + np.uint64(slot) + np.uint64(1))

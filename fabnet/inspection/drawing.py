@@ -50,6 +50,11 @@ def find_cases(seen: PoolReadings, sources: int, each: int = 2) -> list[Case]:
 
     Kinds that need readings which there are none of are left out.
 
+    Args:
+        seen: the frames to choose from, with their readings.
+        sources: frames for each target.
+        each: scenes of a kind.
+
     Raises:
         UserError: no track has a target and so many sources.
     """
@@ -77,7 +82,13 @@ def find_cases(seen: PoolReadings, sources: int, each: int = 2) -> list[Case]:
 
 
 def pictures(pool: Pool, cases: list[Case], seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The sources (S, B, H, W, 3) and the targets (B, H, W, 3) of B cases, noise drawn by `seed`."""
+    """The sources (S, B, H, W, 3) and the targets (B, H, W, 3) of B cases, noise drawn by `seed`.
+
+    Args:
+        pool: the frames that the cases number.
+        cases: B of them, each with as many sources.
+        seed: of the noise that stands for a source.
+    """
     random = np.random.default_rng(seed)
     shape = pool.images_NHWC.shape[1:]
     noise = random.integers(0, 256, (len(cases), *shape), dtype=np.uint8)

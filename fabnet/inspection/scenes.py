@@ -64,6 +64,12 @@ class PoolReadings:
 def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int = 0) -> Pool:
     """The longest track of each identity, if it has `least` frames; at most 64 of them and 48 frames of each.
 
+    Args:
+        store: the frames.
+        identities: whose tracks are considered.
+        least: frames that a track must have.
+        seed: chooses among more than 64 identities.
+
     Raises:
         UserError: there is none, or a frame is damaged.
     """
@@ -85,6 +91,11 @@ def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int =
 
 def see(pool: Pool, network: FabNet, heads: SavedHeads | None = None) -> PoolReadings:
     """Embed a pool, and read pose and mouth from the embeddings as far as there are probes for them.
+
+    Args:
+        pool: frames as `gather` gives them.
+        network: in evaluation mode.
+        heads: probes of the network's weights; without them, readings are None.
 
     Raises:
         UserError: the pool's frames are of another size than the network's.
@@ -109,7 +120,13 @@ def see(pool: Pool, network: FabNet, heads: SavedHeads | None = None) -> PoolRea
 
 
 def random_pairs(pool: Pool, count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Source and target, (2, P): two different frames of each of `count` tracks, all by chance."""
+    """Source and target, (2, P): two different frames of each of `count` tracks, all by chance.
+
+    Args:
+        pool: its tracks are drawn from.
+        count: P; all tracks if there are fewer.
+        seed: of the draws.
+    """
     random = np.random.default_rng(seed)
     tracks = pool.tracks()
     chosen = random.permutation(len(tracks))[:count]
@@ -120,6 +137,10 @@ def farthest_ends(seen: PoolReadings, count: int) -> NDArray[np.int64]:
     """Source, a and b, (3, P), of the `count` tracks that move most: a and b lie farthest apart in the embedding.
 
     The source is the frame nearest to the middle between them.
+
+    Args:
+        seen: frames with their embeddings.
+        count: P; all tracks if there are fewer.
     """
     found = []
     for frames in seen.pool.tracks():
@@ -137,6 +158,11 @@ def driving_and_sources(seen: PoolReadings, steps: int, count: int) -> tuple[NDA
     """Frames of the track that moves most, `steps` evenly in time, and a source of each of `count` other tracks.
 
     The sources are spread over the tracks from the one that moves least; each is its track's frame nearest to the mean.
+
+    Args:
+        seen: frames with their embeddings.
+        steps: frames of the driving track.
+        count: sources; fewer where there are fewer tracks.
     """
     tracks = seen.pool.tracks()
     means = [seen.embeddings_ND[frames].mean(axis=0) for frames in tracks]
@@ -159,6 +185,10 @@ _LEAST = 3
 
 def open_pool(frames: Path, splits: Path) -> Pool:
     """Frames of test identities.
+
+    Args:
+        frames: a folder of track shards, data/frames.
+        splits: the table of the splits of its identities.
 
     Raises:
         UserError: there are no frames or splits, or no track is long enough.
@@ -188,7 +218,12 @@ def read_pool(model: Path, pool: Pool, heads: Path | None) -> PoolReadings:
 
 
 def find_heads(model: Path, probes: Path) -> Path | None:
-    """The probes of a model below `probes`: SET/heads/NAME.npz, of the first set whose probes are of its weights."""
+    """The probes of a model below `probes`: SET/heads/NAME.npz, of the first set whose probes are of its weights.
+
+    Args:
+        model: folder as `train` writes it.
+        probes: folder that holds a folder per labelled set.
+    """
     weights = _weights(model)
     for path in sorted(probes.glob(f"*/heads/{model.resolve().name}.npz")):
         if read_heads(path).meta.get("weights_sha256") == weights:

@@ -144,7 +144,12 @@ class FabNet(nn.Module):
         return 1 + self.sources
 
     def flow(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Offsets (B, 2, H, W) at which the source is sampled to make the target."""
+        """Offsets (B, 2, H, W) at which the source is sampled to make the target.
+
+        Args:
+            source_BCHW: frames that are sampled, in [-1, 1].
+            target_BCHW: frames to be made, in [-1, 1].
+        """
         return self.flow_between(self._pairs(source_BCHW[None], target_BCHW))
 
     def flow_between(self, pairs_ND: Tensor) -> Tensor:
@@ -172,7 +177,12 @@ class FabNet(nn.Module):
         return merge(warped_NBCHW, _shares(logits.unflatten(0, (len(sources_NBCHW), -1)), _of_sources(mask_VB)))
 
     def reconstruct(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Reconstruction:
-        """The first view made from the others, with everything that led there."""
+        """The first view made from the others, with everything that led there.
+
+        Args:
+            views_VBCHW: frames in [-1, 1]; the first is the target, the others are sources.
+            mask_VB: False for padding, as in `forward`.
+        """
         target_BCHW, sources_NBCHW = views_VBCHW[0], views_VBCHW[1:]
         sources = len(sources_NBCHW)
         flow, logits = self._decoded(self._pairs(sources_NBCHW, target_BCHW))
@@ -256,5 +266,10 @@ def _shares(logits_NB1HW: Tensor, mask_NB: Tensor | None) -> Tensor:
 
 
 def merge(warped_NBCHW: Tensor, weights_NB1HW: Tensor) -> Tensor:
-    """The weighted mean of the sources, (B, C, H, W), for weights that sum to 1 over N."""
+    """The weighted mean of the sources, (B, C, H, W), for weights that sum to 1 over N.
+
+    Args:
+        warped_NBCHW: the warped frames of N sources.
+        weights_NB1HW: of every pixel of each source.
+    """
     return (warped_NBCHW * weights_NB1HW).sum(dim=0)

@@ -126,7 +126,12 @@ class SetEmbedder:
     batch: int
 
     def crops(self, split: str | None = None, size: int | None = None) -> Iterator[np.ndarray]:
-        """Batches of crops, uint8 RGB (N, S, S, 3), of one split or of all faces."""
+        """Batches of crops, uint8 RGB (N, S, S, 3), of one split or of all faces.
+
+        Args:
+            split: of the faces; None takes all.
+            size: side in pixels; None takes the embedder's.
+        """
         return (images for _, images in iterate_crops(self.labelled, size or self.size, self.batch, split))
 
     def write(self, encoder: str, batches: Iterable[np.ndarray], dimension: int, meta: Mapping[str, Any]) -> None:
@@ -142,7 +147,14 @@ class SetEmbedder:
         write_embeddings(self.out / encoder, ids, progress, dimension, len(ids), told)
 
     def write_baseline(self, encoder: str, batches: Iterable[np.ndarray], dimension: int, **meta: int | str) -> None:
-        """`write` of an encoder that is no model of ours."""
+        """`write` of an encoder that is no model of ours.
+
+        Args:
+            encoder: its name.
+            batches: float32 (N, dimension), of the batches of `crops()`.
+            dimension: of an embedding.
+            meta: what meta.json says besides.
+        """
         self.write(encoder, batches, dimension, {**_NO_MODEL, "image_size": self.size, **meta})
 
 

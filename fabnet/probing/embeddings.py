@@ -29,6 +29,14 @@ def write_embeddings(
 ) -> None:
     """Write batches (n_i, dimension) that together are (count, dimension), one at a time, atomically.
 
+    Args:
+        directory: that is written: embeddings.npy, ids.parquet and meta.json.
+        face_ids: a name for each row.
+        batches: float32, in the order of the names.
+        dimension: of an embedding.
+        count: of all rows.
+        meta: content of meta.json: encoder, set and origin.
+
     Raises:
         ValueError: `batches` hold another number of rows than `count`, or a value that is not finite.
     """
@@ -111,6 +119,11 @@ def encoders_of(directory: Path) -> dict[str, Path]:
 def rows_of(face_ids: Sequence[str], available: Sequence[str], where: Path | str) -> np.ndarray:
     """The row of each of `face_ids` among the `available` ids: int64 (N,).
 
+    Args:
+        face_ids: wanted, in the order of the result.
+        available: names of the rows that there are.
+        where: the embeddings, for the error.
+
     Raises:
         UserError: an id has no embedding; names `where` and the first one.
     """
@@ -129,7 +142,13 @@ _SHARED = {"recipe_hash": "crop recipe", "set": "labelled set"}
 
 
 def require_set(meta: Mapping[str, Any], set_name: str, where: Path | str) -> None:
-    """Raises UserError if the embeddings say that they are of another labelled set."""
+    """Raises UserError if the embeddings say that they are of another labelled set.
+
+    Args:
+        meta: content of meta.json.
+        set_name: the set that is wanted.
+        where: the embeddings, for the error.
+    """
     theirs = meta.get("set")
     if theirs not in (None, set_name):
         raise UserError(

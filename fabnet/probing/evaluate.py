@@ -50,6 +50,10 @@ class ProbeResult:
 def rows_by_split(table: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
     """The rows of each split of a table of labels.
 
+    Args:
+        table: of labels.
+        where: the labelled set, for the error.
+
     Raises:
         UserError: a split has too few faces to learn from, to choose on or to score; or a face, or a person, is in two
             splits, so that a score would be of what was learnt.
@@ -146,7 +150,14 @@ def probe_embeddings(
 def probe_constant(
     problems: Sequence[Problem], table: pd.DataFrame, rows: dict[str, np.ndarray], size: int
 ) -> list[pd.DataFrame]:
-    """Predictions of the encoder `constant`, the same under the name of either probe."""
+    """Predictions of the encoder `constant`, the same under the name of either probe.
+
+    Args:
+        problems: the tasks.
+        table: of labels.
+        rows: of each split.
+        size: side of the crops in pixels, for landmarks.
+    """
     outputs = [constant_prediction(problem, rows["train"], len(rows["test"]))[None] for problem in problems]
     return [_table("constant", name, problems, table, rows, outputs, size) for name in ("torch", "sklearn")]
 
@@ -179,6 +190,10 @@ def _table(
 
 def open_embeddings(directory: Path, set_name: str) -> dict[str, Path]:
     """The folders of embeddings/SET by encoder, if each says that it holds what it is looked for.
+
+    Args:
+        directory: embeddings/SET.
+        set_name: of the labelled set.
 
     Raises:
         UserError: there are none, or they are of another set or encoder.

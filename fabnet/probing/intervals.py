@@ -54,6 +54,11 @@ def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str,
     """Every metric's value, its values over the resamples (R,), and the number of test faces; see `score`.
 
     Two encoders with predictions of the same faces are scored on the same resamples.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        resamples: R.
+        seed: of the resamples.
     """
     found: dict[str, tuple[float, np.ndarray, int]] = {}
     for task in (task for task in METRICS if (predictions["task"] == task).any()):
@@ -64,7 +69,16 @@ def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str,
 def bootstrap_task(
     task: str, identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, resamples: int, seed: int
 ) -> dict[str, tuple[float, np.ndarray, int]]:
-    """`bootstrap` of one task, from arrays as `arrays` gives them."""
+    """`bootstrap` of one task, from arrays as `arrays` gives them.
+
+    Args:
+        task: its name.
+        identities: (n,).
+        prediction: (S, n, K).
+        target: (n, K).
+        resamples: R.
+        seed: of the resamples.
+    """
     weights = resample_weights(identities, resamples, seed)
     values, drawn = (
         _means(task, prediction, target, weights)
@@ -88,7 +102,14 @@ def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:
 def score_columns(
     predictions: pd.DataFrame, task: str, resamples: int, seed: int
 ) -> dict[str, dict[str, float | int] | None]:
-    """`score` of every action unit or class by itself: its ROC AUC in percent; None for those that `absent` names."""
+    """`score` of every action unit or class by itself: its ROC AUC in percent; None for those that `absent` names.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        task: units or expression.
+        resamples: of the intervals; 0 gives values alone.
+        seed: of the resamples.
+    """
     identities, prediction, target = arrays(predictions, task)
     weights = resample_weights(identities, resamples, seed)
     missing = _unscored(prediction, target)
@@ -103,7 +124,12 @@ def score_columns(
 
 
 def arrays(predictions: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Identities (n,), predictions (S, n, K) and targets (n, K) of one task, faces in the order of their ids."""
+    """Identities (n,), predictions (S, n, K) and targets (n, K) of one task, faces in the order of their ids.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        task: its name; the table has rows of it.
+    """
     rows = predictions[predictions["task"] == task].sort_values(["seed", "face_id"])
     if len(rows[["encoder", "probe"]].drop_duplicates()) != 1:
         raise ValueError("predictions must be of a single encoder and probe")
@@ -116,7 +142,13 @@ def arrays(predictions: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray
 
 
 def resample_weights(identities: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each face is drawn: (resamples, n), identities with replacement, as many as there are."""
+    """How often each face is drawn: (resamples, n), identities with replacement, as many as there are.
+
+    Args:
+        identities: (n,), of each face.
+        resamples: how many.
+        seed: of the draws.
+    """
     names, code = np.unique(identities, return_inverse=True)
     counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return counts.astype(np.float32)[:, code]
@@ -129,7 +161,12 @@ def interval(drawn: np.ndarray) -> tuple[float, float]:
 
 
 def weighted_means(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Means (R,) of errors (n,) of weighted faces, weights (R, n)."""
+    """Means (R,) of errors (n,) of weighted faces, weights (R, n).
+
+    Args:
+        errors: of each face.
+        weights: how often each resample draws it.
+    """
     return weights @ errors / weights.sum(axis=1, dtype=np.float64)
 
 
@@ -292,6 +329,10 @@ def paired(encoders: Mapping[str, BootstrapSamples], reference: str) -> dict[str
 
     A difference holds `difference` (the encoder's value minus the reference's), `low` and `high` (95 % of the
     resamples), `n` (test faces) and `apart`, whether the interval leaves out zero.
+
+    Args:
+        encoders: by name, all on the same resamples.
+        reference: the name of one of them.
 
     Raises:
         UserError: an encoder was scored on other faces than the reference, or its labels were others.

@@ -42,7 +42,12 @@ class Probe:
     validation: np.ndarray
 
     def predict(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes."""
+        """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes.
+
+        Args:
+            features: float32 (N, D), of all faces.
+            rows: those to predict.
+        """
         return _answers(self.task, _linear(features, rows, self.weight, self.bias))
 
 

@@ -44,7 +44,11 @@ def landmark_errors(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def angle_errors(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Absolute difference of angles in degrees, the shorter way round the circle: in [0, 180], shape as broadcast."""
+    """Absolute difference of angles in degrees, the shorter way round the circle: in [0, 180], shape as broadcast.
+
+    Args:
+        prediction, target: degrees, of shapes that broadcast.
+    """
     return np.abs((prediction.astype(np.float64) - target + 180) % 360 - 180)
 
 
@@ -83,7 +87,13 @@ def _tied_ranks(ordered: np.ndarray) -> np.ndarray:
 
 
 def face_errors(task: str, prediction: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """Errors of each face (..., n) by metric name, for the tasks whose score is a mean over faces."""
+    """Errors of each face (..., n) by metric name, for the tasks whose score is a mean over faces.
+
+    Args:
+        task: landmarks68, landmarks5 or pose.
+        prediction: (..., n, k), as the task's labels are.
+        target: (n, k).
+    """
     if task == "pose":
         angles = angle_errors(prediction, target)
         names = METRICS[task]
@@ -95,6 +105,11 @@ def selection_score(task: str, prediction: np.ndarray, target: np.ndarray) -> np
     """The score that chooses between models, to be minimised: (...,) for predictions (..., n, k).
 
     It is the task's last metric over all faces, negated where more is better; columns without an AUC are left out.
+
+    Args:
+        task: its name.
+        prediction: of the validation faces.
+        target: (n, k); units and classes as 0 and 1.
     """
     if task not in AUC_TASKS:
         return face_errors(task, prediction, target)[METRICS[task][-1]].mean(axis=-1)

@@ -163,6 +163,11 @@ def columns(heads: SavedHeads, embeddings: NDArray[np.float32], regions: NDArray
     """The readings of N faces as arrays in the order of `fields`; arguments and units as of `by_task`.
 
     Landmarks are lists of x and y in turn; `expression` is the name of the likeliest one.
+
+    Args:
+        heads: the probes.
+        embeddings: (N, D).
+        regions: (N, 4), in pixels of the frame.
     """
     return [array for head in heads.heads for array in _columns(head, embeddings, regions)]
 

@@ -38,7 +38,12 @@ class Property:
 
 
 def bins_of(wanted: Property, faces: Sequence[str]) -> list[tuple[float, float, list[str]]]:
-    """The faces of every bin, empty ones too: (low, high, face ids). The last bin holds its upper edge, too."""
+    """The faces of every bin, empty ones too: (low, high, face ids). The last bin holds its upper edge, too.
+
+    Args:
+        wanted: the property that the faces are sorted by, and the edges of its bins.
+        faces: ids of those that are scored.
+    """
     values = wanted.values.loc[list(faces)].to_numpy(dtype=np.float64)
     edges = np.asarray(wanted.edges, dtype=np.float64)
     at = np.where(values == edges[-1], len(edges) - 2, np.digitize(values, edges) - 1)

@@ -32,9 +32,16 @@ class Report:
         self.legal = True
 
     def good(self, what: str) -> None:
+        """Add a line that says that `what` is legal."""
         self.lines.append(f"ok       {what}")
 
     def bad(self, what: str, cases: tuple[str, ...] = ()) -> None:
+        """Add a line for a broken rule.
+
+        Args:
+            what: file, contract and rule.
+            cases: the first values that break it, a line each.
+        """
         self.legal = False
         self.lines += [f"ILLEGAL  {what}", *(f"           {case}" for case in cases)]
 
@@ -50,7 +57,12 @@ class Report:
             self.bad(f"{name}, {checked.rows} rows: {finding.line(0)}", cases)
 
     def attempt(self, what: str, work: Callable[[], object]) -> bool:
-        """Do `work`; an error meant for people becomes a line."""
+        """Do `work`; an error meant for people becomes a line.
+
+        Args:
+            what: the line where it succeeds.
+            work: takes nothing; what it returns is ignored.
+        """
         try:
             work()
         except UserError as error:

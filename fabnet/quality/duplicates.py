@@ -32,6 +32,11 @@ class LikePair:
 def duplicates(sample: Sample, splits: Sequence[str], params: SampleParams) -> tuple[pd.DataFrame, list[LikePair]]:
     """A table with a row for each pair of splits, and the closest pairs of frames.
 
+    Args:
+        sample: decoded frames.
+        splits: names, in their order; each two are compared.
+        params: `health.sample`: how near hashes and thumbnails of equal pictures are.
+
     Returns:
         the columns splits (such as "train, test"), `exact` (digests in both), `near` (pairs that look alike) and
         `near_pct` (of the split with fewer frames, those with a partner); and at most SHOWN pairs for each row.

@@ -17,7 +17,12 @@ _BLOCK = 2048
 
 
 def thumbnail(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A grey picture (H, W) as (side, side)."""
+    """A grey picture (H, W) as (side, side).
+
+    Args:
+        grey: any size.
+        side: in pixels.
+    """
     return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 

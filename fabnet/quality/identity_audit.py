@@ -41,6 +41,10 @@ def nearest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The nearest of `others` for every query, all of them of length 1.
 
+    Args:
+        queries_ND, others_MD: vectors.
+        left_out: pairs that do not count.
+
     Returns:
         its row, the first of equally near ones, or -1 where there is none; and its distance, 0 to 2, infinite where
         there is none. (N,) each.
@@ -54,7 +58,12 @@ def nearest(
 def nearest_of_group(
     vectors_ND: NDArray[np.float32], group_N: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """As `nearest`, for every vector among the others of its group."""
+    """As `nearest`, for every vector among the others of its group.
+
+    Args:
+        vectors_ND: of length 1.
+        group_N: the number of each one's group.
+    """
     row, distance = np.full(len(group_N), -1, np.int64), np.full(len(group_N), np.inf)
     for members in _groups(group_N):
         own = np.arange(len(members))
@@ -64,7 +73,12 @@ def nearest_of_group(
 
 
 def spread(vectors_ND: NDArray[np.float32], group_N: NDArray[np.int64]) -> Histogram:
-    """The distances of all pairs of different vectors of one group, each pair once."""
+    """The distances of all pairs of different vectors of one group, each pair once.
+
+    Args:
+        vectors_ND: of length 1.
+        group_N: the number of each one's group.
+    """
     histogram = Histogram.linear(0, 2, _BINS)
     for members in _groups(group_N):
         for begin in range(0, len(members), _BLOCK):
@@ -214,7 +228,12 @@ def audit_identities(
 
 
 def name_of(store: FrameStore, row: int) -> tuple[str, str, int]:
-    """Identity, track and frame number of a row."""
+    """Identity, track and frame number of a row.
+
+    Args:
+        store: the frames.
+        row: of the index.
+    """
     track = int(np.searchsorted(store.tracks.start, row, side="right")) - 1
     identity = store.tracks.identities[int(store.tracks.identity[track])]
     return identity, store.tracks.names[track].as_py(), int(store.frame_no[row])

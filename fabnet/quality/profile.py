@@ -34,11 +34,22 @@ class Histogram:
 
     @classmethod
     def linear(cls, low: float, high: float, bins: int) -> "Histogram":
+        """An empty histogram of bins of equal width.
+
+        Args:
+            low, high: the first and the last edge.
+            bins: their number, B.
+        """
         return cls(np.linspace(low, high, bins + 1), np.zeros(bins, dtype=np.int64))
 
     @classmethod
     def logarithmic(cls, high: float, bins: int) -> "Histogram":
-        """From 0, with bins whose width grows in proportion to 1 + value."""
+        """From 0, with bins whose width grows in proportion to 1 + value.
+
+        Args:
+            high: the last edge.
+            bins: their number.
+        """
         # Processors differ in the last digit of numpy's expm1 and log1p, and quantiles are compared as bytes.
         edges = np.expm1(np.linspace(0, np.log1p(high), bins + 1)).round(9)
         return cls(edges, np.zeros(bins, dtype=np.int64))
@@ -168,7 +179,12 @@ def _joined(names: pa.ChunkedArray, people: pa.ChunkedArray, parts: list[dict[st
 
 
 def pieces(frames: Path, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Pieces of the index, each with the number of its first row."""
+    """Pieces of the index, each with the number of its first row.
+
+    Args:
+        frames: a directory of track shards.
+        columns: of the index, to read.
+    """
     row = 0
     for batch in pq.ParquetFile(frames / INDEX).iter_batches(batch_size=_ROWS, columns=columns):
         yield row, batch
@@ -192,6 +208,9 @@ def drift(now: Mapping[str, Any], before: Mapping[str, Any]) -> pd.DataFrame:
 
     The distance is the mean difference of the quantiles over the earlier interquartile range, which is taken as at
     least 5 % of the median, since a measure that never varied would otherwise drift without end.
+
+    Args:
+        now, before: as `profile` makes and `read_profile` reads them.
     """
     rows = []
     for name in sorted(set(now["quantiles"]) & set(before["quantiles"])):

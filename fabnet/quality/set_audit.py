@@ -47,7 +47,13 @@ def validate_set(name: str, chosen: SetParams, splits: Path, params: HealthParam
 
 
 def judge_set(name: str, labels: pd.DataFrame, params: HealthParams) -> Verdict:
-    """Judge the table of a labelled set, which is legal."""
+    """Judge the table of a labelled set, which is legal.
+
+    Args:
+        name: of the set.
+        labels: tables.Labels.
+        params: the section `health`.
+    """
     judged = balance(labels)
     counts = {key: measures_of(table) for key, table in judged.items()}
     shares = judged["labels"].pivot_table("share_pct", "label", "split", sort=False).reset_index()

@@ -75,6 +75,10 @@ def judge_tables(tables: Mapping[str, pd.DataFrame], params: HealthParams) -> li
     """The judgements on tables named as in KEYS, in their order and that of the params, critical ones first.
 
     A table with no rows breaks nothing. Nothing is written, neither to disk nor to the network.
+
+    Args:
+        tables: with the columns of KEYS and of the measures.
+        params: the section `health`, which sets the limits.
     """
     # Before the import: the library would announce itself to its makers.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"

@@ -72,7 +72,12 @@ def gaps_of(sections: Iterable[Section]) -> Iterator[Gap]:
 
 
 def require_whole(sections: Iterable[Section], where: str) -> None:
-    """Raises UserError naming every gap, if there are any; the report at `where` is written by then."""
+    """Raises UserError naming every gap, if there are any; the report at `where` is written by then.
+
+    Args:
+        sections: of the report.
+        where: the report's file, for the error.
+    """
     gaps = list(gaps_of(sections))
     if gaps:
         named = "; ".join(f"{gap.what}: {gap.why}" for gap in gaps)
@@ -99,12 +104,24 @@ TITLES = {
 
 
 def score_cell(score: Score, digits: int = 1, bold: bool = True) -> str:
-    """Value [low, high]."""
+    """Value [low, high].
+
+    Args:
+        score: with value, low and high.
+        digits: after the point.
+        bold: marks the value.
+    """
     mark = "**" if bold else ""
     return f"{mark}{score['value']:.{digits}f}{mark} [{score['low']:.{digits}f}, {score['high']:.{digits}f}]"
 
 
 def number_cell(value: float | None, digits: int) -> str:
+    """A number, or NOTHING where there is none.
+
+    Args:
+        value: None where it was not measured.
+        digits: after the point.
+    """
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 

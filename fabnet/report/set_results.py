@@ -147,12 +147,24 @@ def kind_of(params: SetParams) -> str:
 
 
 def training_run(name: str, finetuned: bool, card: Mapping[str, Any]) -> str:
-    """The stage that trained a variant, and the beginning of its weights' hash, in Markdown."""
+    """The stage that trained a variant, and the beginning of its weights' hash, in Markdown.
+
+    Args:
+        name: of the variant.
+        finetuned: whether it started from another variant's weights.
+        card: its model.json.
+    """
     return f"`{'finetune' if finetuned else 'train'}@{name}` `{card['weights_sha256'][:12]}`"
 
 
 def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
-    """The runs that an encoder's numbers on a set came from, in Markdown."""
+    """The runs that an encoder's numbers on a set came from, in Markdown.
+
+    Args:
+        encoder: its name.
+        set_name: of the labelled set.
+        runs: `training_run` of every variant.
+    """
     if encoder == _SUPERVISED:
         return f"`supervise@{set_name}`"
     probed = f"`probe@{set_name}`"
@@ -162,7 +174,12 @@ def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
 
 
 def require_reference(reference: str, encoders: set[str]) -> None:
-    """Raises ConfigError, naming the key, if no set was scored with the encoder that others are compared with."""
+    """Raises ConfigError, naming the key, if no set was scored with the encoder that others are compared with.
+
+    Args:
+        reference: encoder that the others are compared with.
+        encoders: all that were scored.
+    """
     if encoders and reference not in encoders:
         raise ConfigError(
             f"params.yaml: report.reference: there is no encoder {reference}; there are {', '.join(sorted(encoders))}"

@@ -77,7 +77,12 @@ def unit(vectors_ND: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def alike(queries: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]) -> Alike:
-    """Pairs with the same name (a track, a video, an identity); what has no name (None, NaN, "") is like nothing."""
+    """Pairs with the same name (a track, a video, an identity); what has no name (None, NaN, "") is like nothing.
+
+    Args:
+        queries: names of Q.
+        gallery: names of M.
+    """
     import pandas as pd
 
     names = pd.Series([*queries, *gallery], dtype=object)
@@ -135,7 +140,12 @@ def search(
 
 
 def block_size(queries: int, count: int) -> int:
-    """Rows of the gallery that are multiplied at a time by so many queries: whole groups, not much beyond `count`."""
+    """Rows of the gallery that are multiplied at a time by so many queries: whole groups, not much beyond `count`.
+
+    Args:
+        queries: Q.
+        count: rows that are wanted at a time.
+    """
     least, most = _ROWS
     size = min(max(_SIMILARITIES // max(min(queries, _QUERIES), 1), least), most)
     return min(size // _GROUP, -(-count // _GROUP)) * _GROUP

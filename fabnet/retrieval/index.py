@@ -85,7 +85,13 @@ class MappedVectors:
 
 
 def write_header(file: object, dtype: DTypeLike, shape: tuple[int, int]) -> None:
-    """Begin a .npy file, whose rows are then written one after the other."""
+    """Begin a .npy file, whose rows are then written one after the other.
+
+    Args:
+        file: binary, open for writing.
+        dtype: of the numbers.
+        shape: rows and columns.
+    """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
 

@@ -68,6 +68,10 @@ def compared(queries: Attributes, others: Attributes) -> dict[str, NDArray[np.fl
     `units_agreement_pct` is the share of the units that are present on both faces or on neither, `units_jaccard_pct`
     those present on both over those present on either, and 100 where none is present on either. Angles differ by the
     shorter way around. The mean of the three is given where all three are known.
+
+    Args:
+        queries: what is known of Q faces, with an axis for the gallery.
+        others: of the gallery's faces.
     """
     found = {}
     for angle, metric in _ANGLES.items():
@@ -123,12 +127,25 @@ class Sample:
 
 
 def sample(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
-    """`wanted` of the rows 0 ... count - 1, or all of fewer, in random order: its begin is a sample as well."""
+    """`wanted` of the rows 0 ... count - 1, or all of fewer, in random order: its begin is a sample as well.
+
+    Args:
+        count: of all rows.
+        wanted: of the sample.
+        seed: of the order.
+    """
     return np.random.default_rng(seed).permutation(count)[:wanted].astype(np.int64)
 
 
 def frames_of(store: FrameStore, identities: Sequence[str], wanted: int, seed: int) -> NDArray[np.int64]:
-    """Rows of frames of these people, at most `wanted`, in random order."""
+    """Rows of frames of these people, at most `wanted`, in random order.
+
+    Args:
+        store: the frames.
+        identities: whose frames.
+        wanted: at most.
+        seed: of the order.
+    """
     tracks = store.select(identities)
     start, length = store.tracks.start[tracks], store.tracks.length[tracks]
     ends = np.cumsum(length)
@@ -142,6 +159,10 @@ def origins(store: FrameStore, rows: NDArray[np.int64]) -> dict[str, list[str]]:
     """identity, video and track of frames, as lists of names (N,).
 
     Videos of different people may have the same name, such as `interview`, and then are different ones.
+
+    Args:
+        store: the frames.
+        rows: of the index, (N,).
     """
     columns = ["identity", "video", "track_id"]
     order = np.argsort(rows, kind="stable")
@@ -165,6 +186,11 @@ def spread(values: NDArray[np.floating], identity: NDArray[np.int64], wanted: in
 
     For each of evenly spread quantiles, the face nearest to it of somebody who is not shown yet; the earlier row of
     two equally near ones.
+
+    Args:
+        values: (N,), NaN where unknown.
+        identity: (N,), a number for each person.
+        wanted: people.
     """
     chosen: list[int] = []
     for place in (np.arange(wanted) + 0.5) / wanted:
@@ -182,6 +208,11 @@ _PLACE = re.compile(r"@[01]\.[0-9]{4}$")
 def searched_faces(table: pd.DataFrame, params: RetrieveParams, where: str) -> pd.DataFrame:
     """The test faces that are searched, in random order.
 
+    Args:
+        table: of labels.
+        params: the section `retrieve`.
+        where: the labelled set, for the error.
+
     Raises:
         UserError: there are too few of them; begins with `where`.
     """
@@ -195,7 +226,12 @@ def searched_faces(table: pd.DataFrame, params: RetrieveParams, where: str) -> p
 
 
 def sample_of_faces(faces: pd.DataFrame, params: RetrieveParams) -> Sample:
-    """What the labels of the faces say. Faces on one image, or of one clip, are no neighbours of each other."""
+    """What the labels of the faces say. Faces on one image, or of one clip, are no neighbours of each other.
+
+    Args:
+        faces: rows of a table of labels, as `searched_faces` gives them.
+        params: the section `retrieve`.
+    """
     tasks = {task.name for task in tasks_of(faces)}
     known = Attributes(
         identity=_numbers(faces["identity"]),

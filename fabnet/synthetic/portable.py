@@ -41,7 +41,11 @@ def bell(x: np.ndarray) -> np.ndarray:
 
 
 def angle(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The angle of (x, y) as arctan2 gives it, to 0.004 radians, 0 at the origin: a new float32 array."""
+    """The angle of (x, y) as arctan2 gives it, to 0.004 radians, 0 at the origin: a new float32 array.
+
+    Args:
+        y, x: of the same shape.
+    """
     rise, run = np.abs(y), np.abs(x)
     ratio = np.minimum(rise, run)
     ratio /= np.maximum(np.maximum(rise, run), np.float32(1e-30))
@@ -54,12 +58,21 @@ def angle(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def hypot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Lengths of vectors (x, y)."""
+    """Lengths of vectors (x, y).
+
+    Args:
+        x, y: of the same shape.
+    """
     return np.sqrt(x * x + y * y)
 
 
 def dot(vector: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Inner products (N,) of a vector (3,) and points (3, N), summed from the first coordinate to the last."""
+    """Inner products (N,) of a vector (3,) and points (3, N), summed from the first coordinate to the last.
+
+    Args:
+        vector: summed first to last.
+        points: a column each.
+    """
     return vector[0] * points[0] + vector[1] * points[1] + vector[2] * points[2]
 
 
@@ -74,6 +87,9 @@ def exact_product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
     Values below 2 in magnitude and k up to 2,000 keep every sum of the rounded values exact, so that their order, which
     is BLAS's choice, does not matter.
+
+    Args:
+        left, right: float32 matrices.
     """
     whole = np.rint(left.astype(np.float64) * _GRID) @ np.rint(right.astype(np.float64) * _GRID)
     return (whole * (1 / (_GRID * _GRID))).astype(np.float32)
@@ -99,7 +115,13 @@ _NORMAL_END, _EXPONENTIAL_END = 3.65, 7.69
 
 
 def generator(seed: int, role: str, number: int) -> np.random.Generator:
-    """The generator of identity `number` among the identities of videos ("video") or of labelled faces ("face")."""
+    """The generator of identity `number` among the identities of videos ("video") or of labelled faces ("face").
+
+    Args:
+        seed: of the data set.
+        role: "video" or "face".
+        number: of the identity, from 0.
+    """
     return np.random.default_rng([seed, _ROLES[role], number])
 
 
@@ -109,5 +131,10 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def exponential(rng: np.random.Generator, mean: float) -> float:
-    """One exponential value, at most 7.69 means."""
+    """One exponential value, at most 7.69 means.
+
+    Args:
+        rng: that draws it.
+        mean: above 0.
+    """
     return mean * min(float(rng.exponential()), _EXPONENTIAL_END)

@@ -94,6 +94,10 @@ _SCORE = ("value", "low", "high", "n")
 def metrics_frame(metrics: Any, where: Path | str) -> pd.DataFrame:
     """Rows of Metrics from metrics.json, {set: {variant: {metric: {value, low, high, n}}}}.
 
+    Args:
+        metrics: content of metrics.json.
+        where: the file, for the error.
+
     Raises:
         TableError: it is not nested like that; names `where` and the place.
     """

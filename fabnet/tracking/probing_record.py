@@ -1,19 +1,14 @@
 """What the runs of `probe` and `supervise` hold, read from probes/SET and supervised/SET."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fabnet import tables
 from fabnet.files import hash_file, read_json
 from fabnet.probing.intervals import arrays, score
-from fabnet.tracking.record import Record
 from fabnet.probing.predictions import encoders_and_probes, read_predictions
+from fabnet.tracking.record import Record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,21 +5,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fabnet import tables
-from fabnet.files import hash_file, read_json
-from fabnet.probing.intervals import arrays, score
-from fabnet.probing.predictions import encoders_and_probes, read_predictions
+from fabnet.files import read_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from matplotlib.figure import Figure
 
 

@@ -151,11 +151,21 @@ class Recorder:
         self._attempt(write)
 
     def log_figure(self, name: str, figure: "Figure") -> None:
-        """Log a figure as an artifact; the suffix of `name` chooses its format."""
+        """Log a figure as an artifact; the suffix of `name` chooses its format.
+
+        Args:
+            name: file name of the artifact.
+            figure: of matplotlib.
+        """
         self._attempt(lambda client, run_id: client.log_figure(run_id, figure, name))
 
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """Log a file, below `folder` of the run's artifacts."""
+        """Log a file, below `folder` of the run's artifacts.
+
+        Args:
+            path: of the file.
+            folder: among the artifacts; None is their root.
+        """
         self._attempt(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -293,7 +303,14 @@ def run(
 
 
 def stage_tags(stage: str, name: str, params: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a stage's run before it starts."""
+    """What is known of a stage's run before it starts.
+
+    Args:
+        stage: kind of stage, such as `train`.
+        name: the stage's address in dvc.yaml, such as `train@fabnet`.
+        params: those that the stage depends on, resolved.
+        inputs: SHA-256 of the files that stand for its inputs, by path.
+    """
     return {
         "dvc.stage": name,
         "fabnet.stage": stage,

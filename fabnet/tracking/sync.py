@@ -73,7 +73,13 @@ def sync(root: Path | None = None) -> SyncSummary:
 
 
 def run_of(client: "MlflowClient", experiment: str, entry: Entry) -> "Run | None":
-    """The finished run that is tied to an entry."""
+    """The finished run that is tied to an entry.
+
+    Args:
+        client: of the tracking store.
+        experiment: its id.
+        entry: of dvc.lock.
+    """
     return next((run for run in _finished(client, experiment, entry) if run.data.tags.get(LOCK) == entry.id), None)
 
 

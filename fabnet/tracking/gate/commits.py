@@ -78,6 +78,11 @@ def _git(root: Path, base: str, *arguments: str) -> str:
 def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
     """Compare the working tree's encoder with that of commit `base`.
 
+    Args:
+        base: a commit, as git knows it.
+        gates: the rules.
+        root: of the project; None looks for it.
+
     Raises:
         CannotCompare: there is no such commit, or the two were scored on other labelled sets; says which.
         UserError: metrics.json of the working tree is absent or no metrics.

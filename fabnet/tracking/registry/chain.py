@@ -44,6 +44,10 @@ class Link:
 def lineage(uri: str, root: Path | None = None) -> list[Link]:
     """Every link from a registered model back to code, data and parameters.
 
+    Args:
+        uri: models:/fabnet@ALIAS or models:/fabnet/NUMBER.
+        root: of the project; None looks for it.
+
     Raises:
         UserError: there is no such version, or the store failed.
     """

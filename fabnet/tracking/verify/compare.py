@@ -108,7 +108,12 @@ class StageRow:
 
 
 def promised(stages: Sequence[Stage], rules: VerifyRules) -> set[str]:
-    """Names of the stages whose outputs are equal on every machine: no sum of training is in them."""
+    """Names of the stages whose outputs are equal on every machine: no sum of training is in them.
+
+    Args:
+        stages: of the pipeline, resolved.
+        rules: verify.yaml.
+    """
     by_name = {stage.name: stage for stage in stages}
     free = {stage.name for stage in stages if stage.kind in rules.trained}
     reads = {stage.name: {each.name for dep in stage.deps for each in makers(dep, stages)} for stage in stages}
@@ -145,6 +150,12 @@ def check_same_experiment(
     stages: Sequence[Stage], there: Mapping[str, Entry], here: Mapping[str, Entry], rules: VerifyRules, base: str
 ) -> None:
     """Make sure that both locks are of the same params, stages, code and inputs.
+
+    Args:
+        stages: of the pipeline, resolved.
+        there, here: entries of the commit's dvc.lock and of this machine's, by name.
+        rules: verify.yaml.
+        base: the commit, for the error.
 
     Raises:
         CannotCompare: they are not.
@@ -257,6 +268,11 @@ def parse_scores(text: str, where: str) -> Scores:
 
 def compare_scores(theirs: Scores, ours: Scores, rules: VerifyRules, base: str) -> list[ScoreRow]:
     """A row for each score, in order of set, encoder and metric.
+
+    Args:
+        theirs, ours: by set, encoder and metric, as metrics.json has them.
+        rules: verify.yaml.
+        base: the commit, for the error.
 
     Raises:
         CannotCompare: the two score other sets, encoders, metrics or faces. Says which first.
