@@ -52,7 +52,7 @@ NOT_RUN = {
     r"echo .*\| curl .*": "needs the server; test_serve.py asks it the same",
     r"export \w+=\S+": "a setting of the shell",
     r"fabnet track profile .*": "needs measured frames; test_registry_profile.py",
-    r"fabnet gate .*": "needs predictions of two commits; test_gate_commands.py",
+    r"fabnet gate .*": "needs predictions of two commits; test_gate_commits.py",
     r"dvc (push|pull|fetch|plots) ?.*": "needs outputs in DVC's cache; test_dvc.py",
     r"dvc (exp|queue) .*": "minutes: it trains",
     r"python benchmarks/.*": "minutes, and a GPU",
