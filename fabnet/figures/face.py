@@ -38,6 +38,7 @@ def found_face(
     Args:
         frame, crop: uint8 (H, W, 3).
         region: left, top, right, bottom in pixels of `frame`, (4,).
+        title: above the frame.
     """
     height, width = frame.shape[:2]
     ratio = float(np.clip(width / height, 0.5, 2.0))
@@ -62,6 +63,7 @@ def face_readings(
     """A crop with its landmarks, 68 of them joined by lines, and the axes of its head.
 
     Args:
+        crop: uint8 (H, W, 3).
         landmarks_K2: pixels of the crop, the first pixel's centre at 0.5.
         angles_deg: roll, pitch and yaw, (3,).
     """

@@ -99,6 +99,8 @@ def reconstruction_panels(
     scale. Above a generated frame stands how far the source and then it itself is from the target.
 
     Args:
+        sources_NHWC, targets_NHWC: RGB frames.
+        generated_NHWC: the sources, warped into the targets.
         flows_N2HW: offsets in [-1, 1] coordinates of the frame.
         titles: none, or one for each pair.
     """

@@ -31,6 +31,7 @@ def landmark_cases(
     """Faces in rows, such as the best, the median and the worst ones, with true and predicted landmarks.
 
     Args:
+        images_RCHWC: RGB crops, C in each of R rows.
         true_RCK2, predicted_RCK2: pixels of the crop, the first pixel's centre at 0.5; K landmarks, 5 or 68.
         errors_RC: mean error of each face in percent of the inter-ocular distance, written above it.
         row_titles: one for each row.

@@ -204,6 +204,8 @@ def read_pool(model: Path, pool: Pool, heads: Path | None) -> PoolReadings:
     """A pool through the eyes of the network in the folder `model`.
 
     Args:
+        model: folder as `train` writes it.
+        pool: frames of the size that the network sees.
         heads: probes of this very network; without them no angles and mouths are read.
 
     Raises:

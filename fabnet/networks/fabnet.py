@@ -163,6 +163,7 @@ class FabNet(nn.Module):
         merges the other views, K = 1; one for a single source moves each of them by itself, in their order, K = V - 1.
 
         Args:
+            views_VBCHW: frames of one face per sample.
             mask_VB: False for padding, which gets no confidence; None where there is none. The target and at least
                 one source are always real.
         """

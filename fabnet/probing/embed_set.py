@@ -138,7 +138,9 @@ class SetEmbedder:
         """Write the embeddings of all faces.
 
         Args:
+            encoder: its name, and that of the folder.
             batches: float32 (N, dimension), of the batches of `crops()`.
+            dimension: of an embedding.
             meta: origin of the embeddings, for meta.json, beside the names of encoder and set.
         """
         ids = self.labelled.table()["face_id"].tolist()
@@ -162,6 +164,7 @@ def embed_trained(labelled: LabelledSet, models: Mapping[str, Path], batch: int,
     """Embed a labelled set with every trained variant.
 
     Args:
+        labelled: the set.
         models: folders as `train` writes them, by variant.
         batch: crops in a batch.
         out: embeddings/SET/trained.
@@ -177,6 +180,7 @@ def embed_outside(labelled: LabelledSet, files: Mapping[str, Path], out: Path) -
     """Copy embeddings that were made elsewhere.
 
     Args:
+        labelled: the set.
         files: by encoder, in one of the forms of `open_outside`.
         out: embeddings/SET/baselines.
 
@@ -196,6 +200,7 @@ def embed_features(embedder: SetEmbedder, common: Mapping[str, Any]) -> None:
     """HOG, principal components of pixels, and the encoder before training.
 
     Args:
+        embedder: of the set.
         common: `train.common`: what variants have in common, the untrained encoder too.
     """
     embedder.write_baseline("hog", map(hog, embedder.crops()), HOG_DIMENSION)

@@ -95,9 +95,14 @@ def probe_encoder(
     """Train on `train`, choose on `validation`, predict `test`.
 
     Args:
+        encoder: its name in the predictions.
         features: (N, D), its rows being those of `table` (tables.Labels).
+        problems: the tasks of the set.
+        table: tables.Labels.
         rows: as rows_by_split gives them.
+        params: the section `probe`.
         size: side in pixels of the crops that landmark predictions are given in.
+        on_epoch: called after an epoch with 1.
 
     Returns:
         Predictions of the torch probe and of scikit-learn; what was chosen on validation, by probe and task; and the
@@ -130,6 +135,8 @@ def probe_embeddings(
     """`probe_encoder` of the embeddings in `directory`, which bears the encoder's name; for a process of its own.
 
     Args:
+        directory: embeddings/SET/KIND/NAME.
+        problems, table, rows, params, size: as for `probe_encoder`.
         report: resamples of the intervals of a curve with few labels, which is left out without.
 
     Raises:
@@ -219,7 +226,9 @@ def probe_set(
     """Probe every encoder, and the constant predictor beside them; encoders are spread over processes.
 
     Args:
+        labelled: the set.
         encoders: folders of embeddings by encoder, as `open_embeddings` gives them.
+        params: the section `probe`.
         report: resamples and seed of the intervals of low-label curves.
         size: side in pixels of the crops that landmark predictions are given in.
         out: folder of predictions.parquet, low_label.parquet, choices.json and heads/ENCODER.npz.

@@ -51,11 +51,13 @@ def illustrate_set(
     """Draw what was predicted on a labelled set, and score bins of its faces; what fails becomes a gap of the report.
 
     Args:
+        labelled: the set.
         predictions: files of tables.Predictions of the set.
         low_label: probes/SET/low_label.parquet, which need not exist.
         objectives: by trained variant, in the order of params.yaml.
         reference: the encoder that others are compared with.
         size: side in pixels of the crops.
+        params: the section `report`.
         out: folder of the pictures and of slices.json.
     """
     with atomic_directory(out) as folder:
@@ -215,6 +217,7 @@ def select_encoders(scored: Sequence[str], objectives: Mapping[str, str], refere
         scored: encoders that there are numbers of.
         objectives: by trained variant, in the order of params.yaml.
         reference: comes first, if it was scored.
+        most: how many the picture has room for.
     """
     chosen = [reference] if reference in scored else []
     seen = {objectives.get(reference, reference)} if chosen else set()

@@ -312,6 +312,8 @@ def draw_samples(predictions: pd.DataFrame, resamples: int, seed: int) -> Bootst
 
     Args:
         predictions: rows of tables.Predictions of a single encoder and probe.
+        resamples: how many.
+        seed: of the resamples.
     """
     faces = {}
     for task, rows in predictions.groupby("task", sort=True):

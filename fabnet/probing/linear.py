@@ -91,6 +91,7 @@ def fit(
         problems: the tasks, with labels for all N rows.
         train: rows to learn from, at least 2: (n,), or (S, n) for seeds that learn from rows of their own.
         validation: rows to choose the candidate on, at least 1.
+        schedule: seeds, epochs, batches and learning rates.
         on_epoch: called after an epoch with 1.
 
     Returns:

@@ -123,8 +123,13 @@ def curve(
     """Rows of tables.LowLabel of one encoder, for `params.shares` and for all faces.
 
     Args:
+        encoder: its name in the rows.
         features: (N, D), its rows being those of `table`.
         probes: those that learnt from all training faces.
+        problems: the tasks of the set.
+        table: tables.Labels.
+        rows: of each split.
+        params: the section `probe`.
         report: resamples and seed of the intervals.
     """
     train, validation, test = (rows[split] for split in SPLITS)

@@ -50,6 +50,9 @@ def frame(
     """Rows of tables.Predictions.
 
     Args:
+        encoder: its name.
+        probe: torch or sklearn.
+        task: its name.
         faces: n rows with columns face_id and identity.
         prediction: (S, n, K), by seed; landmarks in [-1, 1] of the crop.
         target: (n, K), likewise.

@@ -48,6 +48,7 @@ class Problem:
 
         Args:
             trains: training rows, of every seed.
+            validation: rows to choose on.
         """
         none = np.zeros(self.outputs, dtype=bool)
         if self.loss == REGRESSION:

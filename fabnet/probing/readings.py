@@ -74,7 +74,9 @@ def write_heads(path: Path | str, probes: Sequence[Probe], problems: Sequence[Pr
     classes: up to what makes probabilities sum to 1).
 
     Args:
+        path: of the .npz file.
         probes: as linear.fit gives them for `problems`.
+        problems: the task of each probe.
         meta: `encoder`, `set`, `weights_sha256` and `recipe_hash` of the embeddings that the probes learnt from.
     """
     tasks = []

@@ -80,6 +80,7 @@ def check(path: Path, splits: Path | None = None) -> Report:
     """Check whatever lies at `path`, which is recognised by its names and columns.
 
     Args:
+        path: a file or a folder.
         splits: of the identities of a directory of frames; `splits.parquet` beside it if not given.
 
     Raises:

@@ -76,7 +76,9 @@ def shared_tracks(
     their bytes are those of any other.
 
     Args:
+        store: the frames.
         split_of: of every identity.
+        splits: names, in their order; each two are compared.
 
     Returns:
         the columns splits (such as "train, test") and `tracks` (their number), and the names of these tracks, sorted.

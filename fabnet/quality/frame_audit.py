@@ -155,6 +155,7 @@ def audit_shards(frames: Path, named: Mapping[str, int]) -> dict[str, int]:
     """Read every byte of the shards of `frames` and count them.
 
     Args:
+        frames: a directory of track shards.
         named: frames that the index places in each shard.
 
     Raises:

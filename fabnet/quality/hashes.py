@@ -78,6 +78,8 @@ def near_pairs(
     Args:
         hashes: (N,) and (M,).
         thumbnails: (N, 16, 16) and (M, 16, 16).
+        bits: of 64 that may differ.
+        grey: levels of 255.
         kept: closest pairs to return.
     """
     best = np.empty((0, 3))

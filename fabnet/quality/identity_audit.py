@@ -144,8 +144,10 @@ def audit_splits(store: FrameStore, splits: pd.DataFrame, model: Path, params: H
     """Compare frames of each two splits by pixels and by embedding; write pairs.json, pairs.html and closest.png.
 
     Args:
+        store: the frames.
         splits: of tables.Splits.
         model: a folder as `train` writes it, whose embeddings are compared.
+        params: the section `health`.
         out: folder of the three files.
 
     Raises:
@@ -175,8 +177,11 @@ def audit_identities(
     """Compare sampled frames of each two splits, every one with every other.
 
     Args:
+        store: the frames.
         split_of: of every identity.
+        splits: names, in their order; each two are compared.
         views: by name, such as pixels.
+        params: the section `health`.
 
     Returns:
         a verdict whose counts are listed in pairs.json, and for each view the closest pairs, the closest first: one for

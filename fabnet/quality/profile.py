@@ -107,6 +107,7 @@ def summarise(frames: Path, split_of: Mapping[str, str], percent: Mapping[str, i
     """One pass over the index of `frames`, which is legal; what stays in memory is a few numbers per track.
 
     Args:
+        frames: a directory of track shards.
         split_of: of every identity.
         percent: wanted size of each split.
     """

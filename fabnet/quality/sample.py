@@ -59,6 +59,8 @@ def of_tracks(first: NDArray[np.int64], frames: NDArray[np.int64], count: int, s
 
     Args:
         first, frames: the first row of each track and the number of its rows, (T,) each, by increasing row.
+        count: of the rows, about.
+        seed: draws tracks where there are more than `count`.
     """
     if len(first) > count:
         chosen = np.sort(np.random.default_rng(seed).choice(len(first), count, replace=False))

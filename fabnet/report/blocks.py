@@ -51,6 +51,8 @@ def section(title: str, anchor: str, make: Callable[[], Content], what: str = ""
     This is what keeps a part that fails from taking the rest of the report with it.
 
     Args:
+        title: the heading.
+        anchor: by which links find it.
         make: gives the content; often a generator.
         what: names the gap; the title if empty.
     """
@@ -135,6 +137,7 @@ def score_table(scores: Mapping[str, Scores], caption: str = "") -> Table:
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}; the first encoders come first.
+        caption: above the table.
     """
     metrics = [metric for metric in TITLES if any(metric in row for row in scores.values())]
     rows = [
@@ -149,6 +152,7 @@ def area_table(areas: Mapping[str, Mapping[str, Score | None]], caption: str = "
 
     Args:
         areas: {encoder: {unit or class: score}}; None where all test faces agree.
+        caption: above the table.
     """
     columns: Sequence[str] = list(next(iter(areas.values())))
     rows = []

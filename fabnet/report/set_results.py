@@ -65,6 +65,10 @@ def gather_set(
     """Score all predictions on a set, and read what else there is about it.
 
     Args:
+        name: of the set.
+        set_params: `sets.NAME`.
+        params: the section `report`.
+        reference: encoder that the others are compared with.
         runs: of each trained variant, in Markdown, as `training_run` gives them.
 
     Raises:

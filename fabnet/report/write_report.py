@@ -36,6 +36,7 @@ def write_report(
         models: folders as `train` writes them, by variant.
         finetuned: those of the variants that began with another's weights.
         sets: by name, the labelled sets.
+        params: the section `report`.
 
     Raises:
         UserError: a part of the report could not be made, or `report.reference` names no encoder.

@@ -160,6 +160,8 @@ def recall(part: Any, vectors_MD: Gallery, rows: NDArray[np.int64], queries_QD: 
     """The share of the k exact neighbours of some of its own vectors that the approximate part finds, 0 to 1.
 
     Args:
+        part: of faiss.
+        vectors_MD: the gallery, of length 1.
         rows: (Q,), which vectors these are: each is left out of its own neighbours.
         queries_QD: the vectors themselves.
         k: at most the number of the other vectors.

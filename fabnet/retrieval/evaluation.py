@@ -224,7 +224,9 @@ def average_precision(
     One for each of `settings`, which are pairs left out; faces as near as each other stand in the gallery's order.
 
     Args:
+        queries, gallery: what is known of the faces.
         queries_QD, gallery_MD: of length 1.
+        settings: each a list of pairs.
     """
     found: list[list[NDArray[np.float64]]] = [[] for _ in settings]
     for some in _blocks(len(queries)):

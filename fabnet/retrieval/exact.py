@@ -104,7 +104,9 @@ def search(
     Args:
         gallery_MD: float32 or float16, of length 1 (see `unit`); may be a memory map, and is read once, in order.
         queries_QD: of length 1, too.
+        k: neighbours of each query.
         left_out: pairs that do not count, by any of these.
+        device: that multiplies.
 
     Raises:
         UserError: the gallery is empty, or has fewer than k rows, or a number is not finite.

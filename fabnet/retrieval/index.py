@@ -148,8 +148,10 @@ def write_index(
     """Write an index of M embeddings, some at a time, atomically. It replaces an index, and nothing else.
 
     Args:
+        directory: of the index.
         array_MD: floating point, of any length but zero.
         rows: fabnet.tables.IndexRows.
+        origin: weights and crop recipe of the embeddings, by their hashes.
         source: where they come from, for people.
         half: keep float16: half the space, and cosines to about 0.001.
         build_ann: writes the approximate part to the path, and returns what is to be known of it.
@@ -208,6 +210,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
     """Open an index. That its files are of the right size is always checked, the table of ids by its hash.
 
     Args:
+        directory: of the index.
         whole: read all files and compare their hashes.
 
     Raises:

@@ -95,7 +95,11 @@ def draw_maps(
     """A map of each encoder's embeddings of the first faces of the random sample.
 
     Args:
+        out: folder of the PNG files.
+        name: of the set, or `frames`.
         embeddings: by encoder, (M, D) of `faces`.
+        faces: rows of labels, as far as they are known.
+        params: the section `retrieve`.
     """
     some = faces.iloc[: params.map.points]
 

@@ -38,7 +38,9 @@ def retrieve_set(
     """Nearest neighbours among the test faces of a labelled set: do similar embeddings mean similar faces?
 
     Args:
+        labelled: the set.
         embeddings: embeddings/SET.
+        params: the section `retrieve`.
         first: the variant whose neighbours are shown unless `retrieve.shown` names others.
         size: side in pixels of the crops that are shown.
         out: folder of neighbours.parquet.
@@ -83,8 +85,10 @@ def retrieve_frames(
     """Nearest neighbours among frames of some identities' videos, as the paper shows them (Fig. 5).
 
     Args:
+        store: the frames.
         identities: those that the models have not learnt from.
         models: by variant, the first one first.
+        params: the section `retrieve`.
         batch: frames that are embedded at a time.
         out, reports: as for `retrieve_set`.
     """

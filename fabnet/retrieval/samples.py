@@ -250,7 +250,9 @@ def sample_of_frames(ids: list[str], origins: dict[str, list[str]], params: Retr
     """Frames without labels. Those of one track, or of one video, are no neighbours of each other.
 
     Args:
+        ids: TRACK/FRAME_NO of each frame.
         origins: what `retrieval.sampling.origins` gives.
+        params: the section `retrieve`.
     """
     identity = pd.Series(origins["identity"])
     weights = _weights(identity.to_numpy(), params)

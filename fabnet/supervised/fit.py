@@ -240,7 +240,11 @@ def fit(
     epoch, so that a run resumes from its checkpoint as if it had never stopped.
 
     Args:
+        crops: of all faces, by row.
+        problems: the tasks of the set.
         rows: by split, as evaluate.rows_by_split gives them.
+        params: the section `supervise`.
+        seed: of this network.
         checkpoint_path: where the state is kept from time to time; a run resumes from a state found there.
         on_epoch: called after every epoch with a note on it.
 

@@ -141,6 +141,7 @@ def sample_identity(
     """Draw a person.
 
     Args:
+        rng: that draws everything.
         backgrounds: the kinds to choose from.
         saturation: of the background's colours, 0 to 1.
     """

@@ -198,6 +198,9 @@ def paint_hair(canvas: Canvas, identity: Identity, head: Head, hanging: np.ndarr
     """Paint the hair.
 
     Args:
+        canvas: the points of the head that are seen.
+        identity: the person.
+        head: the surface with its hair.
         hanging: share (N,) of each point that is hanging hair.
 
     Returns:

@@ -200,6 +200,8 @@ def render(identity: Identity, state: FaceState, size: int) -> np.ndarray:
     """Draw a face.
 
     Args:
+        identity: the person.
+        state: pose, expression and so on.
         size: pixels of the side of the image.
 
     Returns:

@@ -20,6 +20,7 @@ def probing_params(set_name: str, encoders: Iterable[str], params: Mapping[str, 
     """Params of a run of `probe`; the order of the encoders, which differs between files, means nothing.
 
     Args:
+        set_name: of the labelled set.
         encoders: that are probed, without the constant predictor.
         params: the section `probe` of params.yaml, resolved.
     """
@@ -30,6 +31,7 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     """The record of the probes on a labelled set.
 
     Args:
+        set_name: of the labelled set.
         directory: probes/SET. The embeddings are looked for at embeddings/SET beside `probes`: their descriptions are
             what the stage's inputs are known by.
         params: the section `probe` of params.yaml, resolved.
@@ -84,6 +86,7 @@ def supervised_record(set_name: str, directory: Path | str, params: Mapping[str,
     """The record of the supervised network of a labelled set.
 
     Args:
+        set_name: of the labelled set.
         directory: supervised/SET. What is known of the set's labels is looked for at reports/data/sets/SET.json beside
             `supervised`: it stands for the stage's inputs.
         params: the section `supervise` of params.yaml, resolved.

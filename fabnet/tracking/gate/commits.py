@@ -256,6 +256,7 @@ def markdown(pictures: Pictures, url: str | None) -> str:
     """The page.
 
     Args:
+        pictures: as `compare_pictures` gives them.
         url: address of the repository's web pages; without it, pictures are only named.
     """
     lines = ["## Pictures", ""]

@@ -59,7 +59,9 @@ def register(variant: str, probes: str | None = None, root: Path | None = None) 
     """Register models/VARIANT with its probes as challenger. Idempotent: the same weights and probes are one version.
 
     Args:
+        variant: a trained one.
         probes: labelled set whose probes are served with it; None takes the only one there is.
+        root: of the project; None looks for it.
 
     Raises:
         UserError: outputs are absent or do not belong together, or the store failed.
@@ -140,6 +142,7 @@ def promote(gates: Gates, uncompared: bool = False) -> Promotion:
     """Make the challenger champion if the gate lets it.
 
     Args:
+        gates: the rules.
         uncompared: hold it to the floors alone. For a new evaluation set, on which no champion was scored.
 
     Raises:

@@ -111,6 +111,8 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
     """Find everything that belongs to a variant, and make sure that it belongs together.
 
     Args:
+        root: of the project.
+        variant: a trained one.
         probes: labelled set whose probes are served; None takes the only one there is.
 
     Raises:
@@ -179,6 +181,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
     """The page.
 
     Args:
+        contents: of the version.
         scores: by labelled set and metric, as in metrics.json.
         licence: first line of the project's licence.
     """

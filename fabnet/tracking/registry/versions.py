@@ -191,6 +191,7 @@ def fetch_profile(uri: str, out: Path | None = None) -> Path:
     """Copy the profile of a version out of the registry, and return where it lies.
 
     Args:
+        uri: models:/fabnet@ALIAS or models:/fabnet/NUMBER.
         out: health/fabnet-VERSION.profile.json if not given. A version never changes, and DVC looks at the path in
             params.yaml: so a path that names the version makes `validate` run again when the champion is another.
 

@@ -64,6 +64,7 @@ class VerifyRules(Strict):
         that the test people do not cancel altogether: their standard error, by the committed interval, counts once.
 
         Args:
+            encoder, metric: whose score.
             committed: `value`, `low` and `high`, a 95 % interval over identities.
             scores: number of scores that are compared.
         """
@@ -128,7 +129,9 @@ def compare_stages(
     """A row for each of `stages`, in their order.
 
     Args:
+        stages: of the pipeline, resolved.
         there, here: the entries of the commit's dvc.lock and of the working tree's.
+        rules: verify.yaml.
         base: the commit, as messages name it.
 
     Raises:

@@ -91,6 +91,9 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
     """Compare what this machine made with what the commit `base` says of itself.
 
     Args:
+        root: of the project.
+        base: a commit, as git knows it.
+        rules: verify.yaml.
         data_only: only the stages whose outputs are promised to the byte, and no scores.
 
     Raises:
