@@ -34,7 +34,7 @@ class SetResults:
         columns: {task: {encoder: {unit or class: score, None where its AUC is undefined}}}.
         crosscheck: by encoder, of scikit-learn.
         origins: by encoder, the runs that it came from, in Markdown.
-        paired: what `probing.paired` gives.
+        paired: what `probing.intervals.paired` gives.
         slices: what `probing.slices` gives; None where it was not measured.
         low_label: a table of the contract LowLabel; None where it was not measured.
         left_out: {reason: faces} that the set has and its table has not.

@@ -91,7 +91,7 @@ def comparison(reference: str, paired: Mapping[str, Mapping[str, Mapping[str, An
 
     Args:
         reference: the encoder that others are compared with.
-        paired: what `probing.paired.paired` gives.
+        paired: what `probing.intervals.paired` gives.
         measured: whether the reference was scored on this set.
     """
     if not measured:

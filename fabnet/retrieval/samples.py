@@ -251,7 +251,7 @@ def sample_of_frames(ids: list[str], origins: dict[str, list[str]], params: Retr
 
     Args:
         ids: TRACK/FRAME_NO of each frame.
-        origins: what `retrieval.sampling.origins` gives.
+        origins: what `origins` gives.
         params: the section `retrieve`.
     """
     identity = pd.Series(origins["identity"])
