@@ -32,6 +32,7 @@ from fabnet.quality.sample import of_tracks
 from fabnet.quality.suites import judge_tables
 from fabnet.retrieval.exact import Alike, search, unit
 
+# Vectors that are multiplied with all others of their group at once, and bins of their distances, which are 0 to 2.
 _BLOCK = 1024
 _BINS = 1 << 16
 
