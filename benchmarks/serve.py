@@ -66,8 +66,7 @@ def images(count: int) -> list[bytes]:
 
 
 def request_of(jpegs: list[bytes]) -> bytes:
-    rows = [[base64.b64encode(each).decode()] for each in jpegs]
-    return json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
+    return json.dumps({"inputs": [base64.b64encode(each).decode() for each in jpegs]}).encode()
 
 
 @contextmanager
@@ -201,7 +200,7 @@ def main(seconds: float, requests: int, rounds: int, workers: int, out: Path | N
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.pop("OMP_NUM_THREADS", None)
     from fabnet.serving.server import threads_of
-    from fabnet.tracking.registry.register import register
+    from fabnet.tracking.registry.lifecycle import register
     from fabnet.tracking.registry.versions import fetch
 
     try:

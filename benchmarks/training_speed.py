@@ -16,7 +16,7 @@ from benchmarks._jpegs import Jpegs
 from fabnet.config import VariantParams, load_params
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
-from fabnet.networks.conventions import OURS
+from fabnet.networks.fabnet import OURS
 from fabnet.training.batches import Batches, FrameCache
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World

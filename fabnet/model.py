@@ -24,14 +24,13 @@ from fabnet.faces.found import FaceCrop, Faces, find_faces
 from fabnet.faces.inputs import BadInput, find_input, no_face
 from fabnet.files import hash_file
 from fabnet.inspection.network import require_flow
-from fabnet.networks.build import Network, load_model
-from fabnet.networks.card import read_card
-from fabnet.networks.embed import embed_images
+from fabnet.networks.build import Network, load_model, read_card
+from fabnet.networks.encoder import embed_images
 from fabnet.networks.exports import OnnxNetwork, is_export, read_export
 from fabnet.networks.fabnet import FabNet
 from fabnet.probing import readings
-from fabnet.probing.origin import require_weights
-from fabnet.probing.saved import SavedHeads, read_heads
+from fabnet.probing.embeddings import require_weights
+from fabnet.probing.readings import SavedHeads, read_heads
 from fabnet.video.recipe import recipe
 from fabnet.video.reject import Rejected
 

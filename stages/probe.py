@@ -13,7 +13,7 @@ def main(name: Annotated[str, typer.Argument(metavar="SET", help="a key of `sets
     from fabnet.attributes.sets import open_set
     from fabnet.config import load_params
     from fabnet.leftovers import check_leftovers
-    from fabnet.probing.probe_set import open_embeddings, probe_set
+    from fabnet.probing.evaluate import open_embeddings, probe_set
     from fabnet.tracking.probing_record import probing_params, probing_record
 
     params = load_params()

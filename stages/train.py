@@ -20,7 +20,7 @@ def main(variant: Annotated[str, typer.Argument(help="a key of train.variants or
         os.execv(sys.executable, [sys.executable, *torchrun, __file__, variant])
 
     from fabnet import tracking
-    from fabnet.tracking.training_record import training_record
+    from fabnet.tracking.record import training_record
     from fabnet.training.variant import train_variant
 
     frames, splits, out, work = (

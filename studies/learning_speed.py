@@ -120,7 +120,7 @@ def score(profile: str, variant: str, seed: int) -> dict[str, tuple[float, np.nd
     """By metric: value, and values over resamples of identities, as `intervals.bootstrap` gives them."""
     from fabnet.attributes.sets import iterate_crops, open_set, targets
     from fabnet.networks.build import load_model
-    from fabnet.networks.embed import embed_images
+    from fabnet.networks.encoder import embed_images
     from fabnet.probing.intervals import bootstrap
     from fabnet.probing.problem import Problem
 

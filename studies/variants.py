@@ -83,9 +83,9 @@ def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.Da
     """What the torch probes predict for the test faces, from the embeddings of one model, or of the untrained one."""
     from fabnet.attributes.sets import iterate_crops, open_set, targets
     from fabnet.networks.build import load_model, random_encoder
-    from fabnet.networks.embed import embed_images
+    from fabnet.networks.encoder import embed_images
+    from fabnet.probing.embed_set import common_scale
     from fabnet.probing.evaluate import probe_encoder, rows_by_split
-    from fabnet.probing.features import common_scale
     from fabnet.probing.problem import Problem
 
     labelled = open_set(set_name, params.labelled_set(set_name))

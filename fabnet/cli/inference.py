@@ -1,4 +1,4 @@
-"""`fabnet embed` and `fabnet preview`: a trained model on new videos and images."""
+"""A trained model on new videos and images: `fabnet embed`, `preview`, `animate`, `figure`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -89,3 +89,77 @@ def preview(
     typer.echo(f"{out}: {drawn.frames} frames, {drawn.tracks} tracks")
     for reject in drawn.rejects:
         typer.echo(f"  rejected: {reject}")
+
+
+@app.command()
+def animate(
+    source_image: Annotated[str, typer.Argument(help="A picture with the face to animate: JPEG or PNG.")],
+    driving_video: Annotated[str, typer.Argument(help="A video with the driving face.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="The video to write, at the driving video's rate.")],
+    model: Annotated[
+        str, typer.Option(help="A model of objective fabnet: models/NAME, or models:/fabnet@champion.")
+    ] = "models/fabnet",
+    beside: Annotated[bool, typer.Option(help="Show the driving face on the left of the result.")] = False,
+    relative: Annotated[
+        bool, typer.Option(help="Transfer only the change since the first driving frame, from the source's own pose.")
+    ] = False,
+    size: Annotated[int, typer.Option(help="Side of the result in pixels, even.")] = 256,
+    faces: Faces = None,
+    margin: Margin = None,
+    detector_model: DetectorModel = None,
+    force: Annotated[bool, typer.Option(help="Allow another crop recipe than the model's.")] = False,
+) -> None:
+    """Animate the face of a picture with that of a video: the model warps it by the video's embeddings."""
+    from fabnet.inference.animate import animate as write_animation
+    from fabnet.model import load
+
+    trained = load(model, device="cpu")
+    network = trained.warping_network()
+    params = trained.face_params(faces, detector_model, force, margin=margin)
+    done = write_animation(source_image, driving_video, out, network, params, size, beside, relative)
+    typer.echo(f"{out}: {done.frames} frames")
+    if done.first_held_s is not None:
+        typer.echo(done.warning(), err=True)
+
+
+@app.command()
+def figure(
+    name: Annotated[
+        Literal["warped", "confidence", "interpolation", "transfer", "curves"],
+        typer.Argument(help="What to draw; docs/looking-inside.md shows them."),
+    ],
+    model: Annotated[str, typer.Option(help="A model of objective fabnet: models/NAME, or models:/fabnet@champion.")],
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    frames: Annotated[Path, typer.Option(help="A folder of frames, as `extract` writes it.")] = Path("data/frames"),
+    splits: Annotated[Path, typer.Option(help="The splits: frames of test identities are used.")] = Path(
+        "data/splits.parquet"
+    ),
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            help="Probes of this model, which select scenes of turned heads and open mouths. Default: "
+            "probes/SET/heads/NAME.npz, or those registered, if there are any."
+        ),
+    ] = None,
+    dpi: Annotated[int, typer.Option(min=20, max=600, help="Dots per inch.")] = 110,
+) -> None:
+    """Draw a figure of a model from frames of test identities."""
+    from fabnet.errors import UserError
+    from fabnet.figures.pictures import save
+    from fabnet.inspection.drawing import DRAWINGS, draw_curves
+    from fabnet.inspection.scenes import find_heads, open_pool, see
+    from fabnet.model import load
+
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise UserError(f"{out}: the figure is a PNG file; name it {out.stem or name}.png")
+    trained = load(model, heads, device="cpu")
+    if name == "curves":
+        save(draw_curves(trained.path), out, dpi=dpi)
+        typer.echo(f"{out}: {name} of {model}")
+        return
+    network = trained.warping_network()
+    if trained.probes is None and trained.path.is_dir():
+        trained = load(trained.path, find_heads(trained.path, Path("probes")), device="cpu")
+    drawn = DRAWINGS[name](see(open_pool(frames, splits), network, trained.probes))
+    save(drawn.figure, out, dpi=dpi)
+    typer.echo(f"{out}: {drawn.caption}")

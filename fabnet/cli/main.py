@@ -1,4 +1,4 @@
-"""The `fabnet` command: a file of this package for each group of commands.
+"""The `fabnet` command: a file of this package for each topic.
 
 Heavy imports belong in the bodies of commands, so that `--help` is instant.
 """
@@ -8,31 +8,16 @@ from typing import Annotated
 import typer
 
 from fabnet import __version__, log
-from fabnet.cli import (
-    animate,
-    data,
-    figure,
-    index,
-    inference,
-    params,
-    pipeline,
-    probe,
-    registry,
-    search,
-    serve,
-    track,
-    weights,
-)
-from fabnet.cli import app as page
+from fabnet.cli import inference, probe, project, registry, search, serving, weights
 from fabnet.command import run
 from fabnet.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for commands in (inference, animate, figure, probe, search, data, pipeline, registry, serve, page):
+for commands in (inference, probe, search, project, registry, serving):
     app.add_typer(commands.app)
-app.add_typer(index.app, name="index")
-app.add_typer(params.app, name="params")
-app.add_typer(track.app, name="track")
+app.add_typer(search.index_app, name="index")
+app.add_typer(project.params_app, name="params")
+app.add_typer(registry.track_app, name="track")
 app.add_typer(weights.app, name="weights")
 
 

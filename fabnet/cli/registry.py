@@ -1,4 +1,4 @@
-"""The gate and the model registry: `fabnet gate`, `pictures`, `register`, `promote`, `rollback`, `lineage`."""
+"""MLflow: `fabnet track`, `gate`, `pictures`, `register`, `promote`, `rollback`, `lineage`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +33,7 @@ def pictures(
     ] = None,
 ) -> None:
     """Print pictures of the report that differ from a commit's, before and after, as Markdown."""
-    from fabnet.tracking.gate.pictures import compare_pictures, markdown
+    from fabnet.tracking.gate.commits import compare_pictures, markdown
     from fabnet.tracking.store import project_root
 
     typer.echo(markdown(compare_pictures(project_root(), base), url or None))
@@ -45,7 +45,7 @@ def register(
     probes: Annotated[str | None, typer.Option(help="The labelled set whose probes are served with it.")] = None,
 ) -> None:
     """Register a trained variant with its probes as the challenger."""
-    from fabnet.tracking.registry.register import register
+    from fabnet.tracking.registry.lifecycle import register
 
     typer.echo(register(variant, probes).line())
 
@@ -62,18 +62,19 @@ def promote(
     """Make the challenger champion if the gate passes. Exit 0 pass, 2 regression, 3 cannot compare."""
     from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
-    from fabnet.tracking.registry.promote import promote
+    from fabnet.tracking.registry.lifecycle import promote
 
     done = promote(read_gates(rules), uncompared)
-    code = report(done.verdict, markdown) if done.verdict else 0
+    if done.verdict:
+        report(done.verdict, markdown)
     typer.echo(f"champion: {done.champion}")
-    raise typer.Exit(code)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command()
 def rollback() -> None:
     """Make the previous champion the champion again."""
-    from fabnet.tracking.registry.promote import rollback
+    from fabnet.tracking.registry.lifecycle import rollback
 
     typer.echo(f"champion: {rollback()}")
 
@@ -87,3 +88,29 @@ def lineage(uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or 
     for link in links:
         typer.echo(link.line())
     raise typer.Exit(int(any(link.broken for link in links)))
+
+
+track_app = typer.Typer(no_args_is_help=True, help="MLflow runs of DVC stages (docs/registry.md).")
+
+
+@track_app.command("sync")
+def sync() -> None:
+    """Rebuild missing runs from dvc.lock and the outputs, and close the runs of killed processes."""
+    from fabnet.tracking.sync import sync as sync_runs
+
+    for line in sync_runs().lines():
+        typer.echo(line)
+
+
+@track_app.command("profile")
+def profile(
+    uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
+    ] = None,
+) -> None:
+    """Fetch the profile of a registered model's training data, against which `validate` measures drift."""
+    from fabnet.tracking.registry.versions import fetch_profile
+
+    path = fetch_profile(uri, out)
+    typer.echo(f"{path}; to use it: fabnet params set health.profile={path}")

@@ -84,6 +84,11 @@ def read_yaml(path: Path | str) -> str:
 def parse_yaml(text: str, where: str, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> dict[str, Any]:
     """The mapping that a YAML text is; `where` begins the error message.
 
+    Args:
+        text: of the file.
+        where: begins the error message: the file's name.
+        loader: PyYAML's, or config.edit.Loader, which knows the tags of profiles.
+
     Raises:
         ConfigError: it is no YAML, no mapping, or an empty one.
     """
@@ -99,6 +104,10 @@ def parse_yaml(text: str, where: str, loader: type[yaml.SafeLoader] = yaml.SafeL
 
 def parse_params(values: dict[str, Any], where: str = "params") -> Params:
     """Validate a mapping as read from params.yaml; `where` begins the error message.
+
+    Args:
+        values: sections by name.
+        where: begins the error message.
 
     Raises:
         ConfigError: it lacks a key, or holds an unknown, impossible or reserved one, which is named.

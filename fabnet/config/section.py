@@ -42,6 +42,11 @@ def power_of_two(size: int) -> int:
 def check_reserved(values: Any, where: str, key: str = "") -> None:
     """Refuse a key called `size` or `nfiles` at any depth of `values`, of which `key` is the dotted name so far.
 
+    Args:
+        values: mappings and lists as YAML has them.
+        where: begins the error message.
+        key: dotted name of `values` within the whole; empty at the top.
+
     Raises:
         ConfigError: there is one; the message begins with `where`, names the key, and its new name if it has one.
     """
@@ -64,6 +69,10 @@ def first_error(error: ValidationError, model: type[BaseModel]) -> tuple[str, st
     """The key of the first problem that pydantic found in a `model`, and what is wrong, with the number of others.
 
     A key that is missing comes after all other problems: where another one is misspelt, that is the problem.
+
+    Args:
+        error: as pydantic raised it.
+        model: that was validated; its fields say which keys there are.
     """
     first, *others = sorted(error.errors(include_url=False), key=lambda each: each["type"] == "missing")
     keys = [part for part in first["loc"] if part != "[key]"]  # pydantic's mark of a bad key

@@ -25,6 +25,13 @@ def embedding_map(
 
     Of identities, the eight with most faces are coloured, the first by name of those with as many; the others are
     grey. A panel whose labels are not there (None) says so. A map's axes have no unit: near on it means alike.
+
+    Args:
+        places_N2: of the faces on the map, (N, 2), without unit.
+        yaw_N: degrees.
+        expression_N: names, as in tables.EXPRESSIONS.
+        identity_N: names.
+        title: above the panels.
     """
     figure = Figure(figsize=(12, 4.9), dpi=100)
     figure.suptitle(title, fontsize=12)

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from fabnet.figures.predictions import ANGLES
+from fabnet.figures.probes import ANGLES
 
 _BOX, _POINT = "#ff7f0e", "#00e05a"
 #: To the image's right, up, and out of the face.
@@ -38,6 +38,7 @@ def found_face(
     Args:
         frame, crop: uint8 (H, W, 3).
         region: left, top, right, bottom in pixels of `frame`, (4,).
+        title: above the frame.
     """
     height, width = frame.shape[:2]
     ratio = float(np.clip(width / height, 0.5, 2.0))
@@ -62,6 +63,7 @@ def face_readings(
     """A crop with its landmarks, 68 of them joined by lines, and the axes of its head.
 
     Args:
+        crop: uint8 (H, W, 3).
         landmarks_K2: pixels of the crop, the first pixel's centre at 0.5.
         angles_deg: roll, pitch and yaw, (3,).
     """
@@ -149,13 +151,23 @@ UNIT_NAMES = {
 
 
 def unit_bars(units: Sequence[int], values: NDArray[np.floating]) -> Figure:
-    """Action units by their numbers, each from 0 (absent) to 1; those of 0.5 and more are darker."""
+    """Action units by their numbers, each from 0 (absent) to 1; those of 0.5 and more are darker.
+
+    Args:
+        units: their numbers in FACS.
+        values: as many, 0 to 1.
+    """
     names = [f"{UNIT_NAMES[unit]}  AU{unit:02d}" if unit in UNIT_NAMES else f"AU{unit:02d}" for unit in units]
     return _bars(names, values, np.asarray(values) >= 0.5, "0: absent … 1: present")
 
 
 def expression_bars(names: Sequence[str], values: NDArray[np.floating]) -> Figure:
-    """Probabilities of expressions, which sum to 1; the most likely one is darker."""
+    """Probabilities of expressions, which sum to 1; the most likely one is darker.
+
+    Args:
+        names: of the expressions.
+        values: as many, 0 to 1.
+    """
     return _bars(names, values, np.arange(len(values)) == int(np.argmax(values)), "probability")
 
 

@@ -40,7 +40,12 @@ def offsets(flow_2HW: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def flow_colours(flow_2HW: NDArray[np.floating], largest: float) -> NDArray[np.float64]:
-    """Offsets (to the right, down) as colours (H, W, 3) in [0, 1]: grey where nothing moves, full at `largest`."""
+    """Offsets (to the right, down) as colours (H, W, 3) in [0, 1]: grey where nothing moves, full at `largest`.
+
+    Args:
+        flow_2HW: offsets in any unit; positive points right and down.
+        largest: the length that gets the full colour, in the same unit; above 0.
+    """
     towards = np.asarray(flow_2HW, dtype=float) / max(largest, 1e-9)
     towards = towards / np.maximum(np.hypot(*towards), 1)
     lab = _MIDDLE + towards[0][..., None] * _RIGHT + towards[1][..., None] * _DOWN
@@ -63,7 +68,14 @@ def draw_wheel(axis: Axes) -> None:
 
 
 def draw_arrows(axis: Axes, offsets_2HW: NDArray[np.floating], across: int = 8, colour: str = _ARROW) -> None:
-    """Arrows from so many pixels across and down to where they are fetched from, at true length."""
+    """Arrows from so many pixels across and down to where they are fetched from, at true length.
+
+    Args:
+        axis: with the picture that was made, H x W pixels.
+        offsets_2HW: in pixels; positive points right and down.
+        across: arrows along each side.
+        colour: of matplotlib.
+    """
     size = offsets_2HW.shape[-1]
     places = np.unique(np.round((np.arange(across) + 0.5) * size / across - 0.5).astype(int))
     x, y = np.meshgrid(places, places)
@@ -87,6 +99,8 @@ def reconstruction_panels(
     scale. Above a generated frame stands how far the source and then it itself is from the target.
 
     Args:
+        sources_NHWC, targets_NHWC: RGB frames.
+        generated_NHWC: the sources, warped into the targets.
         flows_N2HW: offsets in [-1, 1] coordinates of the frame.
         titles: none, or one for each pair.
     """
@@ -132,7 +146,11 @@ def reconstruction_panels(
 
 
 def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Mean absolute difference in grey levels of 255."""
+    """Mean absolute difference in grey levels of 255.
+
+    Args:
+        one, other: pictures of the same shape.
+    """
     return float(np.abs(one.astype(np.int16) - other).mean())
 
 

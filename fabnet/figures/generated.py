@@ -23,6 +23,10 @@ def confidence_panels(
     Above a map stands its mean. Shares of all sources sum to 1.
 
     Args:
+        sources_NBHWC: RGB frames, N for each of B scenes.
+        targets_BHWC: RGB frames.
+        generated_BHWC: what the network made of the sources.
+        confidence_NBHW: 0 to 1.
         titles: of the scenes: what is the matter with their sources.
         notes_NB: what stands above each source, such as how it differs from the target.
     """
@@ -63,6 +67,9 @@ def interpolation_panels(
     Frames that a camera took are framed in orange; what stands between a and b is generated, all of it from the source.
 
     Args:
+        sources_NHWC: RGB frames, one for each scene.
+        ends_2NHWC: frames a and b.
+        steps_SNHWC: generated frames.
         shares_S: how much of b's embedding is in that of a step, from 0 to 1.
     """
     count, steps = len(sources_NHWC), len(steps_SNHWC)
@@ -88,6 +95,11 @@ def transfer_grid(
     """Driving frames above, sources on the left, and in each cell the source warped with the driving embedding.
 
     Frames that a camera took are framed in orange.
+
+    Args:
+        sources_SHWC: S frames, RGB.
+        driving_THWC: T frames, RGB.
+        made_STHWC: the generated frame of each source and driving frame.
     """
     rows, columns = len(sources_SHWC), len(driving_THWC)
     figure = Figure(figsize=(1.25 * (columns + 1) + 0.4, 1.25 * (rows + 1) + 0.3), layout="constrained")

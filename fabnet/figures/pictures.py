@@ -43,6 +43,10 @@ def attempt(what: str, make: Callable[[], T]) -> T | Gap:
     """The result of `make` or, if it raises, a gap named `what`.
 
     An error that is not meant for people is a defect of ours: its traceback goes to stderr.
+
+    Args:
+        what: names the gap.
+        make: takes nothing and gives what is wanted.
     """
     try:
         return make()
@@ -54,7 +58,13 @@ def attempt(what: str, make: Callable[[], T]) -> T | Gap:
 
 
 def save(figure: Figure, path: Path | str, dpi: int = 100) -> None:
-    """Write a PNG, the same bytes for the same figure."""
+    """Write a PNG, the same bytes for the same figure.
+
+    Args:
+        figure: of matplotlib.
+        path: of the PNG.
+        dpi: dots per inch.
+    """
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None}, facecolor="white")
 
@@ -81,6 +91,10 @@ def write_pictures(folder: Path, pictures: Sequence[Picture | Gap]) -> None:
     """Write the list of a folder's pictures, in their order, and warn on stderr of what could not be drawn.
 
     The stage succeeds: the report shows the gaps and, once it is written, fails.
+
+    Args:
+        folder: where the PNG files lie.
+        pictures: those that were drawn, and what stands for the others.
     """
     shown = [each for each in pictures if isinstance(each, Picture)]
     gaps = [each for each in pictures if isinstance(each, Gap)]

@@ -58,8 +58,11 @@ def preview_sheet(
     """The sheet.
 
     Args:
+        title: of the sheet: the clip's name.
         lines: what else to say of the clip, below the title.
         problem: why the whole clip is rejected; empty where it is not.
+        frames: with their boxes.
+        tracks: with their crops.
         more_tracks: how many there are beyond those shown.
     """
     lines = [part for line in lines for part in _wrapped(line)]

@@ -60,10 +60,12 @@ def retrieval_rows(
     A neighbour who is the query's own person stands in a dashed orange frame and is named `same person`.
 
     Args:
+        queries_NHWC: RGB crops.
         neighbours: of each query, uint8 (n, H, W, 3), n <= columns.
         same_identity: of each query, (n,).
         captions: of each query, 1 + n lines: what stands below it and below its neighbours.
         columns: neighbours in a row.
+        inches: side of a crop on paper.
     """
     rows = len(queries_NHWC)
     lines = max((caption.count("\n") + 1 for row in captions for caption in row if caption), default=0)
@@ -107,6 +109,10 @@ def neighbour_sheet(
 
     Args:
         crop: uint8 (H, W, 3); the neighbours are of the same size.
+        neighbours_NHWC: RGB crops, the most similar first.
+        similarities: cosines, (N,).
+        names: of the neighbours.
+        columns: of the sheet.
     """
     images = [crop, *neighbours_NHWC]
     titles = ["this face", *(f"{value:.3f}" for value in similarities)]
@@ -139,6 +145,7 @@ def closest_pairs(
         images: by name of the way of looking: (P, 3, H, W, 3), a row for each pair: the query, its neighbour and its
             nearest frame of the same person; black where there is none.
         captions: what stands below each of them, as (P, 3) lines.
+        inches: side of a frame on paper.
     """
     rows = max(len(shown) for shown in images.values())
     figure = Figure(figsize=(len(images) * (3 * inches + 0.9), rows * (inches + 0.42) + 0.5), layout="constrained")

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fabnet.frames.draws import uniform
-from fabnet.frames.pairs import FLIP, SCALE, SHIFT_X, SHIFT_Y
+from fabnet.frames.pairs import FLIP, SCALE, SHIFT_X, SHIFT_Y, uniform
 
 # Views of one sample take slots this far apart.
 _VIEW = 16

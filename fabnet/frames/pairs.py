@@ -1,4 +1,7 @@
-"""Which frames make a sample: k different frames of one track, as a pure function of (seed, index)."""
+"""Which frames make a sample: k different frames of one track, as a pure function of (seed, index).
+
+Random numbers are a function of (seed, index, slot), too, so that workers, order and world size do not matter.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,7 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.errors import UserError
-from fabnet.frames.draws import uniform
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def uniform(seed: int, index: NDArray[np.int64], slot: int) -> NDArray[np.float64]:
+    """One draw from [0, 1) for each index; draws of different seeds, indices and slots are independent.
+
+    The finaliser of SplitMix64 (Steele et al. 2014) over a counter, 53 bits kept.
+
+    Args:
+        seed: 0 or more.
+        index: any shape; that of the result.
+        slot: which of the several draws for one index, 0 or more.
+    """
+    with np.errstate(over="ignore"):
+        key = _mix(np.uint64(seed) * _GOLDEN + np.uint64(slot) + np.uint64(1))
+        bits = _mix(_mix(index.astype(np.uint64) * _GOLDEN + key) ^ key)
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mix(bits: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    bits = np.asarray(bits, dtype=np.uint64) + _GOLDEN
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
 
 # Slots of `uniform`, one for each independent decision about a sample. Frames take the slots from _FRAME on.
 _TRACK, FLIP, SHIFT_X, SHIFT_Y, SCALE, _FRAME = 0, 1, 2, 3, 4, 1000

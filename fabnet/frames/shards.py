@@ -131,6 +131,8 @@ def merge(
 
     Args:
         parts: their indices list the frames in the order of their tar, without gaps.
+        out: directory of the joined shards.
+        shard_mb: see `shard_count`.
         advance: called with the number of frames of every track copied.
     """
     from fabnet import contract, tables  # pandera, which a machine that only reads frames need not have

@@ -17,7 +17,9 @@ def split_identities(identities: Iterable[str], percent: Mapping[str, int], seed
     repetitions of the input matter.
 
     Args:
+        identities: names; repetitions do not count.
         percent: size of each split, summing to 100.
+        seed: of the permutation.
 
     Raises:
         UserError: fewer identities than splits.

@@ -18,13 +18,13 @@ from fabnet.attributes.tasks import TASKS
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.files import atomic_directory, hash_file, write_json
-from fabnet.networks.conventions import Conventions
 from fabnet.networks.exports import CARD, exported_state
+from fabnet.networks.fabnet import Conventions
 from fabnet.networks.released import from_released
 from fabnet.networks.tensor_files import Content, read_file
 from fabnet.probing.linear import Probe
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import write_heads
+from fabnet.probing.readings import write_heads
 from fabnet.video.recipe import recipe
 
 WEIGHTS, MODEL, HEADS = "best.pt", "model.json", "heads.npz"

@@ -19,14 +19,13 @@ from fabnet.config.section import Section, first_error
 from fabnet.errors import ConfigError, UserError
 from fabnet.files import atomic_directory, hash_file, write_json
 from fabnet.model import load
+from fabnet.probing.embeddings import require_comparable, require_weights
 from fabnet.probing.evaluate import ProbeResult, probe_constant, probe_embeddings, rows_by_split
-from fabnet.probing.intervals import interval, score_columns
-from fabnet.probing.origin import require_comparable, require_weights
+from fabnet.probing.intervals import BootstrapSamples, draw_samples, interval, paired, score_columns
 from fabnet.probing.outside import Outside, open_outside, write_outside
-from fabnet.probing.paired import BootstrapSamples, draw_samples, paired
 from fabnet.probing.predictions import open_writer
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import write_heads
+from fabnet.probing.readings import write_heads
 from fabnet.quality.set_audit import audit_set
 
 #: Default values of the section `probe`, for use outside of a project.

@@ -5,15 +5,20 @@ Shape suffixes: N frames, D embedding, S sources.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabnet import tables
 from fabnet.errors import UserError
+from fabnet.files import read_json
 from fabnet.frames.store import FrameStore
 from fabnet.inspection import network as inside
+from fabnet.inspection.network import open_fabnet
 from fabnet.networks.fabnet import FabNet
-from fabnet.probing.saved import SavedHeads
+from fabnet.probing.embeddings import require_weights
+from fabnet.probing.readings import SavedHeads, read_heads
 
 # Enough to choose from, of a data set of any size.
 _TRACKS, _FRAMES = 64, 48
@@ -59,6 +64,12 @@ class PoolReadings:
 def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int = 0) -> Pool:
     """The longest track of each identity, if it has `least` frames; at most 64 of them and 48 frames of each.
 
+    Args:
+        store: the frames.
+        identities: whose tracks are considered.
+        least: frames that a track must have.
+        seed: chooses among more than 64 identities.
+
     Raises:
         UserError: there is none, or a frame is damaged.
     """
@@ -80,6 +91,11 @@ def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int =
 
 def see(pool: Pool, network: FabNet, heads: SavedHeads | None = None) -> PoolReadings:
     """Embed a pool, and read pose and mouth from the embeddings as far as there are probes for them.
+
+    Args:
+        pool: frames as `gather` gives them.
+        network: in evaluation mode.
+        heads: probes of the network's weights; without them, readings are None.
 
     Raises:
         UserError: the pool's frames are of another size than the network's.
@@ -104,7 +120,13 @@ def see(pool: Pool, network: FabNet, heads: SavedHeads | None = None) -> PoolRea
 
 
 def random_pairs(pool: Pool, count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Source and target, (2, P): two different frames of each of `count` tracks, all by chance."""
+    """Source and target, (2, P): two different frames of each of `count` tracks, all by chance.
+
+    Args:
+        pool: its tracks are drawn from.
+        count: P; all tracks if there are fewer.
+        seed: of the draws.
+    """
     random = np.random.default_rng(seed)
     tracks = pool.tracks()
     chosen = random.permutation(len(tracks))[:count]
@@ -115,6 +137,10 @@ def farthest_ends(seen: PoolReadings, count: int) -> NDArray[np.int64]:
     """Source, a and b, (3, P), of the `count` tracks that move most: a and b lie farthest apart in the embedding.
 
     The source is the frame nearest to the middle between them.
+
+    Args:
+        seen: frames with their embeddings.
+        count: P; all tracks if there are fewer.
     """
     found = []
     for frames in seen.pool.tracks():
@@ -132,6 +158,11 @@ def driving_and_sources(seen: PoolReadings, steps: int, count: int) -> tuple[NDA
     """Frames of the track that moves most, `steps` evenly in time, and a source of each of `count` other tracks.
 
     The sources are spread over the tracks from the one that moves least; each is its track's frame nearest to the mean.
+
+    Args:
+        seen: frames with their embeddings.
+        steps: frames of the driving track.
+        count: sources; fewer where there are fewer tracks.
     """
     tracks = seen.pool.tracks()
     means = [seen.embeddings_ND[frames].mean(axis=0) for frames in tracks]
@@ -146,3 +177,64 @@ def driving_and_sources(seen: PoolReadings, steps: int, count: int) -> tuple[NDA
     spread = np.unique(np.linspace(0, len(others) - 1, count).round().astype(int))
     sources = [tracks[others[place]][int(away[others[place]].argmin())] for place in spread]
     return driving, np.array(sources)
+
+
+# A pair of frames and one between them.
+_LEAST = 3
+
+
+def open_pool(frames: Path, splits: Path) -> Pool:
+    """Frames of test identities.
+
+    Args:
+        frames: a folder of track shards, data/frames.
+        splits: the table of the splits of its identities.
+
+    Raises:
+        UserError: there are no frames or splits, or no track is long enough.
+    """
+    store = FrameStore(frames)
+    if not splits.is_file():
+        raise UserError(f"{splits}: no such file; run the stage `split` first")
+    table = tables.read(splits, tables.Splits)
+    return gather(store, table["identity"][table["split"] == "test"].tolist(), _LEAST)
+
+
+def read_pool(model: Path, pool: Pool, heads: Path | None) -> PoolReadings:
+    """A pool through the eyes of the network in the folder `model`.
+
+    Args:
+        model: folder as `train` writes it.
+        pool: frames of the size that the network sees.
+        heads: probes of this very network; without them no angles and mouths are read.
+
+    Raises:
+        UserError: the network has no flow, sees frames of another size, or the probes are of other weights.
+    """
+    network = open_fabnet(model)
+    if heads is None:
+        return see(pool, network)
+    probes = read_heads(heads)
+    require_weights(probes.meta, _weights(model), None, heads, model, "probes")
+    return see(pool, network, probes)
+
+
+def find_heads(model: Path, probes: Path) -> Path | None:
+    """The probes of a model below `probes`: SET/heads/NAME.npz, of the first set whose probes are of its weights.
+
+    Args:
+        model: folder as `train` writes it.
+        probes: folder that holds a folder per labelled set.
+    """
+    weights = _weights(model)
+    for path in sorted(probes.glob(f"*/heads/{model.resolve().name}.npz")):
+        if read_heads(path).meta.get("weights_sha256") == weights:
+            return path
+    return None
+
+
+def _weights(model: Path) -> str:
+    card = model / "model.json"
+    if not card.is_file():
+        raise UserError(f"{card}: no such file; train the variant first (dvc repro train)")
+    return str(read_json(card).get("weights_sha256"))

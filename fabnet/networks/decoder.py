@@ -60,6 +60,8 @@ def convolve_upsampled(image_BChw: Tensor, weight_OC33: Tensor, bias_O: Tensor, 
 
     Args:
         image_BChw: square, best with channels last in memory.
+        weight_OC33: of the convolution.
+        bias_O: of the convolution.
         axis_H3h: `axis_matrix(h)`.
     """
     batch, channels, size, _ = image_BChw.shape

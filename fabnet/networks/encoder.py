@@ -3,7 +3,14 @@
 Shape suffixes: B batch, C channels, H height, W width, D embedding.
 """
 
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from fabnet.frames.augment import to_float
 
 
 class Encoder(nn.Module):
@@ -57,3 +64,24 @@ def depth_of(image_size: int) -> int:
     if image_size < 8 or image_size & (image_size - 1):
         raise ValueError(f"image_size must be a power of two of at least 8, not {image_size}")
     return image_size.bit_length() - 1
+
+
+@torch.inference_mode()
+def embed_images(
+    encoder: nn.Module, batches: Iterable[NDArray[np.uint8]], device: torch.device | str = "cpu"
+) -> Iterator[NDArray[np.float32]]:
+    """Batches of RGB frames (N, H, W, 3) to batches of embeddings (N, D), in float32 and evaluation mode.
+
+    From the first batch on, the process flushes denormal numbers to zero, which make a CPU several times slower;
+    PyTorch does not say what the setting was before, so it cannot be put back.
+
+    Args:
+        encoder: maps (N, 3, H, W) in [-1, 1] to (N, D).
+        batches: of frames, uint8.
+        device: that computes; the encoder is moved there.
+    """
+    torch.set_flush_denormal(True)
+    encoder.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for images in batches:
+        frames = to_float(torch.from_numpy(images).to(device))
+        yield encoder(frames).float().cpu().numpy()

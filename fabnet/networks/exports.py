@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fabnet.errors import UserError, one_line
-from fabnet.networks.build import Network, build_described
-from fabnet.networks.card import check_card
-from fabnet.networks.conventions import Conventions
+from fabnet.networks.build import Network, build_described, check_card
+from fabnet.networks.fabnet import Conventions
 from fabnet.networks.tensor_files import Content, read_file
 
 #: The key of a file's metadata under which model.json lies.

@@ -1,17 +1,82 @@
 """FAb-Net: reconstruct a target frame by moving the pixels of source frames of the same face.
 
-Shape suffixes: V views, N sources, B batch, D embedding, H height, W width; a number is a count of channels.
+Coordinates of a flow follow `torch.nn.functional.grid_sample` with align_corners=True: (x, y), with -1 and 1 at the
+centres of the first and the last pixel. `Conventions` are what weights alone do not say: where others' FAb-Nets differ.
+
+Shape suffixes: V views, N sources, B batch, C channels, D embedding, H height, W width; a number counts channels.
 """
 
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.decoder import Decoder, upsampling_matrix
 from fabnet.networks.encoder import Encoder
-from fabnet.networks.warp import warp
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a network wants its numbers; the default is ours, and the paper's as the specification reads it.
+
+    Attributes:
+        align_corners: bilinear upsampling in the decoders keeps the corner pixels' centres at the corners.
+        unit_input: the first layer sees pixels in [0, 1]. Frames come in [-1, 1] all the same, and the encoder shifts
+            them: at the border, where zeros are padded, no change of the weights would do.
+    """
+
+    align_corners: bool = True
+    unit_input: bool = False
+
+    @classmethod
+    def of_card(cls, card: dict[str, Any]) -> "Conventions":
+        """As model.json says; what it does not mention is as ours.
+
+        Raises:
+            ValueError: it mentions one that is unknown here.
+        """
+        said = card.get("conventions", {})
+        if (
+            not isinstance(said, dict)
+            or not set(said) <= set(asdict(OURS))
+            or {type(v) for v in said.values()} - {bool}
+        ):
+            raise ValueError(f"conventions {said} are unknown here; there are {', '.join(asdict(OURS))}, true or false")
+        return cls(**said)
+
+    def card(self) -> dict[str, Any]:
+        """What model.json has to say: nothing where all is as ours."""
+        return {} if self == OURS else {"conventions": asdict(self)}
+
+
+OURS = Conventions()
+
+
+def identity_grid(size: int, device: torch.device | str | None = None) -> Tensor:
+    """The grid (1, size, size, 2) that samples every pixel at its own place.
+
+    Args:
+        size: side of the grid, in pixels.
+        device: of the result.
+    """
+    axis = torch.linspace(-1, 1, size, device=device)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack((x, y), dim=-1)[None]
+
+
+def warp(image_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
+    """Move pixels: output(p) = image(clamp(p + flow(p), -1, 1)), bilinearly.
+
+    Args:
+        image_BCHW: frames, square.
+        flow_B2HW: offsets (dx, dy) in the [-1, 1] coordinates of the frame; positive dx samples from the right.
+    """
+    # In float32 whatever the autocast: bfloat16 has 8 bits, less than a pixel's place at 256 px needs.
+    flow_BHW2 = flow_B2HW.float().permute(0, 2, 3, 1)
+    grid_BHW2 = (identity_grid(image_BCHW.shape[-1], image_BCHW.device) + flow_BHW2).clamp(-1, 1)
+    return functional.grid_sample(image_BCHW.float(), grid_BHW2, mode="bilinear", align_corners=True)
 
 
 class Reconstruction(NamedTuple):
@@ -79,7 +144,12 @@ class FabNet(nn.Module):
         return 1 + self.sources
 
     def flow(self, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Offsets (B, 2, H, W) at which the source is sampled to make the target."""
+        """Offsets (B, 2, H, W) at which the source is sampled to make the target.
+
+        Args:
+            source_BCHW: frames that are sampled, in [-1, 1].
+            target_BCHW: frames to be made, in [-1, 1].
+        """
         return self.flow_between(self._pairs(source_BCHW[None], target_BCHW))
 
     def flow_between(self, pairs_ND: Tensor) -> Tensor:
@@ -93,6 +163,7 @@ class FabNet(nn.Module):
         merges the other views, K = 1; one for a single source moves each of them by itself, in their order, K = V - 1.
 
         Args:
+            views_VBCHW: frames of one face per sample.
             mask_VB: False for padding, which gets no confidence; None where there is none. The target and at least
                 one source are always real.
         """
@@ -107,7 +178,12 @@ class FabNet(nn.Module):
         return merge(warped_NBCHW, _shares(logits.unflatten(0, (len(sources_NBCHW), -1)), _of_sources(mask_VB)))
 
     def reconstruct(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Reconstruction:
-        """The first view made from the others, with everything that led there."""
+        """The first view made from the others, with everything that led there.
+
+        Args:
+            views_VBCHW: frames in [-1, 1]; the first is the target, the others are sources.
+            mask_VB: False for padding, as in `forward`.
+        """
         target_BCHW, sources_NBCHW = views_VBCHW[0], views_VBCHW[1:]
         sources = len(sources_NBCHW)
         flow, logits = self._decoded(self._pairs(sources_NBCHW, target_BCHW))
@@ -191,5 +267,10 @@ def _shares(logits_NB1HW: Tensor, mask_NB: Tensor | None) -> Tensor:
 
 
 def merge(warped_NBCHW: Tensor, weights_NB1HW: Tensor) -> Tensor:
-    """The weighted mean of the sources, (B, C, H, W), for weights that sum to 1 over N."""
+    """The weighted mean of the sources, (B, C, H, W), for weights that sum to 1 over N.
+
+    Args:
+        warped_NBCHW: the warped frames of N sources.
+        weights_NB1HW: of every pixel of each source.
+    """
     return (warped_NBCHW * weights_NB1HW).sum(dim=0)

@@ -53,7 +53,12 @@ class Autoencoder(nn.Module):
         self.picture_decoder = Decoder(image_size, embedding_dim, base_filters, out_channels=3)
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
-        """(1, B, 3, H, W) in [-1, 1] to the reproduced frames (B, 3, H, W); one view is never padding."""
+        """(1, B, 3, H, W) in [-1, 1] to the reproduced frames (B, 3, H, W); one view is never padding.
+
+        Args:
+            views_VBCHW: one view.
+            mask_VB: not used: all networks are called alike.
+        """
         (target_BCHW,) = views_VBCHW
         picture_BCHW: Tensor = self.picture_decoder(self.encoder(target_BCHW))
         return picture_BCHW.float()
@@ -73,7 +78,12 @@ class Rotation(nn.Module):
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
         """(1, B, 3, H, W) in [-1, 1] to log-odds of the turns, (B, 4, 4): of sample, true turn, told turn, counted
-        anticlockwise; one view is never padding."""
+        anticlockwise; one view is never padding.
+
+        Args:
+            views_VBCHW: one view.
+            mask_VB: not used: all networks are called alike.
+        """
         (target_BCHW,) = views_VBCHW
         turned = torch.cat([torch.rot90(target_BCHW, turn, (2, 3)) for turn in range(TURNS)])
         turned = turned.contiguous(memory_format=torch.channels_last)
@@ -131,7 +141,12 @@ class SplitBrain(nn.Module):
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
         """(1, B, 3, H, W) in [-1, 1] to errors of lightness told from colour and of colour told from lightness, told
-        minus true: (B, 3, H, W), in the units of `to_lab`; one view is never padding."""
+        minus true: (B, 3, H, W), in the units of `to_lab`; one view is never padding.
+
+        Args:
+            views_VBCHW: one view.
+            mask_VB: not used: all networks are called alike.
+        """
         (target_BCHW,) = views_VBCHW
         lab_B3HW = to_lab(target_BCHW)
         told_B4HW = self.other_decoder(self.encoder.of_lab(lab_B3HW)).float()

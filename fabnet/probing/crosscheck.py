@@ -57,6 +57,13 @@ def crosscheck(
     """Fit on `train`, choose penalties on `validation`, predict `test`; in the order of `problems`.
 
     Labels of the test rows are never used.
+
+    Args:
+        features: float32 (N, D), a row per face of the set.
+        problems: the tasks.
+        train, validation, test: rows of each split.
+        ridge_alphas: penalties of regressions to choose from.
+        logistic_cs: inverse penalties of classifications to choose from.
     """
     if len(train) > MAX_FACES:
         train = train[np.linspace(0, len(train) - 1, MAX_FACES).astype(np.int64)]

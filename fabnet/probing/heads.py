@@ -144,7 +144,13 @@ class _Loss:
 
 
 def first_weights(problem: Problem, dimension: int, seed: int) -> Tensor:
-    """Weights (K, D) as torch.nn.Linear draws them; seeded by task too, so that no task depends on others."""
+    """Weights (K, D) as torch.nn.Linear draws them; seeded by task too, so that no task depends on others.
+
+    Args:
+        problem: whose number of outputs is K.
+        dimension: D of the embeddings.
+        seed: of the probe.
+    """
     generator = torch.Generator().manual_seed(zlib.crc32(f"{problem.task}/{seed}".encode()))
     bound = dimension**-0.5
     return torch.empty(problem.outputs, dimension).uniform_(-bound, bound, generator=generator)
@@ -154,6 +160,10 @@ def inverse_frequencies(problem: Problem, train: np.ndarray) -> Tensor:
     """Weights of absence and presence of each unit (2, K), or of each class (K,), with mean 1 over the training faces.
 
     What never occurs among them is never weighted either; a divisor of 1 keeps its weight finite.
+
+    Args:
+        problem: of units or classes.
+        train: rows of the training faces.
     """
     if problem.loss == REGRESSION:
         return torch.ones(problem.outputs)

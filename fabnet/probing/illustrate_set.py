@@ -14,8 +14,7 @@ from fabnet import tables
 from fabnet.attributes.sets import TASKS, LabelledSet, targets
 from fabnet.config import ReportParams
 from fabnet.figures.pictures import Gap, Picture, attempt, picture, write_pictures
-from fabnet.figures.predictions import landmark_cases, pose_scatter
-from fabnet.figures.scores import MOST, low_label_curves, slice_panels
+from fabnet.figures.probes import MOST, landmark_cases, low_label_curves, pose_scatter, slice_panels
 from fabnet.figures.sheets import contact_sheet
 from fabnet.files import atomic_directory, write_json
 from fabnet.probing.metrics import MAIN, landmark_errors
@@ -52,11 +51,13 @@ def illustrate_set(
     """Draw what was predicted on a labelled set, and score bins of its faces; what fails becomes a gap of the report.
 
     Args:
+        labelled: the set.
         predictions: files of tables.Predictions of the set.
         low_label: probes/SET/low_label.parquet, which need not exist.
         objectives: by trained variant, in the order of params.yaml.
         reference: the encoder that others are compared with.
         size: side in pixels of the crops.
+        params: the section `report`.
         out: folder of the pictures and of slices.json.
     """
     with atomic_directory(out) as folder:
@@ -216,6 +217,7 @@ def select_encoders(scored: Sequence[str], objectives: Mapping[str, str], refere
         scored: encoders that there are numbers of.
         objectives: by trained variant, in the order of params.yaml.
         reference: comes first, if it was scored.
+        most: how many the picture has room for.
     """
     chosen = [reference] if reference in scored else []
     seen = {objectives.get(reference, reference)} if chosen else set()

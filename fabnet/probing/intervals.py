@@ -1,16 +1,22 @@
-"""Scores with 95 % bootstrap intervals by identity.
+"""Scores with 95 % bootstrap intervals by identity, and encoders compared on the same faces.
 
 Faces of one person resemble each other, so whole identities are drawn with replacement: a resample weighs every face
 by how often its identity was drawn. Resamples depend on the identities and the seed only, so that all encoders see
 the same ones. A score is the mean over probe seeds; the interval speaks of other people, not of other seeds.
+
+Two encoders that are scored on the same people err on the same people, so the interval of their difference is narrower
+than their own intervals suggest: both are taken over the same resamples, and the difference of each resample counts.
 """
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fabnet.errors import UserError
 from fabnet.probing.metrics import AUC_TASKS, METRICS, absent_columns, face_errors, roc_auc
 from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
@@ -48,6 +54,11 @@ def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str,
     """Every metric's value, its values over the resamples (R,), and the number of test faces; see `score`.
 
     Two encoders with predictions of the same faces are scored on the same resamples.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        resamples: R.
+        seed: of the resamples.
     """
     found: dict[str, tuple[float, np.ndarray, int]] = {}
     for task in (task for task in METRICS if (predictions["task"] == task).any()):
@@ -58,7 +69,16 @@ def bootstrap(predictions: pd.DataFrame, resamples: int, seed: int) -> dict[str,
 def bootstrap_task(
     task: str, identities: np.ndarray, prediction: np.ndarray, target: np.ndarray, resamples: int, seed: int
 ) -> dict[str, tuple[float, np.ndarray, int]]:
-    """`bootstrap` of one task, from arrays as `arrays` gives them."""
+    """`bootstrap` of one task, from arrays as `arrays` gives them.
+
+    Args:
+        task: its name.
+        identities: (n,).
+        prediction: (S, n, K).
+        target: (n, K).
+        resamples: R.
+        seed: of the resamples.
+    """
     weights = resample_weights(identities, resamples, seed)
     values, drawn = (
         _means(task, prediction, target, weights)
@@ -82,7 +102,14 @@ def absent(predictions: pd.DataFrame) -> dict[str, list[str]]:
 def score_columns(
     predictions: pd.DataFrame, task: str, resamples: int, seed: int
 ) -> dict[str, dict[str, float | int] | None]:
-    """`score` of every action unit or class by itself: its ROC AUC in percent; None for those that `absent` names."""
+    """`score` of every action unit or class by itself: its ROC AUC in percent; None for those that `absent` names.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        task: units or expression.
+        resamples: of the intervals; 0 gives values alone.
+        seed: of the resamples.
+    """
     identities, prediction, target = arrays(predictions, task)
     weights = resample_weights(identities, resamples, seed)
     missing = _unscored(prediction, target)
@@ -97,7 +124,12 @@ def score_columns(
 
 
 def arrays(predictions: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Identities (n,), predictions (S, n, K) and targets (n, K) of one task, faces in the order of their ids."""
+    """Identities (n,), predictions (S, n, K) and targets (n, K) of one task, faces in the order of their ids.
+
+    Args:
+        predictions: rows of tables.Predictions of one encoder and probe.
+        task: its name; the table has rows of it.
+    """
     rows = predictions[predictions["task"] == task].sort_values(["seed", "face_id"])
     if len(rows[["encoder", "probe"]].drop_duplicates()) != 1:
         raise ValueError("predictions must be of a single encoder and probe")
@@ -110,7 +142,13 @@ def arrays(predictions: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray
 
 
 def resample_weights(identities: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each face is drawn: (resamples, n), identities with replacement, as many as there are."""
+    """How often each face is drawn: (resamples, n), identities with replacement, as many as there are.
+
+    Args:
+        identities: (n,), of each face.
+        resamples: how many.
+        seed: of the draws.
+    """
     names, code = np.unique(identities, return_inverse=True)
     counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return counts.astype(np.float32)[:, code]
@@ -123,7 +161,12 @@ def interval(drawn: np.ndarray) -> tuple[float, float]:
 
 
 def weighted_means(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Means (R,) of errors (n,) of weighted faces, weights (R, n)."""
+    """Means (R,) of errors (n,) of weighted faces, weights (R, n).
+
+    Args:
+        errors: of each face.
+        weights: how often each resample draws it.
+    """
     return weights @ errors / weights.sum(axis=1, dtype=np.float64)
 
 
@@ -203,7 +246,7 @@ def _mean_of_present(by_column: np.ndarray) -> np.ndarray:
 def auc_over_identities(scores: np.ndarray, truth: np.ndarray, code: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Area under the ROC curve in percent, the mean over seeds, for every resample; tied scores count half.
 
-    It equals the mean of `intervals.weighted_auc` with the weights counts[:, code], and takes memory for n x k
+    It equals the mean of `weighted_auc` with the weights counts[:, code], and takes memory for n x k
     numbers.
 
     Args:
@@ -246,3 +289,81 @@ def _wins(scores: np.ndarray, present: np.ndarray, code: np.ndarray, identities:
     wins = np.zeros((identities, identities))
     wins[names] = np.add.reduceat(below, starts, axis=0, dtype=np.float64)
     return wins
+
+
+Difference = dict[str, float | int | bool]
+
+
+@dataclass(frozen=True)
+class BootstrapSamples:
+    """An encoder's metrics over resamples, and the faces they were measured on.
+
+    Attributes:
+        metrics: value, values over the resamples (R,) and number of test faces, as `bootstrap` gives them.
+        faces: by task, hash of the test faces, their identities and their labels.
+    """
+
+    metrics: Mapping[str, tuple[float, np.ndarray, int]]
+    faces: Mapping[str, str]
+
+
+def draw_samples(predictions: pd.DataFrame, resamples: int, seed: int) -> BootstrapSamples:
+    """All metrics of one encoder and probe over resamples of the test identities.
+
+    Args:
+        predictions: rows of tables.Predictions of a single encoder and probe.
+        resamples: how many.
+        seed: of the resamples.
+    """
+    faces = {}
+    for task, rows in predictions.groupby("task", sort=True):
+        first = rows[rows["seed"] == rows["seed"].min()].sort_values("face_id")
+        known = hashlib.sha256("\n".join([*first["face_id"], *first["identity"]]).encode())
+        known.update(np.stack(first["target"].tolist()).astype(np.float32).round(2).tobytes())
+        faces[str(task)] = known.hexdigest()
+    return BootstrapSamples(bootstrap(predictions, resamples, seed), faces)
+
+
+def paired(encoders: Mapping[str, BootstrapSamples], reference: str) -> dict[str, dict[str, Difference]]:
+    """How far every other encoder's metrics lie above the reference's: {encoder: {metric: difference}}.
+
+    Metrics that one of the two lacks are left out.
+
+    A difference holds `difference` (the encoder's value minus the reference's), `low` and `high` (95 % of the
+    resamples), `n` (test faces) and `apart`, whether the interval leaves out zero.
+
+    Args:
+        encoders: by name, all on the same resamples.
+        reference: the name of one of them.
+
+    Raises:
+        UserError: an encoder was scored on other faces than the reference, or its labels were others.
+    """
+    chosen = encoders[reference]
+    found: dict[str, dict[str, Difference]] = {}
+    for name, other in encoders.items():
+        if name == reference:
+            continue
+        both = sorted(other.faces.keys() & chosen.faces.keys())
+        if wrong := [task for task in both if other.faces[task] != chosen.faces[task]]:
+            raise UserError(
+                f"{name} and {reference} were not scored on the same faces and labels for {', '.join(wrong)}, so they "
+                "cannot be compared; make both predictions again"
+            )
+        found[name] = {
+            metric: _difference(*values, *chosen.metrics[metric][:2])
+            for metric, values in other.metrics.items()
+            if metric in chosen.metrics
+        }
+    return found
+
+
+def _difference(value: float, values: np.ndarray, count: int, reference: float, references: np.ndarray) -> Difference:
+    low, high = interval(values - references)
+    return {
+        "difference": float(value - reference),
+        "low": low,
+        "high": high,
+        "n": count,
+        "apart": bool(low > 0 or high < 0),
+    }

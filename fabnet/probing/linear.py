@@ -42,7 +42,12 @@ class Probe:
     validation: np.ndarray
 
     def predict(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes."""
+        """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes.
+
+        Args:
+            features: float32 (N, D), of all faces.
+            rows: those to predict.
+        """
         return _answers(self.task, _linear(features, rows, self.weight, self.bias))
 
 
@@ -86,6 +91,7 @@ def fit(
         problems: the tasks, with labels for all N rows.
         train: rows to learn from, at least 2: (n,), or (S, n) for seeds that learn from rows of their own.
         validation: rows to choose the candidate on, at least 1.
+        schedule: seeds, epochs, batches and learning rates.
         on_epoch: called after an epoch with 1.
 
     Returns:

@@ -28,7 +28,12 @@ _FEWEST = 2
 
 
 def faces_of(share: float, train: np.ndarray) -> int:
-    """How many faces a share of the training rows is: at least 2, which batch norm needs."""
+    """How many faces a share of the training rows is: at least 2, which batch norm needs.
+
+    Args:
+        share: above 0, at most 1.
+        train: rows of the training faces.
+    """
     return min(len(train), max(_FEWEST, round(share * len(train))))
 
 
@@ -37,6 +42,12 @@ def draw_faces(problems: Sequence[Problem], train: np.ndarray, count: int, seed:
 
     They are drawn alike, but for this: of every class, and of every unit's presence and absence, the first face drawn
     comes before all others, so that nothing rare is lacking where `count` has room for it.
+
+    Args:
+        problems: the tasks, whose classes and units are looked after.
+        train: rows of the training faces.
+        count: to draw, at most all of them.
+        seed: of the draw.
     """
     order = np.random.default_rng(seed).permutation(train)
     outcomes: list[np.ndarray] = []
@@ -51,14 +62,27 @@ def draw_faces(problems: Sequence[Problem], train: np.ndarray, count: int, seed:
 
 
 def draws(problems: Sequence[Problem], train: np.ndarray, share: float, seeds: int) -> np.ndarray:
-    """The training rows of every seed (seeds, n)."""
+    """The training rows of every seed (seeds, n).
+
+    Args:
+        problems: the tasks.
+        train: rows of the training faces.
+        share: of them, above 0, at most 1.
+        seeds: number of draws: seeds 0, 1, ...
+    """
     return np.stack([draw_faces(problems, train, faces_of(share, train), seed) for seed in range(seeds)])
 
 
 def unseen_in_draws(
     problems: Sequence[Problem], train: np.ndarray, params: ProbeParams
 ) -> dict[str, dict[str, object]]:
-    """By share, the number of faces, and the units and classes that some draws know only one outcome of: how many."""
+    """By share, the number of faces, and the units and classes that some draws know only one outcome of: how many.
+
+    Args:
+        problems: the tasks.
+        train: rows of the training faces.
+        params: the section `probe`: shares, and seeds of each.
+    """
     told: dict[str, dict[str, object]] = {}
     for share in params.shares:
         names = [absent_names(problems, rows) for rows in draws(problems, train, share, params.seeds)]
@@ -72,7 +96,13 @@ def unseen_in_draws(
 
 
 def schedule_of(schedule: Schedule, count: int, share: float) -> Schedule:
-    """The schedule for `count` training faces, `share` of all: as many steps as all take, at most `_STEPS`."""
+    """The schedule for `count` training faces, `share` of all: as many steps as all take, at most `_STEPS`.
+
+    Args:
+        schedule: for all training faces.
+        count: training faces.
+        share: above 0, at most 1.
+    """
     batches = -(-count // schedule.batch_size)
     steps = min(_STEPS, schedule.epochs * -(-round(count / share) // schedule.batch_size))
     epochs = -(-steps // batches)
@@ -93,8 +123,13 @@ def curve(
     """Rows of tables.LowLabel of one encoder, for `params.shares` and for all faces.
 
     Args:
+        encoder: its name in the rows.
         features: (N, D), its rows being those of `table`.
         probes: those that learnt from all training faces.
+        problems: the tasks of the set.
+        table: tables.Labels.
+        rows: of each split.
+        params: the section `probe`.
         report: resamples and seed of the intervals.
     """
     train, validation, test = (rows[split] for split in SPLITS)
@@ -115,7 +150,15 @@ def constant_curve(
     params: ProbeParams,
     report: BootstrapParams,
 ) -> pd.DataFrame:
-    """`curve` of the encoder `constant`."""
+    """`curve` of the encoder `constant`.
+
+    Args:
+        problems: the tasks.
+        table: of labels.
+        rows: of each split.
+        params: the section `probe`.
+        report: resamples of the intervals and their seed.
+    """
     train, count = rows["train"], len(rows["test"])
     all_faces = [constant_prediction(problem, train, count)[None] for problem in problems]
     parts = [_scores("constant", 1.0, all_faces, problems, table, rows, report)]

@@ -2,20 +2,15 @@
 
 import numpy as np
 
+from fabnet.attributes.tasks import TASKS
 from fabnet.errors import UserError
 
 #: metrics.json names of each task's scores; the last one selects models.
-METRICS = {
-    "landmarks68": ("landmarks68_nme_pct",),
-    "landmarks5": ("landmarks5_nme_pct",),
-    "pose": ("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),
-    "units": ("units_auc",),
-    "expression": ("expression_auc",),
-}
+METRICS = {name: task.metrics for name, task in TASKS.items()}
 #: One metric for each task, in the order of tables and figures.
-MAIN = ("landmarks68_nme_pct", "landmarks5_nme_pct", "pose_mae_deg", "units_auc", "expression_auc")
+MAIN = tuple(metrics[-1] for metrics in METRICS.values())
 #: Tasks scored by the area under the ROC curve (AUC), where more is better; for the others, less is.
-AUC_TASKS = ("units", "expression")
+AUC_TASKS = tuple(name for name, task in TASKS.items() if not task.lower_is_better)
 
 #: The two points that span the inter-ocular distance, by number of points: the outer corners of the eyes of 68 (iBUG
 #: points 37 and 46, counted from 1, as 300-W does), the centres of the eyes of 5.
@@ -49,7 +44,11 @@ def landmark_errors(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def angle_errors(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Absolute difference of angles in degrees, the shorter way round the circle: in [0, 180], shape as broadcast."""
+    """Absolute difference of angles in degrees, the shorter way round the circle: in [0, 180], shape as broadcast.
+
+    Args:
+        prediction, target: degrees, of shapes that broadcast.
+    """
     return np.abs((prediction.astype(np.float64) - target + 180) % 360 - 180)
 
 
@@ -88,7 +87,13 @@ def _tied_ranks(ordered: np.ndarray) -> np.ndarray:
 
 
 def face_errors(task: str, prediction: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """Errors of each face (..., n) by metric name, for the tasks whose score is a mean over faces."""
+    """Errors of each face (..., n) by metric name, for the tasks whose score is a mean over faces.
+
+    Args:
+        task: landmarks68, landmarks5 or pose.
+        prediction: (..., n, k), as the task's labels are.
+        target: (n, k).
+    """
     if task == "pose":
         angles = angle_errors(prediction, target)
         names = METRICS[task]
@@ -100,6 +105,11 @@ def selection_score(task: str, prediction: np.ndarray, target: np.ndarray) -> np
     """The score that chooses between models, to be minimised: (...,) for predictions (..., n, k).
 
     It is the task's last metric over all faces, negated where more is better; columns without an AUC are left out.
+
+    Args:
+        task: its name.
+        prediction: of the validation faces.
+        target: (n, k); units and classes as 0 and 1.
     """
     if task not in AUC_TASKS:
         return face_errors(task, prediction, target)[METRICS[task][-1]].mean(axis=-1)

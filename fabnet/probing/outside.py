@@ -83,6 +83,12 @@ def open_outside(path: Path, scratch: Path, ids: Path | None = None) -> Outside:
 def write_outside(outside: Outside, directory: Path, face_ids: Sequence[str], meta: dict[str, Any]) -> None:
     """Write the embeddings of some faces, in their order, as embeddings.write_embeddings does.
 
+    Args:
+        outside: opened embeddings.
+        directory: that is written.
+        face_ids: whose embeddings, in this order.
+        meta: content of meta.json.
+
     Raises:
         UserError: a face has no embedding, or its embedding is not finite as float32; names the file and the row.
     """
@@ -177,7 +183,13 @@ def read_ids(path: Path) -> tuple[list[str], Sequence[int]]:
 
 
 def require_unique(names: Sequence[str], places: Sequence[int], path: Path) -> None:
-    """Raises UserError if an id comes twice, and says where."""
+    """Raises UserError if an id comes twice, and says where.
+
+    Args:
+        names: ids.
+        places: the row or line of each in its file.
+        path: the file, for the error.
+    """
     seen: dict[str, int] = {}
     for name, place in zip(names, places, strict=True):
         if name in seen:
@@ -226,6 +238,10 @@ def read_table(path: Path, copy: Path) -> tuple[list[str], np.ndarray, dict[str,
 
     A face is named by the column face_id, or, in a table of `fabnet embed`, by its input where that has one face, and
     by input#track#frame otherwise.
+
+    Args:
+        path: a Parquet file.
+        copy: an .npy file.
 
     Raises:
         UserError: the file is absent, no Parquet, has not such columns, or rows of different lengths.

@@ -35,7 +35,12 @@ _SCHEMA = pa.schema(
 
 
 def to_pixels(points: np.ndarray, size: int) -> np.ndarray:
-    """Landmarks in [-1, 1] of the crop to pixels of a crop of `size`, the left and top edges being 0."""
+    """Landmarks in [-1, 1] of the crop to pixels of a crop of `size`, the left and top edges being 0.
+
+    Args:
+        points: any shape.
+        size: side of the crop in pixels.
+    """
     return (points + 1) * (size / 2)
 
 
@@ -45,6 +50,9 @@ def frame(
     """Rows of tables.Predictions.
 
     Args:
+        encoder: its name.
+        probe: torch or sklearn.
+        task: its name.
         faces: n rows with columns face_id and identity.
         prediction: (S, n, K), by seed; landmarks in [-1, 1] of the crop.
         target: (n, K), likewise.
@@ -90,6 +98,10 @@ def open_writer(path: Path | str) -> Iterator[Writer]:
 def read_predictions(path: Path | str, encoder: str | None = None, probe: str | None = None) -> pd.DataFrame:
     """The rows of one encoder and one probe, or of all, checked.
 
+    Args:
+        path: of predictions.parquet.
+        encoder, probe: None takes all.
+
     Raises:
         TableError: the file is absent, not a legal table, or from a newer version of fabnet.
     """
@@ -118,7 +130,12 @@ def files_of(set_name: str) -> list[Path]:
 
 
 def read_each(files: list[Path], probe: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each encoder with its predictions by one kind of probe; one at a time is in memory."""
+    """Each encoder with its predictions by one kind of probe; one at a time is in memory.
+
+    Args:
+        files: of predictions, an encoder being in one of them.
+        probe: torch or sklearn.
+    """
     for path in files:
         for encoder, each in encoders_and_probes(path):
             if each == probe:

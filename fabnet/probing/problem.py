@@ -48,6 +48,7 @@ class Problem:
 
         Args:
             trains: training rows, of every seed.
+            validation: rows to choose on.
         """
         none = np.zeros(self.outputs, dtype=bool)
         if self.loss == REGRESSION:
@@ -57,26 +58,47 @@ class Problem:
 
 
 def unseen(problem: Problem, rows: np.ndarray) -> np.ndarray:
-    """Which outputs (K,) are constant within the labels of these rows; none of tasks that are not scored by AUC."""
+    """Which outputs (K,) are constant within the labels of these rows; none of tasks that are not scored by AUC.
+
+    Args:
+        problem: one task.
+        rows: of faces.
+    """
     if problem.task not in AUC_TASKS:
         return np.zeros(problem.outputs, dtype=bool)
     return absent_columns(problem.reference(rows))
 
 
 def absent_names(problems: Sequence[Problem], rows: np.ndarray) -> dict[str, list[str]]:
-    """By task, the names of its units or classes that are constant within these rows; tasks without any left out."""
+    """By task, the names of its units or classes that are constant within these rows; tasks without any left out.
+
+    Args:
+        problems: the tasks.
+        rows: of faces.
+    """
     missing = {problem.task: np.flatnonzero(unseen(problem, rows)) for problem in problems}
     return {task: [_COLUMNS[task][column] for column in columns] for task, columns in missing.items() if len(columns)}
 
 
 def absent_by_split(problems: Sequence[Problem], rows: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[str]]]:
-    """`absent_names` of every split that lacks some."""
+    """`absent_names` of every split that lacks some.
+
+    Args:
+        problems: the tasks.
+        rows: of the faces of each split.
+    """
     found = {split: absent_names(problems, of_split) for split, of_split in rows.items()}
     return {split: names for split, names in found.items() if names}
 
 
 def without_unseen(problem: Problem, prediction: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Predictions (..., K) with NaN, which no score counts, for outputs that are constant within the training rows."""
+    """Predictions (..., K) with NaN, which no score counts, for outputs that are constant within the training rows.
+
+    Args:
+        problem: one task, of K outputs.
+        prediction: of any faces.
+        train: rows of the training faces.
+    """
     missing = unseen(problem, train)
     return np.where(missing, np.nan, prediction).astype(np.float32) if missing.any() else prediction
 
@@ -88,6 +110,11 @@ def constant_prediction(problem: Problem, train: np.ndarray, count: int) -> np.n
 
     Frequencies are given as log-odds of units and log-probabilities of classes, as all probes do, with half a face
     added to each outcome so that they are finite.
+
+    Args:
+        problem: one task, of K outputs.
+        train: rows of the training faces.
+        count: of the rows of the result.
     """
     labels = problem.labels[train]
     if problem.loss == "cross_entropy":

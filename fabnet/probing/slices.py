@@ -38,7 +38,12 @@ class Property:
 
 
 def bins_of(wanted: Property, faces: Sequence[str]) -> list[tuple[float, float, list[str]]]:
-    """The faces of every bin, empty ones too: (low, high, face ids). The last bin holds its upper edge, too."""
+    """The faces of every bin, empty ones too: (low, high, face ids). The last bin holds its upper edge, too.
+
+    Args:
+        wanted: the property that the faces are sorted by, and the edges of its bins.
+        faces: ids of those that are scored.
+    """
     values = wanted.values.loc[list(faces)].to_numpy(dtype=np.float64)
     edges = np.asarray(wanted.edges, dtype=np.float64)
     at = np.where(values == edges[-1], len(edges) - 2, np.digitize(values, edges) - 1)
@@ -52,7 +57,10 @@ def outline(
     """The bins of a property, not scored yet, and the face ids of each.
 
     Args:
+        wanted: the property that makes the bins.
         faces: the test faces: columns face_id and identity.
+        min_faces: below which a bin is not scored.
+        min_identities: likewise.
 
     Returns:
         {"title", "one_value", "outside", "bins": [{"low", "high", "faces", "identities", "enough", "absent",
@@ -91,6 +99,7 @@ def sliced(
 
     Args:
         predictions: by encoder, rows of tables.Predictions of one probe; all of the same test faces.
+        properties: that the faces are sorted by.
         min_faces, min_identities: what a bin needs to be scored.
         resamples, seed: of the intervals.
     """
@@ -118,6 +127,8 @@ def properties_of(labelled: LabelledSet, params: ReportParams, size: int) -> tup
     """Yaw, size and brightness of the test faces; and, by name, properties that the set has no labels of.
 
     Args:
+        labelled: the set.
+        params: the section `report`.
         size: side in pixels of the crops whose brightness is measured.
     """
     table = labelled.table()
@@ -141,7 +152,9 @@ def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParam
     """Scores of the torch probes by bin, and of what learnt from the labels: what `report.robustness` shows.
 
     Args:
+        labelled: the set.
         files: of tables.Predictions.
+        params: the section `report`.
         size: side in pixels of the crops.
     """
     properties, missing = properties_of(labelled, params, size)

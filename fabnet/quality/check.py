@@ -12,9 +12,8 @@ from fabnet.errors import TableError, UserError, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE, SHARDS
 from fabnet.probing.embeddings import read_embeddings
-from fabnet.quality.drift import read_profile
 from fabnet.quality.health import check_recipe, legal_frames
-from fabnet.quality.metrics import metrics_frame
+from fabnet.quality.profile import read_profile
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import Checked, check_file
 from fabnet.video.unit import LEDGER, REJECTS
@@ -33,9 +32,16 @@ class Report:
         self.legal = True
 
     def good(self, what: str) -> None:
+        """Add a line that says that `what` is legal."""
         self.lines.append(f"ok       {what}")
 
     def bad(self, what: str, cases: tuple[str, ...] = ()) -> None:
+        """Add a line for a broken rule.
+
+        Args:
+            what: file, contract and rule.
+            cases: the first values that break it, a line each.
+        """
         self.legal = False
         self.lines += [f"ILLEGAL  {what}", *(f"           {case}" for case in cases)]
 
@@ -51,7 +57,12 @@ class Report:
             self.bad(f"{name}, {checked.rows} rows: {finding.line(0)}", cases)
 
     def attempt(self, what: str, work: Callable[[], object]) -> bool:
-        """Do `work`; an error meant for people becomes a line."""
+        """Do `work`; an error meant for people becomes a line.
+
+        Args:
+            what: the line where it succeeds.
+            work: takes nothing; what it returns is ignored.
+        """
         try:
             work()
         except UserError as error:
@@ -69,6 +80,7 @@ def check(path: Path, splits: Path | None = None) -> Report:
     """Check whatever lies at `path`, which is recognised by its names and columns.
 
     Args:
+        path: a file or a folder.
         splits: of the identities of a directory of frames; `splits.parquet` beside it if not given.
 
     Raises:
@@ -119,7 +131,7 @@ def _check_one(path: Path, report: Report) -> None:
     elif path.name == "metrics.json":
         report.attempt(
             f"{path}: {tables.Metrics.__name__}",
-            lambda: tables.check(metrics_frame(_json(path), path), tables.Metrics, str(path)),
+            lambda: tables.check(tables.metrics_frame(_json(path), path), tables.Metrics, str(path)),
         )
     else:
         raise UserError(f"{path}: has no contract; known are {_KNOWN}")

@@ -24,6 +24,10 @@ _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
 def audit_frames(frames: Path, splits: Path) -> dict[str, Any]:
     """Check frames/ and the splits of its identities, and count what they hold. Every byte of the shards is read.
 
+    Args:
+        frames: a directory of track shards.
+        splits: the table of the splits of its identities.
+
     Returns:
         {table: counts}, a function of the tables alone.
 
@@ -151,6 +155,7 @@ def audit_shards(frames: Path, named: Mapping[str, int]) -> dict[str, int]:
     """Read every byte of the shards of `frames` and count them.
 
     Args:
+        frames: a directory of track shards.
         named: frames that the index places in each shard.
 
     Raises:

@@ -17,7 +17,12 @@ _BLOCK = 2048
 
 
 def thumbnail(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A grey picture (H, W) as (side, side)."""
+    """A grey picture (H, W) as (side, side).
+
+    Args:
+        grey: any size.
+        side: in pixels.
+    """
     return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
@@ -73,6 +78,8 @@ def near_pairs(
     Args:
         hashes: (N,) and (M,).
         thumbnails: (N, 16, 16) and (M, 16, 16).
+        bits: of 64 that may differ.
+        grey: levels of 255.
         kept: closest pairs to return.
     """
     best = np.empty((0, 3))

@@ -11,13 +11,12 @@ from fabnet.config import HealthParams, SplitParams
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file, hash_json, read_json, write_json
 from fabnet.frames.shards import RECIPE
-from fabnet.quality.drift import drift, profile, read_profile
 from fabnet.quality.duplicates import LikePair, duplicates
 from fabnet.quality.frame_audit import audit_frames
 from fabnet.quality.page import PicturePair, page
+from fabnet.quality.profile import drift, profile, read_profile, summarise
 from fabnet.quality.sample import Sample, choose, look
 from fabnet.quality.suites import Judgement, judge_tables
-from fabnet.quality.summary import summarise
 from fabnet.video.unit import REJECTS
 
 _SHOWN = 3
@@ -53,7 +52,12 @@ class Verdict:
         return self.broken is None and not self.failed("critical")
 
     def write(self, out: Path, name: str) -> None:
-        """Write out/NAME.json, out/NAME.html and, where there is one, out/NAME.profile.json."""
+        """Write out/NAME.json, out/NAME.html and, where there is one, out/NAME.profile.json.
+
+        Args:
+            out: directory.
+            name: of the files, without suffix.
+        """
         write_json(out / f"{name}.json", self.as_json())
         with atomic_file(out / f"{name}.html") as temporary:
             text = page(self.subject, self.broken, self.judgements, self.tables, self.profile, self.pictures)
@@ -101,6 +105,12 @@ class Verdict:
 def judge_frames(frames: Path, splits: Path, wanted: SplitParams, params: HealthParams) -> Verdict:
     """Judge a directory of frames with the splits of its identities.
 
+    Args:
+        frames: a directory of track shards.
+        splits: the table of the splits of its identities.
+        wanted: the section `split`: what share of the identities each split should have.
+        params: the section `health`.
+
     Raises:
         UserError: `health.profile` names no profile. An illegal table is part of the verdict.
     """
@@ -139,6 +149,10 @@ def judge_frames(frames: Path, splits: Path, wanted: SplitParams, params: Health
 def legal_frames(frames: Path, splits: Path) -> dict[str, Any]:
     """What the tables of a directory of frames hold, if they are legal and agree with each other and the shards.
 
+    Args:
+        frames: a directory of track shards.
+        splits: the table of the splits of its identities.
+
     Raises:
         UserError: the first rule that is broken.
     """
@@ -166,7 +180,12 @@ def check_recipe(path: Path) -> None:
 
 
 def reject_rates(rejects: pd.DataFrame, kept: int) -> pd.DataFrame:
-    """Columns reason, rows, pct, total_pct: a row per reason that occurs and one for `any`, with NaN in the other's."""
+    """Columns reason, rows, pct, total_pct: a row per reason that occurs and one for `any`, with NaN in the other's.
+
+    Args:
+        rejects: tables.Rejects.
+        kept: number of tracks that gave crops.
+    """
     total = max(kept + len(rejects), 1)
     rows: list[dict[str, Any]] = [
         {"reason": reason, "rows": int(count), "pct": 100 * count / total, "total_pct": float("nan")}

@@ -4,7 +4,7 @@ Splits are by identity, and an identity is a name: two names for one person, or 
 person into two splits. The reference for what is close are the distances between frames of one identity.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -23,14 +23,83 @@ from fabnet.figures.pictures import save
 from fabnet.figures.sheets import closest_pairs
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
+from fabnet.quality.duplicates import shared_tracks
 from fabnet.quality.health import Verdict
-from fabnet.quality.neighbours import nearest, nearest_of_group, spread
 from fabnet.quality.page import PicturePair
+from fabnet.quality.profile import Histogram
 from fabnet.quality.sample import of_tracks
-from fabnet.quality.shared_tracks import shared_tracks
 from fabnet.quality.suites import judge_tables
-from fabnet.retrieval.exact import unit
+from fabnet.retrieval.exact import Alike, search, unit
+
+# Vectors that are multiplied with all others of their group at once, and bins of their distances, which are 0 to 2.
+_BLOCK = 1024
+_BINS = 1 << 16
+
+
+def nearest(
+    queries_ND: NDArray[np.float32], others_MD: NDArray[np.float32], left_out: tuple[Alike, ...] = ()
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest of `others` for every query, all of them of length 1.
+
+    Args:
+        queries_ND, others_MD: vectors.
+        left_out: pairs that do not count.
+
+    Returns:
+        its row, the first of equally near ones, or -1 where there is none; and its distance, 0 to 2, infinite where
+        there is none. (N,) each.
+    """
+    if not len(others_MD):
+        return np.full(len(queries_ND), -1, np.int64), np.full(len(queries_ND), np.inf)
+    found = search(others_MD, queries_ND, 1, left_out)
+    return found.rows[:, 0], _distance(found.similarity[:, 0])
+
+
+def nearest_of_group(
+    vectors_ND: NDArray[np.float32], group_N: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """As `nearest`, for every vector among the others of its group.
+
+    Args:
+        vectors_ND: of length 1.
+        group_N: the number of each one's group.
+    """
+    row, distance = np.full(len(group_N), -1, np.int64), np.full(len(group_N), np.inf)
+    for members in _groups(group_N):
+        own = np.arange(len(members))
+        at, distance[members] = nearest(vectors_ND[members], vectors_ND[members], (Alike(own, own),))
+        row[members] = np.where(at >= 0, members[at], -1)
+    return row, distance
+
+
+def spread(vectors_ND: NDArray[np.float32], group_N: NDArray[np.int64]) -> Histogram:
+    """The distances of all pairs of different vectors of one group, each pair once.
+
+    Args:
+        vectors_ND: of length 1.
+        group_N: the number of each one's group.
+    """
+    histogram = Histogram.linear(0, 2, _BINS)
+    for members in _groups(group_N):
+        for begin in range(0, len(members), _BLOCK):
+            mine = members[begin : begin + _BLOCK]
+            distances = _distance(vectors_ND[mine] @ vectors_ND[members[begin:]].T)
+            histogram.add(distances[np.triu_indices_from(distances, 1)])
+    return histogram
+
+
+def _groups(group_N: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The rows of each group, ascending."""
+    order = np.argsort(group_N, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1) if len(order) else ()
+
+
+def _distance(cosine: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Infinite where the cosine is; rounding takes that of equal vectors a little beyond 1."""
+    distance = 1 - cosine.astype(np.float64)
+    return np.where(np.isinf(distance), distance, np.clip(distance, 0, 2))
+
 
 #: A way of looking at frames: RGB (N, H, W, 3) to vectors (N, D).
 View = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
@@ -76,8 +145,10 @@ def audit_splits(store: FrameStore, splits: pd.DataFrame, model: Path, params: H
     """Compare frames of each two splits by pixels and by embedding; write pairs.json, pairs.html and closest.png.
 
     Args:
+        store: the frames.
         splits: of tables.Splits.
         model: a folder as `train` writes it, whose embeddings are compared.
+        params: the section `health`.
         out: folder of the three files.
 
     Raises:
@@ -107,8 +178,11 @@ def audit_identities(
     """Compare sampled frames of each two splits, every one with every other.
 
     Args:
+        store: the frames.
         split_of: of every identity.
+        splits: names, in their order; each two are compared.
         views: by name, such as pixels.
+        params: the section `health`.
 
     Returns:
         a verdict whose counts are listed in pairs.json, and for each view the closest pairs, the closest first: one for
@@ -160,7 +234,12 @@ def audit_identities(
 
 
 def name_of(store: FrameStore, row: int) -> tuple[str, str, int]:
-    """Identity, track and frame number of a row."""
+    """Identity, track and frame number of a row.
+
+    Args:
+        store: the frames.
+        row: of the index.
+    """
     track = int(np.searchsorted(store.tracks.start, row, side="right")) - 1
     identity = store.tracks.identities[int(store.tracks.identity[track])]
     return identity, store.tracks.names[track].as_py(), int(store.frame_no[row])

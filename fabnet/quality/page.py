@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fabnet.pages import render
-from fabnet.quality.measures import MEANING
-from fabnet.quality.suites import Judgement
+from fabnet.quality.suites import MEANING, Judgement
 
 _CASES = 5
 _WIDTH, _HEIGHT, _BASE, _MARGIN = 300, 110, 88, 10  # of a plot
@@ -35,7 +34,16 @@ def page(
     profile: Mapping[str, Any] | None,
     pictures: Sequence[PicturePair],
 ) -> str:
-    """The page; a function of its arguments alone. See health.Verdict for what they are."""
+    """The page; a function of its arguments alone. See health.Verdict for what they are.
+
+    Args:
+        subject: what was judged, in words.
+        broken: the rule that made a judgement impossible, or None.
+        judgements: on every limit.
+        tables: shown as they are, by title.
+        profile: quantiles to plot, or None.
+        pictures: pairs that look alike.
+    """
     failed = [one.level for one in judgements if not one.passed]
     quantiles = profile["quantiles"] if profile is not None else {}
     return render(

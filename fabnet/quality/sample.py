@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fabnet.files import read_json
 from fabnet.frames.shards import RECIPE, member_name
 from fabnet.quality.hashes import HASHED_SIDE, THUMBNAIL_SIDE, phash, thumbnail
-from fabnet.quality.summary import Summary, pieces
+from fabnet.quality.profile import Summary, pieces
 
 _COLUMNS = ["frame_no", "shard", "offset", "size", "sharpness", "brightness"]
 
@@ -41,7 +41,13 @@ class Sample:
 
 
 def choose(summary: Summary, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the index, increasing; see `of_tracks`."""
+    """Rows of the index, increasing; see `of_tracks`.
+
+    Args:
+        summary: of the index.
+        count: of the rows, about.
+        seed: draws tracks where there are more than `count`.
+    """
     return of_tracks(summary.tracks["first"].to_numpy(), summary.tracks["frames"].to_numpy(), count, seed)
 
 
@@ -53,6 +59,8 @@ def of_tracks(first: NDArray[np.int64], frames: NDArray[np.int64], count: int, s
 
     Args:
         first, frames: the first row of each track and the number of its rows, (T,) each, by increasing row.
+        count: of the rows, about.
+        seed: draws tracks where there are more than `count`.
     """
     if len(first) > count:
         chosen = np.sort(np.random.default_rng(seed).choice(len(first), count, replace=False))
@@ -64,7 +72,13 @@ def of_tracks(first: NDArray[np.int64], frames: NDArray[np.int64], count: int, s
 
 
 def look(frames: Path, summary: Summary, rows: NDArray[np.int64]) -> Sample:
-    """Decode the frames `rows`, increasing, of a directory of shards, one at a time."""
+    """Decode the frames `rows`, increasing, of a directory of shards, one at a time.
+
+    Args:
+        frames: a directory of track shards.
+        summary: of its index.
+        rows: of the index.
+    """
     table = _places(frames, summary, rows)
     side = int(read_json(frames / RECIPE)["size"])
     hashed = np.zeros((len(table), HASHED_SIDE, HASHED_SIDE), dtype=np.uint8)

@@ -10,8 +10,7 @@ from fabnet import contract, tables
 from fabnet.errors import UserError
 from fabnet.files import read_json
 
-#: Where the contracts are kept as JSON, and where the documentation says how to bring an older file up to a version.
-SNAPSHOT = "docs/schemas.json"
+#: Where the documentation says how to bring an older file up to a version.
 NOTES = "docs/data-quality.md"
 
 
@@ -71,6 +70,10 @@ def unannounced(old: Mapping[str, Any], new: Mapping[str, Any], notes: str) -> l
 
     A contract that changes needs a higher version, and a version above 1 needs a note, which is a line in `notes` that
     begins with the contract's name and its version, such as `### Index 2`. Descriptions may change freely.
+
+    Args:
+        old, new: as `export` gives them.
+        notes: text of docs/data-quality.md.
     """
     problems = []
     for name in sorted(old.keys() | new.keys()):
@@ -92,7 +95,12 @@ def unannounced(old: Mapping[str, Any], new: Mapping[str, Any], notes: str) -> l
 
 
 def require_announced(old: Path, notes: Path = Path(NOTES)) -> None:
-    """Raises UserError if a contract has changed since the export `old` was written, unannounced."""
+    """Raises UserError if a contract has changed since the export `old` was written, unannounced.
+
+    Args:
+        old: a file of `fabnet schema --json`.
+        notes: the page that says what becomes of older files.
+    """
     try:
         before = read_json(old)
     except (OSError, ValueError) as error:

@@ -33,6 +33,8 @@ def check_file(path: Path, form: type[tables.Table], columns: list[str] | None =
     where a table has more than one; those of 131,072 rows or fewer have not.
 
     Args:
+        path: of a Parquet file.
+        form: the contract.
         columns: check the rules of these columns alone.
 
     Raises:
@@ -63,6 +65,7 @@ def pieces(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[t
     """Pieces of a table, rows numbered as in the file; one without rows where the table has none.
 
     Args:
+        file: as contract.open_parquet gives it.
         columns: to read; all of them if None.
 
     Yields:

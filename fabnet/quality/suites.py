@@ -8,8 +8,26 @@ from typing import Any
 import pandas as pd
 
 from fabnet.config import HealthParams, Range
+from fabnet.config.health import MEASURES
 from fabnet.contract import CASES
-from fabnet.quality.measures import KEYS
+
+#: Columns that name a row.
+KEYS = {
+    "splits": ("split",),
+    "identities": ("identity",),
+    "tracks": ("track_id",),
+    "rejects": ("reason",),
+    "sampled": ("track_id", "frame_no"),
+    "duplicates": ("splits",),
+    "shared": ("splits",),
+    "closest": ("by", "splits"),
+    "sets": ("split",),
+    "labels": ("split", "label"),
+    "drift": ("measure",),
+}
+
+#: What each measure is, with its unit, by TABLE.MEASURE.
+MEANING = {f"{table}.{name}": what for table, measures in MEASURES.items() for name, what in measures.items()}
 
 
 @dataclass(frozen=True)
@@ -17,7 +35,7 @@ class Judgement:
     """What became of one limit.
 
     Attributes:
-        table, measure: see measures.MEANING.
+        table, measure: see MEANING.
         level: "critical" or "warning".
         low, high, share: the limit.
         rows: of the table, without those that the measure says nothing of.
@@ -54,9 +72,13 @@ class Judgement:
 
 
 def judge_tables(tables: Mapping[str, pd.DataFrame], params: HealthParams) -> list[Judgement]:
-    """The judgements on tables named as in measures.KEYS, in their order and that of the params, critical ones first.
+    """The judgements on tables named as in KEYS, in their order and that of the params, critical ones first.
 
     A table with no rows breaks nothing. Nothing is written, neither to disk nor to the network.
+
+    Args:
+        tables: with the columns of KEYS and of the measures.
+        params: the section `health`, which sets the limits.
     """
     # Before the import: the library would announce itself to its makers.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"

@@ -1,6 +1,6 @@
 """What a report is made of. Sections are built once and rendered as Markdown and as HTML from the same blocks."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fabnet.errors import UserError
@@ -51,6 +51,8 @@ def section(title: str, anchor: str, make: Callable[[], Content], what: str = ""
     This is what keeps a part that fails from taking the rest of the report with it.
 
     Args:
+        title: the heading.
+        anchor: by which links find it.
         make: gives the content; often a generator.
         what: names the gap; the title if empty.
     """
@@ -72,8 +74,89 @@ def gaps_of(sections: Iterable[Section]) -> Iterator[Gap]:
 
 
 def require_whole(sections: Iterable[Section], where: str) -> None:
-    """Raises UserError naming every gap, if there are any; the report at `where` is written by then."""
+    """Raises UserError naming every gap, if there are any; the report at `where` is written by then.
+
+    Args:
+        sections: of the report.
+        where: the report's file, for the error.
+    """
     gaps = list(gaps_of(sections))
     if gaps:
         named = "; ".join(f"{gap.what}: {gap.why}" for gap in gaps)
         raise UserError(f"{where}: written, but {len(gaps)} part(s) of it could not be made: {named}")
+
+
+Score = Mapping[str, float | int]
+Scores = Mapping[str, Score]
+
+#: Stands where something was not measured.
+NOTHING = "–"
+
+#: Column titles of metrics.json's names, in the order of tables.
+TITLES = {
+    "yaw_mae_deg": "yaw ° ↓",
+    "pitch_mae_deg": "pitch ° ↓",
+    "roll_mae_deg": "roll ° ↓",
+    "pose_mae_deg": "pose ° ↓",
+    "landmarks68_nme_pct": "68 landmarks % ↓",
+    "landmarks5_nme_pct": "5 landmarks % ↓",
+    "units_auc": "action units AUC ↑",
+    "expression_auc": "expression AUC ↑",
+}
+
+
+def score_cell(score: Score, digits: int = 1, bold: bool = True) -> str:
+    """Value [low, high].
+
+    Args:
+        score: with value, low and high.
+        digits: after the point.
+        bold: marks the value.
+    """
+    mark = "**" if bold else ""
+    return f"{mark}{score['value']:.{digits}f}{mark} [{score['low']:.{digits}f}, {score['high']:.{digits}f}]"
+
+
+def number_cell(value: float | None, digits: int) -> str:
+    """A number, or NOTHING where there is none.
+
+    Args:
+        value: None where it was not measured.
+        digits: after the point.
+    """
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def edge(value: float) -> str:
+    """An edge of a bin: 15, or 0.5."""
+    return f"{value:g}" if value < 1e5 else f"{value:.0f}"
+
+
+def score_table(scores: Mapping[str, Scores], caption: str = "") -> Table:
+    """One column per metric that any encoder has: value [low, high].
+
+    Args:
+        scores: {encoder: {metric: {"value", "low", "high", "n"}}}; the first encoders come first.
+        caption: above the table.
+    """
+    metrics = [metric for metric in TITLES if any(metric in row for row in scores.values())]
+    rows = [
+        [encoder, *(score_cell(row[metric]) if metric in row else NOTHING for metric in metrics)]
+        for encoder, row in scores.items()
+    ]
+    return Table(["encoder", *(TITLES[metric] for metric in metrics)], rows, caption)
+
+
+def area_table(areas: Mapping[str, Mapping[str, Score | None]], caption: str = "") -> Table:
+    """One column per unit or class: its area; those without one are said to be absent.
+
+    Args:
+        areas: {encoder: {unit or class: score}}; None where all test faces agree.
+        caption: above the table.
+    """
+    columns: Sequence[str] = list(next(iter(areas.values())))
+    rows = []
+    for encoder, row in areas.items():
+        found = [row[column] for column in columns]
+        rows.append([encoder, *("absent" if each is None else f"{each['value']:.1f}" for each in found)])
+    return Table(["encoder", *columns], rows, caption)

@@ -7,8 +7,7 @@ from pathlib import Path
 from fabnet.figures.pictures import Gap, Picture, attempt, save
 from fabnet.files import read_json
 from fabnet.inspection.drawing import DRAWINGS
-from fabnet.inspection.opened import find_heads, open_pool, read_pool
-from fabnet.inspection.scenes import Pool, PoolReadings
+from fabnet.inspection.scenes import Pool, PoolReadings, find_heads, open_pool, read_pool
 from fabnet.report.blocks import Block, Content, Section, Text
 
 _TITLES = {

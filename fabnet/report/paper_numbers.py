@@ -152,6 +152,11 @@ TABLES = {table.number: table for table in (TABLE_1, TABLE_2, TABLE_3, TABLE_4)}
 
 
 def row_of(table: PaperTable, encoder: str) -> Row | None:
-    """The printed row that one of our encoders corresponds to, if that table has it."""
+    """The printed row that one of our encoders corresponds to, if that table has it.
+
+    Args:
+        table: of the paper.
+        encoder: a name of ours.
+    """
     rows: Mapping[str, Row] = {row.method: row for row in table.rows}
     return rows.get(ROW_OF.get(encoder, ""))

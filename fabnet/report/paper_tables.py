@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fabnet.report.blocks import Block, Content, Section, Table, Text
+from fabnet.report.blocks import NOTHING, Block, Content, Score, Section, Table, Text, number_cell, score_cell
 from fabnet.report.paper_numbers import PAPER, TABLES, PaperTable, row_of
-from fabnet.report.score_tables import NOTHING, Score, number_cell, score_cell
 from fabnet.report.set_results import SetResults
 from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 

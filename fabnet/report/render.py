@@ -18,7 +18,13 @@ _LOSSLESS = 101
 
 
 def markdown(title: str, sections: Sequence[Section], folder: Path) -> str:
-    """The whole page; pictures are named relative to `folder`, where the page will lie."""
+    """The whole page; pictures are named relative to `folder`, where the page will lie.
+
+    Args:
+        title: of the page.
+        sections: in their order.
+        folder: of the page.
+    """
     parts = [f"# {title}"]
     for section in sections:
         parts += _section(section, 2, folder)
@@ -59,6 +65,10 @@ def _line(cells: Sequence[str]) -> str:
 
 def html(title: str, sections: Sequence[Section]) -> str:
     """The whole page. Links of texts are relative to where it will lie.
+
+    Args:
+        title: of the page.
+        sections: in their order.
 
     Raises:
         FileNotFoundError: a figure's picture is not there.

@@ -8,11 +8,9 @@ from typing import Any
 from fabnet.errors import UserError
 from fabnet.figures.pictures import read_pictures
 from fabnet.files import read_json
-from fabnet.report.blocks import Block, Content, Table, Text, section
-from fabnet.report.score_tables import NOTHING, score_cell
-from fabnet.retrieval.attributes import IDENTITY, JACCARD, MAP, PITCH, POSE, PRECISION, ROLL, UNITS, YAW
+from fabnet.report.blocks import NOTHING, Block, Content, Table, Text, score_cell, section
 from fabnet.retrieval.evaluation import CHANCE
-from fabnet.retrieval.samples import KEPT, LEFT_OUT
+from fabnet.retrieval.samples import IDENTITY, JACCARD, KEPT, LEFT_OUT, MAP, PITCH, POSE, PRECISION, ROLL, UNITS, YAW
 
 #: Column titles, in the order of the tables; an arrow says which way is better.
 TITLES = {

@@ -12,11 +12,10 @@ from fabnet.config import ReportParams, SetParams
 from fabnet.errors import ConfigError
 from fabnet.figures.pictures import Gap, Picture, attempt, read_pictures
 from fabnet.files import read_json
-from fabnet.probing.intervals import score, score_columns, scores_of
+from fabnet.probing.intervals import BootstrapSamples, Difference, draw_samples, paired, score, score_columns, scores_of
 from fabnet.probing.metrics import AUC_TASKS
-from fabnet.probing.paired import BootstrapSamples, Difference, draw_samples, paired
 from fabnet.probing.predictions import files_of, read_each
-from fabnet.report.score_tables import Score, Scores
+from fabnet.report.blocks import Score, Scores
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ class SetResults:
         columns: {task: {encoder: {unit or class: score, None where its AUC is undefined}}}.
         crosscheck: by encoder, of scikit-learn.
         origins: by encoder, the runs that it came from, in Markdown.
-        paired: what `probing.paired` gives.
+        paired: what `probing.intervals.paired` gives.
         slices: what `probing.slices` gives; None where it was not measured.
         low_label: a table of the contract LowLabel; None where it was not measured.
         left_out: {reason: faces} that the set has and its table has not.
@@ -66,6 +65,10 @@ def gather_set(
     """Score all predictions on a set, and read what else there is about it.
 
     Args:
+        name: of the set.
+        set_params: `sets.NAME`.
+        params: the section `report`.
+        reference: encoder that the others are compared with.
         runs: of each trained variant, in Markdown, as `training_run` gives them.
 
     Raises:
@@ -148,12 +151,24 @@ def kind_of(params: SetParams) -> str:
 
 
 def training_run(name: str, finetuned: bool, card: Mapping[str, Any]) -> str:
-    """The stage that trained a variant, and the beginning of its weights' hash, in Markdown."""
+    """The stage that trained a variant, and the beginning of its weights' hash, in Markdown.
+
+    Args:
+        name: of the variant.
+        finetuned: whether it started from another variant's weights.
+        card: its model.json.
+    """
     return f"`{'finetune' if finetuned else 'train'}@{name}` `{card['weights_sha256'][:12]}`"
 
 
 def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
-    """The runs that an encoder's numbers on a set came from, in Markdown."""
+    """The runs that an encoder's numbers on a set came from, in Markdown.
+
+    Args:
+        encoder: its name.
+        set_name: of the labelled set.
+        runs: `training_run` of every variant.
+    """
     if encoder == _SUPERVISED:
         return f"`supervise@{set_name}`"
     probed = f"`probe@{set_name}`"
@@ -163,7 +178,12 @@ def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
 
 
 def require_reference(reference: str, encoders: set[str]) -> None:
-    """Raises ConfigError, naming the key, if no set was scored with the encoder that others are compared with."""
+    """Raises ConfigError, naming the key, if no set was scored with the encoder that others are compared with.
+
+    Args:
+        reference: encoder that the others are compared with.
+        encoders: all that were scored.
+    """
     if encoders and reference not in encoders:
         raise ConfigError(
             f"params.yaml: report.reference: there is no encoder {reference}; there are {', '.join(sorted(encoders))}"

@@ -7,8 +7,20 @@ from typing import Any
 import pandas as pd
 
 from fabnet.probing.metrics import MAIN
-from fabnet.report.blocks import Block, Content, Section, Table, Text, section
-from fabnet.report.score_tables import NOTHING, TITLES, area_table, edge, score_cell, score_table
+from fabnet.report.blocks import (
+    NOTHING,
+    TITLES,
+    Block,
+    Content,
+    Section,
+    Table,
+    Text,
+    area_table,
+    edge,
+    score_cell,
+    score_table,
+    section,
+)
 from fabnet.report.set_results import SetResults
 
 _FEW_LABELS = (
@@ -79,7 +91,7 @@ def comparison(reference: str, paired: Mapping[str, Mapping[str, Mapping[str, An
 
     Args:
         reference: the encoder that others are compared with.
-        paired: what `probing.paired.paired` gives.
+        paired: what `probing.intervals.paired` gives.
         measured: whether the reference was scored on this set.
     """
     if not measured:

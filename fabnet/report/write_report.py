@@ -10,7 +10,6 @@ from fabnet.config import ReportParams, SetParams
 from fabnet.errors import UserError
 from fabnet.figures.pictures import Gap, Picture, attempt
 from fabnet.files import atomic_file, read_json, write_json
-from fabnet.quality.metrics import metrics_frame
 from fabnet.report.blocks import Content, Section, Text, require_whole, section
 from fabnet.report.inside import inside
 from fabnet.report.paper_tables import paper_tables
@@ -37,6 +36,7 @@ def write_report(
         models: folders as `train` writes them, by variant.
         finetuned: those of the variants that began with another's weights.
         sets: by name, the labelled sets.
+        params: the section `report`.
 
     Raises:
         UserError: a part of the report could not be made, or `report.reference` names no encoder.
@@ -82,7 +82,7 @@ def _write_scores(found: Mapping[str, SetResults], reference: str) -> None:
     differences = {name: {"reference": reference, "differences": each.paired} for name, each in found.items()}
     write_json("reports/paired.json", differences)
     metrics = {name: each.scores for name, each in found.items()}
-    tables.check(metrics_frame(metrics, "metrics.json"), tables.Metrics, "metrics.json")
+    tables.check(tables.metrics_frame(metrics, "metrics.json"), tables.Metrics, "metrics.json")
     write_json("metrics.json", metrics)
 
 

@@ -54,7 +54,12 @@ def builder(kind: Kind) -> Callable[[Gallery, Path], dict[str, Any]]:
 
 
 def build(kind: Kind, vectors_MD: Gallery) -> Any:
-    """The part in memory, of vectors of length 1."""
+    """The part in memory, of vectors of length 1.
+
+    Args:
+        kind: hnsw or ivf.
+        vectors_MD: the gallery.
+    """
     faiss = load_faiss()
     count, dimension = vectors_MD.shape
     if kind == "hnsw":
@@ -86,6 +91,10 @@ def _spread(vectors_MD: Gallery, most: int) -> NDArray[np.float32]:
 def read(path: Path, count: int, dimension: int) -> Any:
     """The part on disk, mapped where faiss can map it.
 
+    Args:
+        path: of ann.faiss.
+        count, dimension: of the vectors beside it.
+
     Raises:
         UserError: it is damaged, or belongs to other vectors.
     """
@@ -103,6 +112,13 @@ def search_ann(
     part: Any, queries_QD: NDArray[np.float32], k: int, left_out: Sequence[Alike] = (), effort: int = EFFORT
 ) -> Neighbours:
     """As `exact.search`, approximately. Pairs that do not count are passed over among more neighbours.
+
+    Args:
+        part: of faiss, as `build` or `read` gives it.
+        queries_QD: of length 1.
+        k: neighbours of each query.
+        left_out: pairs that do not count.
+        effort: candidates that HNSW looks at; more are slower and find more.
 
     Raises:
         UserError: the gallery has fewer than k rows.
@@ -144,6 +160,8 @@ def recall(part: Any, vectors_MD: Gallery, rows: NDArray[np.int64], queries_QD: 
     """The share of the k exact neighbours of some of its own vectors that the approximate part finds, 0 to 1.
 
     Args:
+        part: of faiss.
+        vectors_MD: the gallery, of length 1.
         rows: (Q,), which vectors these are: each is left out of its own neighbours.
         queries_QD: the vectors themselves.
         k: at most the number of the other vectors.
@@ -154,7 +172,11 @@ def recall(part: Any, vectors_MD: Gallery, rows: NDArray[np.int64], queries_QD: 
 
 
 def share(exact: Neighbours, found: Neighbours) -> float:
-    """The share of the exact neighbours that were found; as near as the last of them is as good."""
+    """The share of the exact neighbours that were found; as near as the last of them is as good.
+
+    Args:
+        exact, found: of the same queries and k.
+    """
     last = np.where(exact.rows >= 0, exact.similarity, np.inf).min(axis=1, keepdims=True)
     wanted = (exact.rows >= 0).sum(axis=1)
     hits = ((found.rows >= 0) & (found.similarity >= last - 1e-6)).sum(axis=1)

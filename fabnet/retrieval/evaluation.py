@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from fabnet.config import RetrieveParams
 from fabnet.errors import UserError
-from fabnet.retrieval.attributes import IDENTITY, MAP, PRECISION, Attributes, compared
 from fabnet.retrieval.exact import Alike, Neighbours, search, unit
-from fabnet.retrieval.samples import KEPT, LEFT_OUT, Sample
+from fabnet.retrieval.samples import IDENTITY, KEPT, LEFT_OUT, MAP, PRECISION, Attributes, Sample, compared
 
 CHANCE = "chance"
 
@@ -84,6 +83,10 @@ class Evaluation:
 
     def add(self, encoder: str, embeddings_MD: NDArray[np.floating]) -> None:
         """Search with the embeddings of an encoder.
+
+        Args:
+            encoder: its name in the results.
+            embeddings_MD: a row per face of the sample, of any length.
 
         Raises:
             UserError: an embedding is not finite, or the gallery is too small.
@@ -167,7 +170,13 @@ def _put(row: dict[str, Any], name: str, value: Mapping[str, Any] | None) -> Non
 
 
 def of_neighbours(queries: Attributes, gallery: Attributes, rows_Qk: NDArray[np.int64]) -> Scores:
-    """Means over the neighbours of each query; -1 among `rows_Qk` stands for none."""
+    """Means over the neighbours of each query; -1 among `rows_Qk` stands for none.
+
+    Args:
+        queries: what is known of Q faces.
+        gallery: what is known of M faces.
+        rows_Qk: of the gallery, the nearest first.
+    """
     there = rows_Qk >= 0
     pairs = compared(queries.take(np.arange(len(queries))[:, None]), gallery.take(rows_Qk))
     return {metric: _mean(values, there) for metric, values in pairs.items()}
@@ -179,6 +188,11 @@ def of_chance(queries: Attributes, gallery: Attributes, left_out: Sequence[Alike
     That of the average precision with R relevant faces among N: at rank i, a face is relevant with probability R / N,
     and then R - 1 of the other N - 1 are, so that the precision there is (1 + (i - 1) (R - 1) / (N - 1)) / i.
     Over all ranks: (H + (N - H) (R - 1) / (N - 1)) / N, where H = 1 + 1/2 + ... + 1/N.
+
+    Args:
+        queries: what is known of Q faces.
+        gallery: what is known of M faces.
+        left_out: pairs that do not count.
     """
     parts: list[Scores] = []
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, len(gallery) + 1))])
@@ -210,7 +224,9 @@ def average_precision(
     One for each of `settings`, which are pairs left out; faces as near as each other stand in the gallery's order.
 
     Args:
+        queries, gallery: what is known of the faces.
         queries_QD, gallery_MD: of length 1.
+        settings: each a list of pairs.
     """
     found: list[list[NDArray[np.float64]]] = [[] for _ in settings]
     for some in _blocks(len(queries)):
@@ -229,7 +245,12 @@ def average_precision(
 
 
 def allowed_pairs(left_out: Sequence[Alike], some: slice) -> NDArray[np.bool_]:
-    """Which faces of the gallery, (some of Q, M), may be neighbours of some of the queries."""
+    """Which faces of the gallery, (some of Q, M), may be neighbours of some of the queries.
+
+    Args:
+        left_out: pairs that do not count.
+        some: of the queries.
+    """
     allowed = np.ones((len(left_out[0].queries[some]), len(left_out[0].gallery)), dtype=bool)
     for pairs in left_out:
         mine = pairs.queries[some, None]
@@ -257,21 +278,36 @@ def _mean(values: NDArray[np.float64], which: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def mean(values_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]) -> Summary | None:
-    """{"value", "low", "high", "n"}, n being the queries with a score; None where no query has one."""
+    """{"value", "low", "high", "n"}, n being the queries with a score; None where no query has one.
+
+    Args:
+        values_Q: NaN where a query has no score.
+        weights_RQ: how often each resample draws the query.
+    """
     return ratio(values_Q, np.where(np.isnan(values_Q), np.nan, 1.0), weights_RQ)
 
 
 def difference(
     values_Q: NDArray[np.floating], others_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]
 ) -> Summary | None:
-    """Mean of the differences of two scores of the same queries."""
+    """Mean of the differences of two scores of the same queries.
+
+    Args:
+        values_Q, others_Q: NaN where a query has no score.
+        weights_RQ: how often each resample draws the query.
+    """
     return mean(values_Q - others_Q, weights_RQ)
 
 
 def ratio(
     values_Q: NDArray[np.floating], others_Q: NDArray[np.floating], weights_RQ: NDArray[np.floating]
 ) -> Summary | None:
-    """The mean of one score over that of another, of the same queries; None where that is nothing."""
+    """The mean of one score over that of another, of the same queries; None where that is nothing.
+
+    Args:
+        values_Q, others_Q: NaN where a query has no score.
+        weights_RQ: how often each resample draws the query.
+    """
     there = ~np.isnan(values_Q) & ~np.isnan(others_Q)
     if not there.any() or not others_Q[there].any():
         return None

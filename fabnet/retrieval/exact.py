@@ -32,7 +32,7 @@ _GROUP = 16
 
 
 class Gallery(Protocol):
-    """Rows that are read in order, such as those of an array or of a file (fabnet.retrieval.vectors)."""
+    """Rows that are read in order, such as those of an array or of a file (fabnet.retrieval.index)."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -77,7 +77,12 @@ def unit(vectors_ND: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def alike(queries: Sequence[Any] | NDArray[Any], gallery: Sequence[Any] | NDArray[Any]) -> Alike:
-    """Pairs with the same name (a track, a video, an identity); what has no name (None, NaN, "") is like nothing."""
+    """Pairs with the same name (a track, a video, an identity); what has no name (None, NaN, "") is like nothing.
+
+    Args:
+        queries: names of Q.
+        gallery: names of M.
+    """
     import pandas as pd
 
     names = pd.Series([*queries, *gallery], dtype=object)
@@ -99,7 +104,9 @@ def search(
     Args:
         gallery_MD: float32 or float16, of length 1 (see `unit`); may be a memory map, and is read once, in order.
         queries_QD: of length 1, too.
+        k: neighbours of each query.
         left_out: pairs that do not count, by any of these.
+        device: that multiplies.
 
     Raises:
         UserError: the gallery is empty, or has fewer than k rows, or a number is not finite.
@@ -135,7 +142,12 @@ def search(
 
 
 def block_size(queries: int, count: int) -> int:
-    """Rows of the gallery that are multiplied at a time by so many queries: whole groups, not much beyond `count`."""
+    """Rows of the gallery that are multiplied at a time by so many queries: whole groups, not much beyond `count`.
+
+    Args:
+        queries: Q.
+        count: rows that are wanted at a time.
+    """
     least, most = _ROWS
     size = min(max(_SIMILARITIES // max(min(queries, _QUERIES), 1), least), most)
     return min(size // _GROUP, -(-count // _GROUP)) * _GROUP

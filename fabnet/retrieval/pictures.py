@@ -27,6 +27,11 @@ Crops = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 def shown_encoders(params: RetrieveParams, available: list[str], first: str) -> list[str]:
     """Whose neighbours are shown: `retrieve.shown` or, where that is empty, the first variant and the reference.
 
+    Args:
+        params: the section `retrieve`.
+        available: encoders with embeddings.
+        first: the first variant.
+
     Raises:
         UserError: `retrieve.shown` names an encoder without embeddings.
     """
@@ -44,6 +49,14 @@ def draw_rows(
 
     Queries are of different identities, with yaw spread evenly from left to right or, where yaw is not known, the
     first of the random sample.
+
+    Args:
+        out: folder of the PNG files.
+        name: of the set, or `frames`.
+        encoders: whose neighbours are shown.
+        searched: with the neighbours by each of them.
+        crops: reads the faces by row.
+        params: the section `retrieve`.
     """
     faces, sample = searched.faces, searched.sample
     identity = faces.identity[: sample.queries]
@@ -82,7 +95,11 @@ def draw_maps(
     """A map of each encoder's embeddings of the first faces of the random sample.
 
     Args:
+        out: folder of the PNG files.
+        name: of the set, or `frames`.
         embeddings: by encoder, (M, D) of `faces`.
+        faces: rows of labels, as far as they are known.
+        params: the section `retrieve`.
     """
     some = faces.iloc[: params.map.points]
 
@@ -123,6 +140,11 @@ def project(unit_ND: NDArray[np.floating], perplexity: float, seed: int) -> NDAr
 
     Of vectors of length 1, squared distance is twice what cosine leaves to 1: the map keeps the neighbours of a search.
     The perplexity is at most a third of the faces.
+
+    Args:
+        unit_ND: vectors of length 1.
+        perplexity: of t-SNE: about how many neighbours count.
+        seed: of t-SNE.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

@@ -15,7 +15,7 @@ from fabnet.figures.pictures import Gap, Picture, write_pictures
 from fabnet.files import atomic_directory, write_json
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.probing.embeddings import encoders_of, read_embeddings, rows_of
 from fabnet.progress import track
 from fabnet.retrieval.evaluation import Evaluation
@@ -38,7 +38,9 @@ def retrieve_set(
     """Nearest neighbours among the test faces of a labelled set: do similar embeddings mean similar faces?
 
     Args:
+        labelled: the set.
         embeddings: embeddings/SET.
+        params: the section `retrieve`.
         first: the variant whose neighbours are shown unless `retrieve.shown` names others.
         size: side in pixels of the crops that are shown.
         out: folder of neighbours.parquet.
@@ -83,8 +85,10 @@ def retrieve_frames(
     """Nearest neighbours among frames of some identities' videos, as the paper shows them (Fig. 5).
 
     Args:
+        store: the frames.
         identities: those that the models have not learnt from.
         models: by variant, the first one first.
+        params: the section `retrieve`.
         batch: frames that are embedded at a time.
         out, reports: as for `retrieve_set`.
     """

@@ -1,8 +1,11 @@
-"""Which faces of a labelled set, or frames of videos, are searched, and which of them belong to one recording."""
+"""Which faces of a labelled set, or frames of videos, are searched, and how far two of them agree.
+
+A comparison has a value for each pair of a query and a face of the gallery, in degrees or percent.
+"""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,9 +19,77 @@ from fabnet.errors import UserError
 from fabnet.frames.shards import INDEX
 from fabnet.frames.store import FrameStore
 from fabnet.probing.intervals import resample_weights
-from fabnet.retrieval.attributes import Attributes
 from fabnet.retrieval.exact import Alike, alike
 from fabnet.tables import EXPRESSIONS
+
+#: In the order of the tables; the last word is the unit.
+YAW, PITCH, ROLL = "yaw_difference_deg", "pitch_difference_deg", "roll_difference_deg"
+POSE = "pose_difference_deg"
+UNITS, JACCARD = "units_agreement_pct", "units_jaccard_pct"
+PRECISION, MAP = "expression_precision_pct", "expression_map_pct"
+IDENTITY = "identity_share_pct"
+METRICS = (YAW, PITCH, ROLL, POSE, UNITS, JACCARD, PRECISION, MAP, IDENTITY)
+
+_ANGLES = {"yaw": YAW, "pitch": PITCH, "roll": ROLL}
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Of N faces; what the labels do not say is None or has no key.
+
+    Attributes:
+        identity: a number for each person, (N,).
+        angles: degrees (N,) by yaw, pitch and roll.
+        units: which action units are present, (N, U).
+        expression: a number for each class, (N,).
+    """
+
+    identity: NDArray[np.int64]
+    angles: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    units: NDArray[np.bool_] | None = None
+    expression: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> "Attributes":
+        """Of the faces `rows`, of any shape, which leads the shapes of the arrays."""
+        return Attributes(
+            self.identity[rows],
+            {name: values[rows] for name, values in self.angles.items()},
+            None if self.units is None else self.units[rows],
+            None if self.expression is None else self.expression[rows],
+        )
+
+
+def compared(queries: Attributes, others: Attributes) -> dict[str, NDArray[np.float64]]:
+    """Every comparison, (Q, M), of queries (Q, 1) with faces (1, M) of the gallery, or with M of their own, (Q, M).
+
+    `units_agreement_pct` is the share of the units that are present on both faces or on neither, `units_jaccard_pct`
+    those present on both over those present on either, and 100 where none is present on either. Angles differ by the
+    shorter way around. The mean of the three is given where all three are known.
+
+    Args:
+        queries: what is known of Q faces, with an axis for the gallery.
+        others: of the gallery's faces.
+    """
+    found = {}
+    for angle, metric in _ANGLES.items():
+        if angle in queries.angles:
+            apart = np.abs(queries.angles[angle] - others.angles[angle])
+            found[metric] = np.minimum(apart, 360 - apart)
+    if len(found) == len(_ANGLES):
+        found[POSE] = sum(found.values()) / len(_ANGLES)
+    if queries.units is not None and others.units is not None:
+        found[UNITS] = 100 * (queries.units == others.units).mean(axis=-1)
+        both = (queries.units & others.units).sum(axis=-1)
+        either = (queries.units | others.units).sum(axis=-1)
+        found[JACCARD] = np.where(either > 0, 100 * both / np.maximum(either, 1), 100.0)
+    if queries.expression is not None and others.expression is not None:
+        found[PRECISION] = 100.0 * (queries.expression == others.expression)
+    found[IDENTITY] = 100.0 * (queries.identity == others.identity)
+    return found
+
 
 #: Whether faces of the query's own identity may be its neighbours.
 KEPT, LEFT_OUT = "kept", "left_out"
@@ -56,12 +127,25 @@ class Sample:
 
 
 def sample(count: int, wanted: int, seed: int) -> NDArray[np.int64]:
-    """`wanted` of the rows 0 ... count - 1, or all of fewer, in random order: its begin is a sample as well."""
+    """`wanted` of the rows 0 ... count - 1, or all of fewer, in random order: its begin is a sample as well.
+
+    Args:
+        count: of all rows.
+        wanted: of the sample.
+        seed: of the order.
+    """
     return np.random.default_rng(seed).permutation(count)[:wanted].astype(np.int64)
 
 
 def frames_of(store: FrameStore, identities: Sequence[str], wanted: int, seed: int) -> NDArray[np.int64]:
-    """Rows of frames of these people, at most `wanted`, in random order."""
+    """Rows of frames of these people, at most `wanted`, in random order.
+
+    Args:
+        store: the frames.
+        identities: whose frames.
+        wanted: at most.
+        seed: of the order.
+    """
     tracks = store.select(identities)
     start, length = store.tracks.start[tracks], store.tracks.length[tracks]
     ends = np.cumsum(length)
@@ -75,6 +159,10 @@ def origins(store: FrameStore, rows: NDArray[np.int64]) -> dict[str, list[str]]:
     """identity, video and track of frames, as lists of names (N,).
 
     Videos of different people may have the same name, such as `interview`, and then are different ones.
+
+    Args:
+        store: the frames.
+        rows: of the index, (N,).
     """
     columns = ["identity", "video", "track_id"]
     order = np.argsort(rows, kind="stable")
@@ -98,6 +186,11 @@ def spread(values: NDArray[np.floating], identity: NDArray[np.int64], wanted: in
 
     For each of evenly spread quantiles, the face nearest to it of somebody who is not shown yet; the earlier row of
     two equally near ones.
+
+    Args:
+        values: (N,), NaN where unknown.
+        identity: (N,), a number for each person.
+        wanted: people.
     """
     chosen: list[int] = []
     for place in (np.arange(wanted) + 0.5) / wanted:
@@ -115,6 +208,11 @@ _PLACE = re.compile(r"@[01]\.[0-9]{4}$")
 def searched_faces(table: pd.DataFrame, params: RetrieveParams, where: str) -> pd.DataFrame:
     """The test faces that are searched, in random order.
 
+    Args:
+        table: of labels.
+        params: the section `retrieve`.
+        where: the labelled set, for the error.
+
     Raises:
         UserError: there are too few of them; begins with `where`.
     """
@@ -128,7 +226,12 @@ def searched_faces(table: pd.DataFrame, params: RetrieveParams, where: str) -> p
 
 
 def sample_of_faces(faces: pd.DataFrame, params: RetrieveParams) -> Sample:
-    """What the labels of the faces say. Faces on one image, or of one clip, are no neighbours of each other."""
+    """What the labels of the faces say. Faces on one image, or of one clip, are no neighbours of each other.
+
+    Args:
+        faces: rows of a table of labels, as `searched_faces` gives them.
+        params: the section `retrieve`.
+    """
     tasks = {task.name for task in tasks_of(faces)}
     known = Attributes(
         identity=_numbers(faces["identity"]),
@@ -147,7 +250,9 @@ def sample_of_frames(ids: list[str], origins: dict[str, list[str]], params: Retr
     """Frames without labels. Those of one track, or of one video, are no neighbours of each other.
 
     Args:
-        origins: what `retrieval.sampling.origins` gives.
+        ids: TRACK/FRAME_NO of each frame.
+        origins: what `origins` gives.
+        params: the section `retrieve`.
     """
     identity = pd.Series(origins["identity"])
     weights = _weights(identity.to_numpy(), params)

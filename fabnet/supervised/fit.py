@@ -24,7 +24,7 @@ from fabnet.probing.metrics import selection_score
 from fabnet.probing.problem import REGRESSION, Problem
 from fabnet.supervised.vgg11 import Vgg11
 from fabnet.training import checkpoint
-from fabnet.training.precision import autocast, warn_of_emulation
+from fabnet.training.world import autocast, warn_of_emulation
 
 #: What becomes point i of a mirrored face: the point of the other side (iBUG's 68; eyes, nose, corners of the mouth).
 _PARTNERS = {
@@ -240,7 +240,11 @@ def fit(
     epoch, so that a run resumes from its checkpoint as if it had never stopped.
 
     Args:
+        crops: of all faces, by row.
+        problems: the tasks of the set.
         rows: by split, as evaluate.rows_by_split gives them.
+        params: the section `supervise`.
+        seed: of this network.
         checkpoint_path: where the state is kept from time to time; a run resumes from a state found there.
         on_epoch: called after every epoch with a note on it.
 

@@ -32,8 +32,13 @@ def supervise(name: str, labelled: LabelledSet, params: SuperviseParams, size: i
     Resumable state is kept in `work`, under a name that says what it depends on; it is removed once `out` is written.
 
     Args:
+        name: of the set.
+        labelled: the set.
+        params: the section `supervise`.
         size: side in pixels of the crops that landmark predictions are given in, and of those that the network sees
             where `params` name no other.
+        out: supervised/SET.
+        work: folder of the resumable state.
 
     Raises:
         UserError: too few faces, crops too small or a loss that is not finite; another process trains this set.

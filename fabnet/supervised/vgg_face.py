@@ -283,6 +283,7 @@ def embed_vgg_face(embedder: SetEmbedder, path: Path, sha256: str) -> None:
     """Write the descriptors of a labelled set as embeddings of the encoder `vgg_face`.
 
     Args:
+        embedder: of the set.
         path, sha256: the file of weights, see `open_vgg_face`.
     """
     network = open_vgg_face(path, sha256)

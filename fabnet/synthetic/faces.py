@@ -20,8 +20,8 @@ from fabnet.processes import ordered_map
 from fabnet.progress import Progress
 from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.landmarks import landmarks5, landmarks68
+from fabnet.synthetic.portable import generator, normal
 from fabnet.synthetic.render import render
-from fabnet.synthetic.seeds import generator, normal
 from fabnet.synthetic.state import FaceState, Light, sample_expression
 from fabnet.synthetic.videos import interview_of, video_identity
 from fabnet.tables import EXPRESSIONS, UNITS
@@ -107,7 +107,13 @@ def face_identity(number: int) -> str:
 
 
 def portraits_of(seed: int, number: int, faces: int) -> tuple[Identity, list[Portrait]]:
-    """A person of the labelled set and the states of their faces."""
+    """A person of the labelled set and the states of their faces.
+
+    Args:
+        seed: of the data set.
+        number: of the person.
+        faces: how many.
+    """
     rng = generator(seed, "face", number)
     return sample_identity(rng, BACKGROUNDS, SATURATION), [sample_portrait(rng) for _ in range(faces)]
 
@@ -116,6 +122,10 @@ def write_faces(directory: Path | str, params: SynthesizeParams) -> None:
     """Draw the labelled faces into `directory`, which appears when all are done.
 
     The files depend on `params` but for `workers`, byte for byte.
+
+    Args:
+        directory: that is made.
+        params: the section `synthesize`.
     """
     faces = params.faces
     splits = [split for split in tables.SPLITS for _ in range(getattr(faces, split))]

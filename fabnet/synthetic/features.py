@@ -117,7 +117,12 @@ class Features:
 
 
 def features(identity: Identity, state: FaceState) -> Features:
-    """Place every feature of a face in this state."""
+    """Place every feature of a face in this state.
+
+    Args:
+        identity: the person.
+        state: pose, expression and so on.
+    """
     u = state.by_number()
     smile = (u[12] * min(1.0, 1 - state.asymmetry), u[12] * min(1.0, 1 + state.asymmetry))
     left, right = SIDES

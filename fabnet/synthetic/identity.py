@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fabnet.synthetic.seeds import normal
+from fabnet.synthetic.portable import normal
 
 Color = tuple[float, float, float]
 
@@ -141,6 +141,7 @@ def sample_identity(
     """Draw a person.
 
     Args:
+        rng: that draws everything.
         backgrounds: the kinds to choose from.
         saturation: of the background's colours, 0 to 1.
     """

@@ -24,6 +24,11 @@ def landmarks68(identity: Identity, state: FaceState, size: int) -> np.ndarray:
 
     0-16 jaw from the image's left, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips, for a frontal face. They are points
     of the surface: the ones that the head itself hides, and the jaw's, are given as in 3-D annotations.
+
+    Args:
+        identity: the person.
+        state: pose, expression and so on.
+        size: side of the image in pixels.
     """
     face = features(identity, state)
     head = Head(identity, face, relief(identity, state, face), noise_of(identity.seed), hairy=False)

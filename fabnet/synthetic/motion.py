@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fabnet.synthetic.seeds import exponential, normal
+from fabnet.synthetic.portable import exponential, normal
 from fabnet.synthetic.state import FaceState, Light, sample_expression
 from fabnet.tables import EXPRESSIONS, UNITS
 
@@ -61,6 +61,13 @@ class Wander:
 
     @staticmethod
     def sample(rng: np.random.Generator, seconds: float, spacing: float) -> "Wander":
+        """Draw a function of time.
+
+        Args:
+            rng: that draws the knots.
+            seconds: length of the video.
+            spacing: of the knots, in seconds: how slowly it wanders.
+        """
         return Wander(normal(rng, int(np.ceil(seconds / spacing)) + 4), spacing)
 
     def __call__(self, time: float) -> float:
@@ -96,7 +103,16 @@ def events(
     decay: float,
     value: tuple[float, float],
 ) -> list[Event]:
-    """Events with exponential pauses of mean `pause` seconds between them, uniform `duration` and `value`."""
+    """Events with exponential pauses of mean `pause` seconds between them, uniform `duration` and `value`.
+
+    Args:
+        rng: that draws them.
+        seconds: length of the video.
+        pause: in seconds.
+        duration: least and greatest, in seconds.
+        onset, decay: seconds from nothing to the full value, and back.
+        value: least and greatest.
+    """
     found = []
     time = exponential(rng, pause) - duration[1]
     while time < seconds:
@@ -107,6 +123,12 @@ def events(
 
 
 def strongest(found: list[Event], time: float) -> float:
+    """The greatest value of the events at a time, 0 between them.
+
+    Args:
+        found: events, which may overlap.
+        time: in seconds.
+    """
     return max((event(time) for event in found), default=0.0)
 
 
@@ -125,7 +147,13 @@ class Steps:
 
 
 def step_times(rng: np.random.Generator, seconds: float, rest: tuple[float, float]) -> np.ndarray:
-    """Times from before 0 to after `seconds`, apart by uniform rests."""
+    """Times from before 0 to after `seconds`, apart by uniform rests.
+
+    Args:
+        rng: that draws them.
+        seconds: length of the video.
+        rest: least and greatest, in seconds.
+    """
     times = [-float(rng.uniform(*rest))]
     while times[-1] < seconds:
         times.append(times[-1] + float(rng.uniform(*rest)))

@@ -15,7 +15,16 @@ from fabnet.synthetic.shape import Head
 def paint_face(
     canvas: Canvas, identity: Identity, face: Features, noise: Noise, creases: np.ndarray, redness: np.ndarray
 ) -> None:
-    """Paint all of the face but its hair. `creases` and `redness` (N,) are the relief's maps at the canvas' points."""
+    """Paint all of the face but its hair. `creases` and `redness` (N,) are the relief's maps at the canvas' points.
+
+    Args:
+        canvas: the points of the head that are seen.
+        identity: the person.
+        face: places of the features.
+        noise: of the skin.
+        creases: depth of the wrinkles.
+        redness: of the skin.
+    """
     _paint_skin(canvas, identity, noise, creases, redness)
     if identity.beard != "none":
         _paint_beard(canvas, identity, face, noise)
@@ -189,6 +198,9 @@ def paint_hair(canvas: Canvas, identity: Identity, head: Head, hanging: np.ndarr
     """Paint the hair.
 
     Args:
+        canvas: the points of the head that are seen.
+        identity: the person.
+        head: the surface with its hair.
         hanging: share (N,) of each point that is hanging hair.
 
     Returns:
@@ -226,7 +238,16 @@ def _wave(phase: np.ndarray) -> np.ndarray:
 def glasses(
     identity: Identity, face: Features, origin: np.ndarray, direction: np.ndarray, surface_t: np.ndarray, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Opacity of the frame and of the lenses (N,) each along rays (3, N); `surface_t` is where the head is met."""
+    """Opacity of the frame and of the lenses (N,) each along rays (3, N); `surface_t` is where the head is met.
+
+    Args:
+        identity: the person, who wears some.
+        face: places of the features.
+        origin: of the rays, (3,), in head units.
+        direction: of the rays, of unit length.
+        surface_t: distance along each ray, (N,).
+        pixel: side of a pixel in head units.
+    """
     depth = np.float32(0.88 * identity.depth)
     t = (depth - origin[2]) / np.minimum(direction[2], np.float32(-1e-3))
     x, y = np.abs(origin[0] + t * direction[0]), origin[1] + t * direction[1]
@@ -247,7 +268,12 @@ def glasses(
 
 
 def paint_temples(canvas: Canvas, identity: Identity) -> None:
-    """The arms of the glasses, on the sides of the head."""
+    """The arms of the glasses, on the sides of the head.
+
+    Args:
+        canvas: the points of the head that are seen.
+        identity: the person.
+    """
     side = np.abs(canvas.x)
     at = np.flatnonzero((side > identity.eye_x + 0.2) & (np.abs(canvas.y - identity.eye_y) < 0.15) & (canvas.z > -0.1))
     canvas.paint(at, canvas.line(canvas.y[at] - identity.eye_y - 0.03, 0.018), linear(identity.glasses_color))

@@ -12,8 +12,7 @@ import numpy as np
 
 from fabnet.synthetic.features import SIDES, Brow, Features, Mouth, Nose
 from fabnet.synthetic.identity import Identity
-from fabnet.synthetic.portable import bell, exact_product, falloff
-from fabnet.synthetic.seeds import normal
+from fabnet.synthetic.portable import bell, exact_product, falloff, normal
 from fabnet.synthetic.state import FaceState
 
 _STRANDS = 512
@@ -43,7 +42,11 @@ class Noise:
         return first + part * (self.strands[(low + 1) % _STRANDS] - first)
 
     def grain(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Nearest value; periodic with period 1 in both."""
+        """Nearest value; periodic with period 1 in both.
+
+        Args:
+            u, v: of the same shape.
+        """
         column = (u * np.float32(_SKIN)).astype(np.int32) % _SKIN
         row = (v * np.float32(_SKIN)).astype(np.int32) % _SKIN
         return self.skin[row, column]
@@ -81,7 +84,12 @@ class Relief:
     maps: np.ndarray
 
     def sample(self, x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
-        """The first `channels` channels (N, channels) at points, bilinearly; beyond the edges the edge."""
+        """The first `channels` channels (N, channels) at points, bilinearly; beyond the edges the edge.
+
+        Args:
+            x, y: of the points, (N,), in head units.
+            channels: how many of the maps.
+        """
         rows, columns, _ = self.maps.shape
         u, left = _cells(x, _X[0], columns)
         v, low = _cells(y, _Y[0], rows)
@@ -125,7 +133,13 @@ def _cells(place: np.ndarray, first: np.float32, count: int) -> tuple[np.ndarray
 # A labelled face is drawn and measured in the same state.
 @lru_cache(maxsize=2)
 def relief(identity: Identity, state: FaceState, face: Features) -> Relief:
-    """Build the maps of a face in this state."""
+    """Build the maps of a face in this state.
+
+    Args:
+        identity: the person.
+        state: pose, expression and so on.
+        face: places of the features.
+    """
     units = state.by_number()
     height = _sum(
         _nose_heights(face.nose, units)

@@ -43,14 +43,25 @@ def rotation(state: FaceState) -> np.ndarray:
 
 
 def placement(state: FaceState, size: int) -> tuple[float, float, float]:
-    """Pixel of the head's origin (x, y), and pixels per head unit at its depth."""
+    """Pixel of the head's origin (x, y), and pixels per head unit at its depth.
+
+    Args:
+        state: with the head's position and distance.
+        size: side of the image in pixels.
+    """
     x = (HEAD_CENTRE[0] + state.shift[0]) * size
     y = (HEAD_CENTRE[1] + state.shift[1]) * size
     return float(x), float(y), float(HEAD_SCALE * state.scale * size)
 
 
 def project(points: np.ndarray, state: FaceState, size: int) -> np.ndarray:
-    """Pixels (N, 2) of points (N, 3) in head coordinates."""
+    """Pixels (N, 2) of points (N, 3) in head coordinates.
+
+    Args:
+        points: in head units.
+        state: with the head's pose and position.
+        size: side of the image in pixels.
+    """
     x, y, scale = placement(state, size)
     across, up, towards = (dot(row, points.T) for row in rotation(state))
     near = scale * DISTANCE / (DISTANCE - towards)
@@ -59,6 +70,11 @@ def project(points: np.ndarray, state: FaceState, size: int) -> np.ndarray:
 
 def rays(columns: np.ndarray, rows: np.ndarray, state: FaceState, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The rays through the centres of pixels (columns, rows), in head coordinates.
+
+    Args:
+        columns, rows: of pixels, (N,) each.
+        state: with the head's pose and position.
+        size: side of the image in pixels.
 
     Returns:
         origin (3,) and unit directions (3, N), float32.
@@ -73,7 +89,13 @@ def rays(columns: np.ndarray, rows: np.ndarray, state: FaceState, size: int) -> 
 
 
 def background(identity: Identity, state: FaceState, size: int) -> np.ndarray:
-    """Linear background (size, size, 3) float32, a new array; it moves with a part of the head's shift (parallax)."""
+    """Linear background (size, size, 3) float32, a new array; it moves with a part of the head's shift (parallax).
+
+    Args:
+        identity: the person, whose room it is.
+        state: with the head's position.
+        size: side of the image in pixels.
+    """
     whole = _whole_background(identity, size)
     slack = (whole.shape[0] - 1 - size) / 2
     x = float(np.clip(slack - 0.6 * state.shift[0] * size, 0, 2 * slack))
@@ -130,7 +152,15 @@ def _whole_background(identity: Identity, size: int) -> np.ndarray:
 
 
 def paint_body(image: np.ndarray, identity: Identity, state: FaceState, light_x: float, brightness: float) -> None:
-    """Paint neck, shoulders and collar into `image` (size, size, 3). `light_x` is -1 (light from the left) to 1."""
+    """Paint neck, shoulders and collar into `image` (size, size, 3). `light_x` is -1 (light from the left) to 1.
+
+    Args:
+        image: float32 RGB.
+        identity: the person.
+        state: with the head's position.
+        light_x: where the light comes from.
+        brightness: factor of all colours.
+    """
     size = image.shape[0]
     # The body follows the head's shift, but hardly its rotation.
     body = FaceState(yaw=0.12 * state.yaw, roll=0.15 * state.roll, shift=state.shift, scale=state.scale)
@@ -170,6 +200,8 @@ def render(identity: Identity, state: FaceState, size: int) -> np.ndarray:
     """Draw a face.
 
     Args:
+        identity: the person.
+        state: pose, expression and so on.
         size: pixels of the side of the image.
 
     Returns:

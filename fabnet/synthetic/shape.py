@@ -42,7 +42,11 @@ class Ellipsoid:
     radii: tuple[float, float, float]
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """First-order signed distance (N,) of points: a new array."""
+        """First-order signed distance (N,) of points: a new array.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+        """
         # Half of the level, and the square of half its slope, kept from 0.
         level, steepness = np.full_like(x, -0.5), np.full_like(x, 1e-12)
         for value, middle, radius in zip((x, y, z), self.centre, self.radii, strict=True):
@@ -58,7 +62,11 @@ class Ellipsoid:
         return level
 
     def outward(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Directions (3, N) in which the distance grows, of unit length."""
+        """Directions (3, N) in which the distance grows, of unit length.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+        """
         slope = np.stack(
             [
                 (value - np.float32(middle)) * np.float32(1 / (radius * radius))
@@ -69,7 +77,12 @@ class Ellipsoid:
         return slope
 
     def passages(self, origin: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Numbers (M,) of the rays from (3,) along (3, N) that meet it, and where along them each enters and leaves."""
+        """Numbers (M,) of the rays from (3,) along (3, N) that meet it, and where along them each enters and leaves.
+
+        Args:
+            origin: of all rays.
+            direction: of each, of unit length.
+        """
         scale = 1 / np.asarray(self.radii, np.float32)
         start = (origin - np.asarray(self.centre, np.float32)) * scale
         toward = direction * scale[:, None]
@@ -81,7 +94,12 @@ class Ellipsoid:
 
 
 def join(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    """Make distances `a` the smooth minimum of `a` and `b`, and return the share of the second; `b` is used up."""
+    """Make distances `a` the smooth minimum of `a` and `b`, and return the share of the second; `b` is used up.
+
+    Args:
+        a, b: distances, (N,) each.
+        width: of the zone where the two surfaces blend, in head units.
+    """
     np.subtract(a, b, out=b)
     share = b * np.float32(0.5 / width)
     share += np.float32(0.5)
@@ -140,14 +158,23 @@ class Head:
     # -- distance -------------------------------------------------------------------------------------------------
 
     def distance(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Estimated signed distance (N,) of points from the surface, negative inside."""
+        """Estimated signed distance (N,) of points from the surface, negative inside.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+        """
         solid = self._grown(x, y, z)
         if self.curtain is not None:
             solid = np.minimum(solid, self.curtain.distance(x, y, z))
         return solid
 
     def curtain_share(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, softness: float) -> np.ndarray:
-        """How much of points of the surface (N,) belongs to hanging hair rather than to the head."""
+        """How much of points of the surface (N,) belongs to hanging hair rather than to the head.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+            softness: width of the transition, in head units.
+        """
         if self.curtain is None:
             return np.zeros_like(x)
         before = self._grown(x, y, z) - self.curtain.distance(x, y, z)
@@ -178,7 +205,13 @@ class Head:
     def normal(
         self, x: np.ndarray, y: np.ndarray, z: np.ndarray, slopes: np.ndarray, hanging: np.ndarray
     ) -> np.ndarray:
-        """Outward unit normals (3, N), given the relief's slopes (N, 2) and the share of hanging hair (N,)."""
+        """Outward unit normals (3, N), given the relief's slopes (N, 2) and the share of hanging hair (N,).
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+            slopes: of the relief along x and y.
+            hanging: 0 to 1.
+        """
         solid, normal = self.skull.distance(x, y, z), self.skull.outward(x, y, z)
         share = join(solid, self.jaw.distance(x, y, z), _JAW_BLEND)
         normal += share * (self.jaw.outward(x, y, z) - normal)
@@ -197,7 +230,11 @@ class Head:
     # -- hair -----------------------------------------------------------------------------------------------------
 
     def hairline(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """How far a point of the skin lies behind the hairline, in head units; negative in the face."""
+        """How far a point of the skin lies behind the hairline, in head units; negative in the face.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+        """
         one = self.identity
         top = y - np.float32(one.hairline)
         # A fringe comes down on the forehead, most beside the parting: a bell that ends 0.54 from its middle.
@@ -227,7 +264,11 @@ class Head:
         return np.maximum(top, side, out=top)
 
     def hair(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Relative thickness of hair, 0 in the face to 1."""
+        """Relative thickness of hair, 0 in the face to 1.
+
+        Args:
+            x, y, z: of the points, (N,) each, in head units.
+        """
         return smoothstep(-0.03, 0.16, self.hairline(x, y, z))
 
     # -- rays -----------------------------------------------------------------------------------------------------

@@ -72,7 +72,13 @@ class Expression:
 
 
 def sample_expression(rng: np.random.Generator, name: str, strength: float = 1.0) -> Expression:
-    """Draw the units of an expression; `strength` in 0..1 scales their intensities."""
+    """Draw the units of an expression; `strength` in 0..1 scales their intensities.
+
+    Args:
+        rng: that draws them.
+        name: as in tables.EXPRESSIONS.
+        strength: 1 leaves them as drawn.
+    """
     units = np.zeros(len(UNITS))
     for number, (chance, low, high) in EXPRESSION_UNITS[name].items():
         takes_part, intensity = rng.random() < chance, rng.uniform(low, high)

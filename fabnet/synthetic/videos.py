@@ -16,8 +16,8 @@ from fabnet.progress import Progress
 from fabnet.synthetic import motion
 from fabnet.synthetic.identity import Identity, sample_identity
 from fabnet.synthetic.motion import Interview
+from fabnet.synthetic.portable import generator
 from fabnet.synthetic.render import render
-from fabnet.synthetic.seeds import generator
 
 _CRF = "16"
 
@@ -44,7 +44,13 @@ def video_identity(number: int) -> str:
 
 
 def interview_of(seed: int, number: int, seconds: float) -> tuple[Identity, Interview]:
-    """The person and the motion of a video."""
+    """The person and the motion of a video.
+
+    Args:
+        seed: of the data set.
+        number: of the person.
+        seconds: length of the video.
+    """
     rng = generator(seed, "video", number)
     return sample_identity(rng, motion.BACKGROUNDS, motion.SATURATION), Interview(rng, seconds)
 
@@ -53,6 +59,10 @@ def write_videos(directory: Path | str, params: SynthesizeParams) -> None:
     """Draw and encode `params.videos.identities` interviews below `directory`, which appears when all are done.
 
     The files depend on `params` but for `workers`, byte for byte.
+
+    Args:
+        directory: that is made.
+        params: the section `synthesize`.
     """
     videos = params.videos
     with atomic_directory(directory) as temporary, Progress("videos", videos.identities, "videos") as progress:
@@ -84,7 +94,14 @@ def _write_clip(clip: _Clip) -> None:
 
 
 def encode(path: Path, frames: Iterable[np.ndarray], fps: float, size: int) -> None:
-    """Write square RGB frames, uint8 (size, size, 3), as H.264 in mp4; equal frames give equal bytes."""
+    """Write square RGB frames, uint8 (size, size, 3), as H.264 in mp4; equal frames give equal bytes.
+
+    Args:
+        path: of the mp4 file.
+        frames: one at a time.
+        fps: frames per second.
+        size: side in pixels, even.
+    """
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
         options = {"crf": _CRF, "preset": "medium", "flags": "+bitexact", "threads": "1", "x264-params": _X264}

@@ -5,12 +5,10 @@
 """
 
 from fabnet.contract import CASES, Finding, IllegalTable, Table, check, findings, read, version, write
-from fabnet.tables.frames import Boxes, Clips, Index, Ledger, Rejects, Shards, Splits
-from fabnet.tables.labels import Labels
-from fabnet.tables.names import ANGLE_COLUMNS, EXPRESSIONS, NO_SPACE, REJECT_REASONS, SPLITS, UNIT_COLUMNS, UNITS
+from fabnet.tables.frames import NO_SPACE, REJECT_REASONS, SPLITS, Boxes, Clips, Index, Ledger, Rejects, Shards, Splits
+from fabnet.tables.labels import ANGLE_COLUMNS, EXPRESSIONS, UNIT_COLUMNS, UNITS, Labels
 from fabnet.tables.retrieval import IndexRows, Neighbours, RetrievalScores, RetrievedFaces
-from fabnet.tables.scores import EmbeddingIds, LowLabel, Metrics, Predictions
-from fabnet.tables.training import Curriculum, History
+from fabnet.tables.scores import Curriculum, EmbeddingIds, History, LowLabel, Metrics, Predictions, metrics_frame
 
 __all__ = [
     "ANGLE_COLUMNS",
@@ -44,6 +42,7 @@ __all__ = [
     "Table",
     "check",
     "findings",
+    "metrics_frame",
     "read",
     "version",
     "write",

@@ -1,4 +1,4 @@
-"""The contract of a labelled set."""
+"""The contract of a labelled set, and the names of its labels."""
 
 from typing import Any
 
@@ -8,7 +8,16 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from fabnet.contract import Table
-from fabnet.tables.names import EXPRESSIONS, SPLITS, has_area
+from fabnet.tables.frames import SPLITS, has_area
+
+#: FACS action units, as EmotioNet is scored in the paper.
+UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)
+UNIT_COLUMNS = tuple(f"au{unit:02d}" for unit in UNITS)
+
+#: The eight expressions of AffectNet, in its order.
+EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+
+ANGLE_COLUMNS = ("roll_deg", "pitch_deg", "yaw_deg")
 
 
 def _is_points(value: Any, count: int) -> bool:

@@ -1,5 +1,6 @@
-"""Contracts of embeddings, of what is predicted from them and of its scores."""
+"""Contracts of what training and probing leave: learning curves, embeddings, predictions and scores."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,37 @@ import pandera.pandas as pa
 from pandera.typing import Series
 
 from fabnet.contract import Table
+from fabnet.errors import TableError
+
+
+class History(Table):
+    """One row per logged point of a training run; `loss` is the mean over the samples since the point before."""
+
+    step: Series[np.int64] = pa.Field(ge=1)
+    samples: Series[np.int64] = pa.Field(ge=1)
+    split: Series[str] = pa.Field(isin=("train", "validation"))
+    loss: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    learning_rate: Series[np.float64] = pa.Field(ge=0)
+
+    class Config:
+        unique = ["step", "split"]
+
+
+class Curriculum(Table):
+    """One row per logged point of a training run with a curriculum, over the samples since the point before.
+
+    [low, high) are the percentiles of the loss that were learnt from, `threshold` the largest loss among them, mean
+    over batches, `kept` their number and `loss` their mean loss.
+    """
+
+    step: Series[np.int64] = pa.Field(ge=1, unique=True)
+    samples: Series[np.int64] = pa.Field(ge=1)
+    window: Series[np.int64] = pa.Field(ge=0)
+    low: Series[np.int64] = pa.Field(ge=0, lt=100)
+    high: Series[np.int64] = pa.Field(gt=0, le=100)
+    threshold: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
+    kept: Series[np.int64] = pa.Field(ge=1)
+    loss: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
 
 
 class EmbeddingIds(Table):
@@ -54,6 +86,44 @@ class Metrics(Table):
     @pa.dataframe_check(name="areas_are_percentages")
     def _areas_are_percentages(cls, frame: pd.DataFrame) -> Any:
         return ~frame["metric"].str.endswith("_auc") | (frame["high"] <= 100)
+
+
+_SCORE = ("value", "low", "high", "n")
+
+
+def metrics_frame(metrics: Any, where: Path | str) -> pd.DataFrame:
+    """Rows of Metrics from metrics.json, {set: {variant: {metric: {value, low, high, n}}}}.
+
+    Args:
+        metrics: content of metrics.json.
+        where: the file, for the error.
+
+    Raises:
+        TableError: it is not nested like that; names `where` and the place.
+    """
+    rows = []
+    for name, variants in _items(metrics, str(where)):
+        for variant, scores in _items(variants, f"{where}: {name}"):
+            for metric, score in _items(scores, f"{where}: {name}.{variant}"):
+                place = f"{where}: {name}.{variant}.{metric}"
+                if set(dict(_items(score, place))) != set(_SCORE):
+                    raise TableError(f"{place}: must hold {', '.join(_SCORE)}, not {', '.join(score)}")
+                wrong = [
+                    key for key in _SCORE if isinstance(score[key], bool) or not isinstance(score[key], int | float)
+                ]
+                if wrong or not float(score["n"]).is_integer():
+                    key = wrong[0] if wrong else "n"
+                    raise TableError(f"{place}.{key}: is {score[key]!r}, not a number of the right kind")
+                rows.append((name, variant, metric, *(float(score[key]) for key in _SCORE[:3]), int(score["n"])))
+    frame = pd.DataFrame(rows, columns=["set", "variant", "metric", *_SCORE])
+    numbers: dict[str, Any] = dict.fromkeys(_SCORE[:3], float)
+    return frame.astype({**numbers, "set": str, "variant": str, "metric": str, "n": "int64"})
+
+
+def _items(value: Any, place: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        raise TableError(f"{place}: must be a mapping, not {value!r:.60}")
+    return list(value.items())
 
 
 class LowLabel(Table):

@@ -1,6 +1,6 @@
 """What the runs of `probe` and `supervise` hold, read from probes/SET and supervised/SET."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from fabnet.tracking.record import Record
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -19,6 +20,7 @@ def probing_params(set_name: str, encoders: Iterable[str], params: Mapping[str, 
     """Params of a run of `probe`; the order of the encoders, which differs between files, means nothing.
 
     Args:
+        set_name: of the labelled set.
         encoders: that are probed, without the constant predictor.
         params: the section `probe` of params.yaml, resolved.
     """
@@ -29,6 +31,7 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     """The record of the probes on a labelled set.
 
     Args:
+        set_name: of the labelled set.
         directory: probes/SET. The embeddings are looked for at embeddings/SET beside `probes`: their descriptions are
             what the stage's inputs are known by.
         params: the section `probe` of params.yaml, resolved.
@@ -41,12 +44,8 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     metrics: dict[str, float] = {}
     figures: dict[str, Callable[[], Figure]] = {}
     encoders = []
-    for encoder, probe in encoders_and_probes(predictions):
-        if encoder == "constant" and probe != "torch":
-            continue
-        part = read_predictions(predictions, encoder, probe)
-        name = encoder if probe == "torch" else f"{encoder}-{probe}"
-        metrics |= {f"{name}/{metric}": float(values["value"]) for metric, values in score(part, 0, 0).items()}
+    for encoder, probe, part, scores in _scored(predictions):
+        metrics |= scores
         if encoder == "constant" or probe != "torch":
             continue
         encoders.append(encoder)
@@ -64,8 +63,21 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     )
 
 
+def _scored(predictions: Path) -> Iterator[tuple[str, str, "pd.DataFrame", dict[str, float]]]:
+    """Each encoder and probe of a table of predictions, with its rows and its scores by ENCODER/METRIC.
+
+    The constant predictor counts once: the cross-check by scikit-learn has nothing to say of it.
+    """
+    for encoder, probe in encoders_and_probes(predictions):
+        if encoder == "constant" and probe != "torch":
+            continue
+        rows = read_predictions(predictions, encoder, probe)
+        name = encoder if probe == "torch" else f"{encoder}-{probe}"
+        yield encoder, probe, rows, {f"{name}/{key}": float(one["value"]) for key, one in score(rows, 0, 0).items()}
+
+
 def _pose(encoder: str, true: "np.ndarray", predicted: "np.ndarray") -> "Figure":
-    from fabnet.figures.predictions import pose_scatter
+    from fabnet.figures.probes import pose_scatter
 
     return pose_scatter(true, {encoder: predicted})
 
@@ -74,6 +86,7 @@ def supervised_record(set_name: str, directory: Path | str, params: Mapping[str,
     """The record of the supervised network of a labelled set.
 
     Args:
+        set_name: of the labelled set.
         directory: supervised/SET. What is known of the set's labels is looked for at reports/data/sets/SET.json beside
             `supervised`: it stands for the stage's inputs.
         params: the section `supervise` of params.yaml, resolved.
@@ -83,18 +96,18 @@ def supervised_record(set_name: str, directory: Path | str, params: Mapping[str,
     """
     directory = Path(directory)
     predictions = directory / "predictions.parquet"
+    card = read_json(directory / "model.json")
     metrics: dict[str, float] = {}
-    # With `seeds: 0` nothing was trained and there are none.
-    for encoder, probe in encoders_and_probes(predictions) if read_json(directory / "model.json")["history"] else []:
-        part = read_predictions(predictions, encoder, probe)
-        metrics |= {f"{encoder}/{metric}": float(values["value"]) for metric, values in score(part, 0, 0).items()}
+    if card["history"]:  # with `seeds: 0` nothing was trained, and there are no predictions
+        for *_, scores in _scored(predictions):
+            metrics |= scores
     root = directory.parent.parent
     labels = root / "reports/data/sets" / f"{set_name}.json"
     return Record(
         params={"set": set_name, **params},
         inputs={labels.relative_to(root).as_posix(): hash_file(labels)} if labels.is_file() else {},
         metrics=metrics,
-        history=tuple(_history(read_json(directory / "model.json"))),
+        history=tuple(_history(card)),
         artifacts=(directory / "model.json",),
     )
 

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fabnet import __version__
 from fabnet.files import hash_file
 from fabnet.tracking.lineage import git_state, output_hash, pipeline_id
-from fabnet.tracking.record import Record
 from fabnet.tracking.store import open_store, project_root, quiet, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    from fabnet.tracking.record import Record
 
 
 PROCESS = "fabnet.process"
@@ -109,7 +110,7 @@ class Recorder:
         self._broken = False
         self._system: SystemMetricsMonitor | None = None
 
-    def log(self, record: Record) -> None:
+    def log(self, record: "Record") -> None:
         """Log all of a record but its params and inputs, which `run` was given."""
         self.log_metrics(record.metrics)
         self.log_history(record.history)
@@ -150,11 +151,21 @@ class Recorder:
         self._attempt(write)
 
     def log_figure(self, name: str, figure: "Figure") -> None:
-        """Log a figure as an artifact; the suffix of `name` chooses its format."""
+        """Log a figure as an artifact; the suffix of `name` chooses its format.
+
+        Args:
+            name: file name of the artifact.
+            figure: of matplotlib.
+        """
         self._attempt(lambda client, run_id: client.log_figure(run_id, figure, name))
 
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """Log a file, below `folder` of the run's artifacts."""
+        """Log a file, below `folder` of the run's artifacts.
+
+        Args:
+            path: of the file.
+            folder: among the artifacts; None is their root.
+        """
         self._attempt(lambda client, run_id: client.log_artifact(run_id, str(path), folder))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -292,7 +303,14 @@ def run(
 
 
 def stage_tags(stage: str, name: str, params: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a stage's run before it starts."""
+    """What is known of a stage's run before it starts.
+
+    Args:
+        stage: kind of stage, such as `train`.
+        name: the stage's address in dvc.yaml, such as `train@fabnet`.
+        params: those that the stage depends on, resolved.
+        inputs: SHA-256 of the files that stand for its inputs, by path.
+    """
     return {
         "dvc.stage": name,
         "fabnet.stage": stage,

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from fabnet.config import ProbeParams, SuperviseParams
 from fabnet.files import locked
-from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.lock import Entry, commit_of, read_lock
-from fabnet.tracking.record import Record
+from fabnet.tracking.lineage import Entry, commit_of, output_hash, read_lock
+from fabnet.tracking.probing_record import probing_record, supervised_record
+from fabnet.tracking.record import Record, training_record
 from fabnet.tracking.runs import OUTS, PROCESS, Recorder, reap, stage_tags, this_process
 from fabnet.tracking.store import project_root, required_store
 
@@ -73,7 +73,13 @@ def sync(root: Path | None = None) -> SyncSummary:
 
 
 def run_of(client: "MlflowClient", experiment: str, entry: Entry) -> "Run | None":
-    """The finished run that is tied to an entry."""
+    """The finished run that is tied to an entry.
+
+    Args:
+        client: of the tracking store.
+        experiment: its id.
+        entry: of dvc.lock.
+    """
     return next((run for run in _finished(client, experiment, entry) if run.data.tags.get(LOCK) == entry.id), None)
 
 
@@ -147,21 +153,15 @@ def _rebuild(entry: Entry, root: Path, client: "MlflowClient", experiment: str) 
 def _record(entry: Entry, root: Path) -> Record:
     directory = root / next(iter(entry.outs))
     if entry.trains:
-        from fabnet.tracking.training_record import training_record
-
         return training_record(directory)
+    # An entry may be older than the keys that are known now: what does not validate is logged as it is.
     if entry.kind == "supervise":
-        from fabnet.tracking.probing_record import supervised_record
-
         params = dict(entry.params.get("supervise", {}))
-        with suppress(ValidationError):  # as below; an entry that is older than a key has null for it
-            params = SuperviseParams.model_validate(
-                {**dict.fromkeys(SuperviseParams.model_fields), **params}
-            ).model_dump()
+        known = dict.fromkeys(SuperviseParams.model_fields)  # a key that the entry lacks stands for null
+        with suppress(ValidationError):
+            params = SuperviseParams.model_validate({**known, **params}).model_dump()
         return supervised_record(entry.key, directory, params)
-    from fabnet.tracking.probing_record import probing_record
-
     params = dict(entry.params.get("probe", {}))
-    with suppress(ValidationError):  # the entry may be older than the keys that are known now
+    with suppress(ValidationError):
         params = ProbeParams.model_validate(params).model_dump()
     return probing_record(entry.key, directory, params)

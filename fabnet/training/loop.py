@@ -29,9 +29,8 @@ from fabnet.training.batches import Batch, Batches
 from fabnet.training.history import CurriculumPoint, Point
 from fabnet.training.muon import Muon
 from fabnet.training.objective import LOSSES, every_view_loss
-from fabnet.training.precision import autocast, warn_of_emulation
 from fabnet.training.schedule import Curriculum, Schedule, select
-from fabnet.training.world import World
+from fabnet.training.world import World, autocast, warn_of_emulation
 
 if TYPE_CHECKING:
     from fabnet.config import VariantParams

@@ -29,6 +29,7 @@ def every_view_loss(generated_VKBCHW: Tensor, views_VBCHW: Tensor, mask_VB: Tens
 
     Args:
         generated_VKBCHW: K pictures of each view, see FabNet.forward; K = V - 1: each from one of the others.
+        views_VBCHW: the true frames.
         mask_VB: False for padding, of which and from which alone nothing counts.
     """
     views, kinds = generated_VKBCHW.shape[:2]

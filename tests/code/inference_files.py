@@ -11,7 +11,7 @@ from fabnet.files import hash_file, read_json, write_json
 from fabnet.networks.build import build
 from fabnet.probing.linear import Probe
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import OUTPUTS, write_heads
+from fabnet.probing.readings import OUTPUTS, write_heads
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
 from fabnet.video.recipe import recipe

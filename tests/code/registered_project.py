@@ -8,7 +8,7 @@ import tracked_project
 from mlflow import MlflowClient
 
 from fabnet.tracking import store as store_module
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.registry.versions import NAME, check_complete
 
 

@@ -11,7 +11,7 @@ from fabnet.config import VariantParams
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import CorruptFrame
 from fabnet.networks.build import build
-from fabnet.networks.conventions import OURS
+from fabnet.networks.fabnet import OURS
 from fabnet.training.batches import Batches
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World

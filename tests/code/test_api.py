@@ -20,7 +20,7 @@ from fabnet.files import read_json, write_json
 from fabnet.inference.embed import embed
 from fabnet.inference.export_weights import export_onnx, export_safetensors
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 
 ROOT = Path(__file__).parents[2]
 HEADS = Path("probes/synthetic/heads/fabnet.npz")

@@ -10,7 +10,7 @@ from fabnet.attributes.folder import ImageFolder
 from fabnet.attributes.sets import iterate_crops, open_set, targets
 from fabnet.config import SetParams
 from fabnet.networks.build import random_encoder
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
 from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
 from fabnet.probing.intervals import score

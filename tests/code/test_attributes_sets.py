@@ -14,7 +14,6 @@ from fabnet.attributes.images import crop_box
 from fabnet.attributes.sets import TASKS, iterate_crops, open_set, targets
 from fabnet.config import SetParams
 from fabnet.errors import UserError
-from fabnet.probing.metrics import AUC_TASKS, METRICS
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +34,6 @@ def box(left, top, right, bottom):
 
 def test_all_tasks_are_offered_where_all_labels_are(faces):
     assert [task.name for task in faces.tasks] == list(TASKS)
-
-
-def test_tasks_agree_with_how_probes_are_scored():
-    assert {name: task.metrics for name, task in TASKS.items()} == METRICS
-    assert {name for name, task in TASKS.items() if not task.lower_is_better} == set(AUC_TASKS)
 
 
 def test_crops_come_in_the_order_of_the_table_and_show_their_face(faces):

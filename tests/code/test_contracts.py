@@ -17,7 +17,6 @@ from fabnet.errors import TableError
 from fabnet.files import read_json, write_json
 from fabnet.probing.embeddings import read_embeddings, write_embeddings
 from fabnet.probing.predictions import open_writer, read_predictions
-from fabnet.quality.metrics import metrics_frame
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import check_file
 from fabnet.training.history import CURRICULUM, HISTORY, CurriculumPoint, Point, write_points
@@ -161,7 +160,7 @@ def _metrics_round_trip(frame: pd.DataFrame, folder: Path, form: type[tables.Tab
         score = {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
         nested.setdefault(row.set, {}).setdefault(row.variant, {})[row.metric] = score
     write_json(folder / "metrics.json", nested)
-    read = tables.check(metrics_frame(read_json(folder / "metrics.json"), "metrics.json"), form, "metrics.json")
+    read = tables.check(tables.metrics_frame(read_json(folder / "metrics.json"), "metrics.json"), form, "metrics.json")
     order = ["set", "variant", "metric"]
     back = frame[order].merge(read, on=order, how="left", validate="one_to_one")
     assert len(read) == len(frame)
@@ -270,3 +269,142 @@ def test_a_row_twice_is_refused_where_rows_have_a_key(form: type[tables.Table], 
             tables.check(twice, form, "here")
     else:
         tables.check(twice, form, "here")
+
+
+# -- rules of their own -----------------------------------------------------------------------------------------------
+
+
+def index() -> pd.DataFrame:
+    """Two tracks of two identities, three frames each."""
+    rows = [
+        {
+            "track_id": f"id{person}/v/c/0",
+            "identity": f"id{person}",
+            "video": "v",
+            "clip": f"id{person}/v/c.mp4",
+            "frame_no": frame,
+            "time_s": float(frame),
+            "shard": "tracks-00000.tar",
+            "offset": 512 * (3 * person + frame),
+            "size": 100,
+            "left": 0.0,
+            "top": 0.0,
+            "right": 64.0,
+            "bottom": 64.0,
+            "sharpness": 10.0,
+            "brightness": 128.0,
+        }
+        for person in range(2)
+        for frame in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def labels() -> pd.DataFrame:
+    """A face of each split, with every label."""
+    count = len(tables.SPLITS)
+    points = np.arange(136, dtype=float)
+    frame = pd.DataFrame({"face_id": [f"f{i}" for i in range(count)], "identity": [f"p{i}" for i in range(count)]})
+    frame["split"] = list(tables.SPLITS)
+    frame["image"] = frame["face_id"] + ".jpg"
+    for column, value in {"left": 0.0, "top": 0.0, "right": 64.0, "bottom": 64.0}.items():
+        frame[column] = value
+    frame["landmarks68"] = pd.Series([points] * count, dtype=object)
+    frame["landmarks5"] = pd.Series([points[:10]] * count, dtype=object)
+    for column in tables.ANGLE_COLUMNS:
+        frame[column] = 12.5
+    frame["expression"] = "happy"
+    for column in tables.UNIT_COLUMNS:
+        frame[column] = 0.5
+    return frame
+
+
+def predictions() -> pd.DataFrame:
+    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0, "identity": "p", "target": [1.0, 2.0, 3.0]}
+    return pd.DataFrame([row | {"face_id": face, "prediction": [1.5, 2.5, 3.5]} for face in ("f0", "f1")])
+
+
+LEGAL = {tables.Index: index, tables.Labels: labels, tables.Predictions: predictions}
+
+# Rules that no property above knows: patterns, and what rows, columns or elements owe each other.
+BROKEN: list[tuple[Any, str, Any, str]] = [
+    # contract, column, illegal value of row 1, what the message must say
+    (tables.Index, "track_id", "a b", "track_id: breaks str_matches"),
+    (tables.Index, "shard", "shard.tar", "shard: breaks str_matches"),
+    (tables.Index, "time_s", float("inf"), "time_s: breaks less_than(inf)"),
+    (tables.Index, "right", 0.0, "box_has_area"),
+    (tables.Index, "identity", "id9", "one_identity_per_track"),
+    (tables.Index, "frame_no", 0, "frames_of_a_track_contiguous_and_increasing"),
+    (tables.Index, "frame_no", 9, "frames_of_a_track_contiguous_and_increasing"),
+    (tables.Labels, "landmarks68", np.zeros(10), "landmarks68: breaks 68_points"),
+    (tables.Labels, "landmarks5", np.full(10, np.nan), "landmarks5: breaks 5_points"),
+    (tables.Labels, "identity", "p0", "one_split_per_identity"),
+    (tables.Predictions, "face_id", "f0", "unique"),
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "column", "value", "says"),
+    BROKEN,
+    ids=[f"{form.__name__}-{column}-{says.split()[-1]}" for form, column, _, says in BROKEN],
+)
+def test_illegal_value_is_refused_with_its_column_and_rule(
+    tmp_path: Path, form: type[tables.Table], column: str, value: Any, says: str
+):
+    frame = LEGAL[form]()
+    tables.check(frame, form, "here")
+    frame.at[1, column] = value
+    path = tmp_path / "t.parquet"
+    with pytest.raises(TableError) as caught:
+        tables.write(frame, path, form)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert says in message
+    assert "\n" not in message
+    assert not path.exists()
+
+
+@every_contract
+def test_empty_table_is_legal_and_an_unknown_column_is_named(tmp_path: Path, form: type[tables.Table]):
+    frame = form.empty_frame()
+    tables.write(frame, tmp_path / "t.parquet", form)
+    assert list(tables.read(tmp_path / "t.parquet", form).columns) == list(frame.columns)
+    if form.to_schema().strict:
+        with pytest.raises(TableError, match="column misspelt is unknown"):
+            tables.check(frame.assign(misspelt=1), form, "here")
+
+
+def test_track_that_is_taken_up_again_is_refused():
+    frame = index().iloc[[0, 1, 3, 4, 5, 2]].reset_index(drop=True)
+    with pytest.raises(TableError, match="contiguous"):
+        tables.check(frame, tables.Index, "here")
+
+
+def test_message_stays_short_however_many_rows_are_bad():
+    frame = pd.DataFrame({"identity": ["a", "b", "c"] * 20_000, "split": "x" * 1000})
+    with pytest.raises(TableError) as caught:
+        tables.check(frame, tables.Splits, "here")
+    assert "60000 time(s)" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_boxes_are_read_from_csv_with_extra_columns(tmp_path: Path):
+    path = tmp_path / "boxes.csv"
+    path.write_text("clip,time_s,left,top,right,bottom,score\na.mp4,0,1,2,30,40,0.9\n")
+    frame = tables.read(path, tables.Boxes)
+    assert frame[["time_s", "left", "bottom"]].iloc[0].tolist() == [0.0, 1.0, 40.0]
+    path.write_text("clip,time_s,left,top,right\na.mp4,0,1,2,30\n")
+    with pytest.raises(TableError, match="column bottom is missing"):
+        tables.read(path, tables.Boxes)
+    path.write_text("clip,time_s,left,top,right,bottom\na.mp4,0,wide,2,30,40\n")
+    with pytest.raises(TableError, match="left"):
+        tables.read(path, tables.Boxes)
+
+
+def test_file_that_is_no_table(tmp_path: Path):
+    with pytest.raises(TableError, match="no such table"):
+        tables.read(tmp_path / "absent.parquet", tables.Splits)
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"not parquet")
+    with pytest.raises(TableError, match=r"t\.parquet: cannot be read as a table"):
+        tables.read(path, tables.Splits)

@@ -26,8 +26,7 @@ from fabnet.config import ExtractParams
 from fabnet.inference import embed as embed_module
 from fabnet.processes import run_jobs
 from fabnet.tracking.gate.rules import read_gates
-from fabnet.tracking.registry.promote import promote
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.video.recipe import recipe
 
 #: Pages whose commands another test runs, all of them.
@@ -53,7 +52,7 @@ NOT_RUN = {
     r"echo .*\| curl .*": "needs the server; test_serve.py asks it the same",
     r"export \w+=\S+": "a setting of the shell",
     r"fabnet track profile .*": "needs measured frames; test_registry_profile.py",
-    r"fabnet gate .*": "needs predictions of two commits; test_gate_commands.py",
+    r"fabnet gate .*": "needs predictions of two commits; test_gate_commits.py",
     r"dvc (push|pull|fetch|plots) ?.*": "needs outputs in DVC's cache; test_dvc.py",
     r"dvc (exp|queue) .*": "minutes: it trains",
     r"python benchmarks/.*": "minutes, and a GPU",

@@ -10,8 +10,7 @@ from fabnet.errors import UserError
 from fabnet.figures.generated import interpolation_panels, transfer_grid
 from fabnet.frames.augment import to_float
 from fabnet.inspection import network as inside
-from fabnet.inspection.cases import find_cases, pictures
-from fabnet.inspection.drawing import DRAWINGS, draw_confidence
+from fabnet.inspection.drawing import DRAWINGS, draw_confidence, find_cases, pictures
 from fabnet.inspection.network import open_fabnet
 from fabnet.inspection.scenes import Pool, PoolReadings, driving_and_sources, farthest_ends, random_pairs, see
 

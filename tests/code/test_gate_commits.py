@@ -1,6 +1,7 @@
-"""The gate between two commits, by predictions where they are at hand and by intervals where not."""
+"""The gate between two commits: by predictions or by intervals, and the exit codes of `fabnet gate` and `make gate`."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from gate_scores import RULES, predictions
 
+from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import open_writer
@@ -126,3 +128,61 @@ def test_predictions_that_are_not_those_of_the_committed_scores_are_not_used(rep
     verdict = judge_commits("main", RULES, repository.folder)
     assert "predictions of main and of the working tree are not at hand" in verdict.rule
     assert verdict.passed
+
+
+ROOT = Path(__file__).parents[2]
+GATES_YAML = (
+    "encoder: fabnet\ngates: [{set: faces, metric: yaw_mae_deg, direction: lower, allowed_loss: 1 %, floor: 6}]"
+)
+
+
+@pytest.fixture
+def project(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """The repository, with rules, as the folder that commands run in."""
+    (tmp_path / "gates.yaml").write_text(GATES_YAML)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return repository
+
+
+def gate(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", ["fabnet", "gate", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0
+
+
+def test_exit_codes(project: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert gate(monkeypatch, "--base", "main", "--markdown", "gate.md") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split()[:4] == ["set", "metric", "champion", "challenger"]
+    assert "PASSED: the working tree against main" in out
+    assert "**PASSED: the working tree against main" in Path("gate.md").read_text()
+    assert err == ""
+
+    project.probe(predictions(1.5))
+    assert gate(monkeypatch, "--base", "main") == 2
+    assert "REFUSED" in capsys.readouterr().out
+
+    project.lock("bb")
+    assert gate(monkeypatch, "--base", "main") == 3
+    out, err = capsys.readouterr()
+    assert err == (
+        "error: set faces: another evaluation set: data/faces is not the same in main and the working tree (dvc.lock)\n"
+    )
+    assert gate(monkeypatch, "--base", "absent") == 3
+    assert capsys.readouterr().err.startswith("error: absent: no such commit here; fetch it first")
+
+    Path("gates.yaml").write_text("encoder: fabnet\ngates: []")
+    assert gate(monkeypatch, "--base", "main") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_make_gate_compares_with_a_commit_and_writes_the_page(project: Repository):
+    project.probe(predictions(1.5))
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["make", "--file", str(ROOT / "Makefile"), "--old-file=.venv/.stamp", f"PATH={binaries}", "gate"]
+    done = subprocess.run([*command, "BASE=main"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "yaw_mae_deg is worse by more than 1 %" in done.stdout
+    assert "**REFUSED" in Path(".work/gate.md").read_text()

@@ -20,7 +20,7 @@ from fabnet.files import read_json
 from fabnet.inference.embed import embed
 from fabnet.model import load
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.tables import UNIT_COLUMNS
 
 

@@ -17,7 +17,7 @@ from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.figures.pictures import Gap, Picture
-from fabnet.inspection.opened import find_heads, open_pool, read_pool
+from fabnet.inspection.scenes import find_heads, open_pool, read_pool
 from fabnet.report import blocks
 from fabnet.report import inside as report
 from fabnet.report.blocks import Text

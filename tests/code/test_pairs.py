@@ -9,8 +9,7 @@ from scipy import stats
 
 from fabnet.errors import UserError
 from fabnet.frames.augment import flip, jitter, to_float
-from fabnet.frames.draws import uniform
-from fabnet.frames.pairs import PairSampler, different
+from fabnet.frames.pairs import PairSampler, different, uniform
 
 
 def test_uniform_is_uniform_and_slots_are_independent():

@@ -18,7 +18,7 @@ from fabnet.files import read_json
 from fabnet.inference.probe import PROBE
 from fabnet.probing.embeddings import write_embeddings
 from fabnet.probing.predictions import read_predictions
-from fabnet.probing.saved import read_heads
+from fabnet.probing.readings import read_heads
 from fabnet.tables import ANGLE_COLUMNS, EXPRESSIONS, UNIT_COLUMNS
 
 ROOT = Path(__file__).parents[2]

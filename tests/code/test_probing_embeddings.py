@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 
 from fabnet.errors import TableError, UserError
 from fabnet.probing import embeddings
+from fabnet.probing.embed_set import HOG_DIMENSION, PixelPca, common_scale, hog
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
-from fabnet.probing.features import HOG_DIMENSION, PixelPca, common_scale, hog
 from fabnet.probing.predictions import encoders_and_probes, frame, open_writer, read_predictions
 
 

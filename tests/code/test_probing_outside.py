@@ -14,8 +14,13 @@ from fabnet.errors import UserError
 from fabnet.inference.row_groups import open_writer
 from fabnet.model import Model
 from fabnet.probing import outside
-from fabnet.probing.embeddings import read_embeddings, write_embeddings
-from fabnet.probing.origin import require_comparable, require_set, require_weights
+from fabnet.probing.embeddings import (
+    read_embeddings,
+    require_comparable,
+    require_set,
+    require_weights,
+    write_embeddings,
+)
 from fabnet.probing.outside import open_outside, write_outside
 
 IDS = list("abcde")

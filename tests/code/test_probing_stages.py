@@ -15,7 +15,7 @@ from fabnet.files import read_json, write_json
 from fabnet.probing.embeddings import read_embeddings
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, read_predictions, to_pixels
-from fabnet.probing.saved import read_heads
+from fabnet.probing.readings import read_heads
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,9 +15,8 @@ from fabnet.config.section import first_error
 from fabnet.errors import UserError
 from fabnet.files import read_json, write_json
 from fabnet.quality.health import check_recipe, judge_frames, reject_rates
-from fabnet.quality.measures import KEYS
 from fabnet.quality.set_audit import balance, judge_set
-from fabnet.quality.suites import judge_tables
+from fabnet.quality.suites import KEYS, judge_tables
 from tests.data import good_data
 from tests.data.good_data import LIMITS, PERCENT
 

@@ -14,8 +14,8 @@ import fabnet
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
 from fabnet.tracking.registry.chain import lineage
+from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.registry.package import REQUIREMENTS
-from fabnet.tracking.registry.register import register
 from fabnet.tracking.registry.versions import CHALLENGER, NAME, fetch
 
 

@@ -12,12 +12,10 @@ from typer.testing import CliRunner
 from fabnet.cli.main import app
 from fabnet.errors import UserError
 from fabnet.files import read_json, write_json
-from fabnet.quality.drift import drift, read_profile
-from fabnet.quality.histogram import LEVELS
+from fabnet.quality.profile import LEVELS, drift, read_profile
 from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.registry.promote import promote
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.tracking.registry.versions import fetch_profile
 
 RULES = Gates(

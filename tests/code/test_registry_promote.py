@@ -13,8 +13,7 @@ from registered_project import aliases, client_of, forget_store, make_unregister
 from fabnet.errors import UserError
 from fabnet.tracking.gate.compare import CannotCompare
 from fabnet.tracking.gate.rules import Gate, Gates
-from fabnet.tracking.registry.promote import promote, rollback
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, register, rollback
 from fabnet.tracking.registry.versions import CHALLENGER, CHAMPION, NAME, PREVIOUS
 
 RULES = Gates(
@@ -107,8 +106,8 @@ def killed(root: Path, at: str, command: str) -> None:
 import os, signal
 from mlflow import MlflowClient
 from fabnet.tracking.gate.rules import read_gates
-from fabnet.tracking.registry.promote import promote, rollback
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, rollback
+from fabnet.tracking.registry.lifecycle import register
 method, calls = MlflowClient.{name}, []
 def dying(*args, **kwargs):
     calls.append(1)

@@ -21,8 +21,8 @@ from registered_project import forget_store, make_registered, use
 from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
-from fabnet.probing.saved import read_heads
+from fabnet.networks.encoder import embed_images
+from fabnet.probing.readings import read_heads
 from fabnet.serving.pyfunc_model import BadRequest
 from fabnet.serving.reader import MAX_IMAGES
 from fabnet.tracking.registry.versions import fetch

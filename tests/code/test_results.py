@@ -8,9 +8,8 @@ import pytest
 
 from fabnet.errors import UserError
 from fabnet.figures.pictures import Gap, Picture
-from fabnet.report.blocks import Section, Table, Text, section
+from fabnet.report.blocks import Section, Table, Text, area_table, score_table, section
 from fabnet.report.render import markdown, table
-from fabnet.report.score_tables import area_table, score_table
 from fabnet.report.set_results import SetResults
 from fabnet.report.set_section import labelled_set, left_out, robustness
 from fabnet.report.training import what_ran

@@ -18,7 +18,7 @@ from fabnet.figures.pictures import Picture
 from fabnet.files import read_json
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.report.blocks import Text, gaps_of, section
 from fabnet.report.retrieval import retrieval
 

@@ -8,7 +8,9 @@ from sklearn.metrics import average_precision_score
 
 from fabnet.errors import UserError
 from fabnet.retrieval import evaluation
-from fabnet.retrieval.attributes import (
+from fabnet.retrieval.evaluation import Evaluation, Sample
+from fabnet.retrieval.exact import alike, unit
+from fabnet.retrieval.samples import (
     IDENTITY,
     JACCARD,
     MAP,
@@ -21,8 +23,6 @@ from fabnet.retrieval.attributes import (
     Attributes,
     compared,
 )
-from fabnet.retrieval.evaluation import Evaluation, Sample
-from fabnet.retrieval.exact import alike, unit
 
 EXPRESSIONS = ("happy", "sad", "anger")
 

@@ -21,7 +21,7 @@ from tracked_project import DIMENSION
 
 import fabnet
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.serving.api import MAX_BODY
 
 SIDE = 16  # of a crop of this model, so that images of this size are not resized

@@ -23,7 +23,7 @@ from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.registry.versions import CHALLENGER
 from fabnet.tracking.store import check_reachable, open_store, shown, without_password
 

@@ -9,7 +9,7 @@ import tracked_project
 from registered_project import aliases, client_of, forget_store, make_registered, use
 
 from fabnet.tracking.registry.chain import lineage
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.store import follow, open_store
 
 

@@ -21,12 +21,11 @@ from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.gate.rules import Gate, Gates
+from fabnet.tracking.record import training_record
 from fabnet.tracking.registry.chain import lineage
-from fabnet.tracking.registry.promote import promote
-from fabnet.tracking.registry.register import register
+from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.tracking.registry.versions import CHALLENGER, CHAMPION, NAME, fetch
 from fabnet.tracking.sync import sync
-from fabnet.tracking.training_record import training_record
 
 RULES = Gates(
     encoder="fabnet",

@@ -19,11 +19,11 @@ from mlflow import MlflowClient
 from fabnet.errors import UserError
 from fabnet.tracking import run
 from fabnet.tracking import store as store_module
-from fabnet.tracking.lock import parse_lock, read_lock
+from fabnet.tracking.lineage import parse_lock, read_lock
+from fabnet.tracking.record import training_record
 from fabnet.tracking.runs import OUTS, PROCESS, Recorder, is_gone, this_process
 from fabnet.tracking.store import required_store
 from fabnet.tracking.sync import INCOMPLETE, LOCK, REBUILT, sync
-from fabnet.tracking.training_record import training_record
 
 NAMES = ["probe@synthetic", "train@fabnet"]
 

@@ -19,8 +19,8 @@ from fabnet.networks import decoder
 from fabnet.training import checkpoint
 from fabnet.training.batches import FrameCache
 from fabnet.training.objective import reconstruction_loss
-from fabnet.training.precision import warn_of_emulation
 from fabnet.training.schedule import Schedule
+from fabnet.training.world import warn_of_emulation
 
 GOLDEN = Path(__file__).parent / "golden_loss.json"
 
@@ -199,7 +199,7 @@ def test_bf16_follows_fp32():
 
 
 def test_emulated_bf16_is_said_once_and_fp32_never(monkeypatch, capsys):
-    monkeypatch.setattr("fabnet.training.precision.has_bf16", lambda device: False)
+    monkeypatch.setattr("fabnet.training.world.has_bf16", lambda device: False)
     warn_of_emulation.cache_clear()
     for _ in range(2):
         trainer(params(precision="bf16", samples=64)).run()
@@ -214,7 +214,7 @@ def test_emulated_bf16_is_said_once_and_fp32_never(monkeypatch, capsys):
 
 def test_a_cpu_is_asked_what_it_has():
     """An old processor is simulated by what oneDNN may use: in a process of its own, for it asks once."""
-    asked = "import torch; from fabnet.training.precision import has_bf16; print(has_bf16(torch.device('cpu')))"
+    asked = "import torch; from fabnet.training.world import has_bf16; print(has_bf16(torch.device('cpu')))"
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
     done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -15,17 +15,18 @@ from fabnet.errors import UserError
 from fabnet.pipeline import Stage, makers, read_pipeline, upstream
 from fabnet.tracking.gate.compare import CannotCompare
 from fabnet.tracking.gate.rules import GatesError
-from fabnet.tracking.lock import Entry
+from fabnet.tracking.lineage import Entry
 from fabnet.tracking.verify.compare import (
     BROKEN,
     EQUAL,
     TRAINED,
+    VerifyRules,
     compare_scores,
     compare_stages,
     parse_scores,
     promised,
+    read_verify_rules,
 )
-from fabnet.tracking.verify.rules import VerifyRules, read_verify_rules
 from fabnet.tracking.verify.verify import Verification, as_json, markdown, processor, summary, text
 
 ROOT = Path(__file__).parents[2]

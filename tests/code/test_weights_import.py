@@ -23,10 +23,10 @@ from fabnet.files import hash_file, read_json
 from fabnet.inference.import_weights import Choices, ProbeFile, import_weights
 from fabnet.model import load
 from fabnet.networks.build import load_model
-from fabnet.networks.embed import embed_images
+from fabnet.networks.encoder import embed_images
 from fabnet.networks.tensor_files import read_file
 from fabnet.probing import readings
-from fabnet.probing.saved import OUTPUTS, read_heads
+from fabnet.probing.readings import OUTPUTS, read_heads
 from fabnet.training.variant import train_variant
 
 SMALL = {"size": 32, "filters": 4, "dimension": 16}

@@ -7,10 +7,9 @@ from released_files import Reference, old_state_dict, reference_decoder, referen
 from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.networks.build import build, conventions_of, load_model, start_from
-from fabnet.networks.conventions import OURS, Conventions
 from fabnet.networks.decoder import Decoder, axis_matrix, convolve_upsampled
 from fabnet.networks.encoder import Encoder
-from fabnet.networks.fabnet import FabNet
+from fabnet.networks.fabnet import OURS, Conventions, FabNet
 from fabnet.networks.released import from_released
 
 SMALL = {"size": 32, "filters": 4, "dimension": 16}

@@ -12,7 +12,7 @@ import yaml
 
 from fabnet.errors import UserError
 from fabnet.quality.schema import export
-from fabnet.tracking.gate.pictures import compare_pictures, markdown
+from fabnet.tracking.gate.commits import compare_pictures, markdown
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = ROOT / "Makefile"

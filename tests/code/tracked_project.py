@@ -21,7 +21,7 @@ from fabnet.probing.intervals import score
 from fabnet.probing.linear import Probe
 from fabnet.probing.predictions import frame, open_writer
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import OUTPUTS, write_heads
+from fabnet.probing.readings import OUTPUTS, write_heads
 from fabnet.tracking.lineage import output_hash
 from fabnet.tracking.store import quiet
 

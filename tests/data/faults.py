@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fabnet.quality.measures import MEANING
+from fabnet.quality.suites import MEANING
 from tests.data import frame_faults, good_data, table_faults
 from tests.data.guards import catch
 from tests.data.planting import Fault

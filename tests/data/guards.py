@@ -12,7 +12,6 @@ from fabnet.probing.embeddings import read_embeddings
 from fabnet.probing.predictions import read_predictions
 from fabnet.quality.check import check
 from fabnet.quality.health import Verdict, judge_frames, legal_frames
-from fabnet.quality.metrics import metrics_frame
 from fabnet.quality.set_audit import audit_set, judge_set
 from tests.data import good_data
 from tests.data.good_data import LIMITS, PERCENT, Place
@@ -82,7 +81,7 @@ def _failed(stage: str, verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _metrics(path: Path) -> None:
-    tables.check(metrics_frame(read_json(path), path), tables.Metrics, str(path))
+    tables.check(tables.metrics_frame(read_json(path), path), tables.Metrics, str(path))
 
 
 def _join(message: str) -> str:

@@ -16,9 +16,8 @@ from fabnet.errors import UserError
 from fabnet.files import write_json
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.store import FrameStore
-from fabnet.quality.identity_audit import audit_identities, pixels
-from fabnet.quality.neighbours import nearest, nearest_of_group, spread
-from fabnet.quality.shared_tracks import shared_tracks
+from fabnet.quality.duplicates import shared_tracks
+from fabnet.quality.identity_audit import audit_identities, nearest, nearest_of_group, pixels, spread
 from fabnet.retrieval.exact import unit
 from tests.data.good_data import LIMITS
 
@@ -206,7 +205,7 @@ def test_the_sample_is_seeded_and_bounded(tmp_path):
 
 @pytest.mark.parametrize("block", [3, 7, 1024])
 def test_search_in_blocks_is_the_naive_one(monkeypatch, block):
-    monkeypatch.setattr("fabnet.quality.neighbours._BLOCK", block)
+    monkeypatch.setattr("fabnet.quality.identity_audit._BLOCK", block)
     rng = np.random.default_rng(0)
     a, b = (unit(rng.normal(size=(count, 6))) for count in (11, 17))
     table = 1 - a.astype(np.float64) @ b.T.astype(np.float64)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from fabnet.figures.face import expression_bars, face_readings, found_face, unit_bars
 from fabnet.figures.flow import warped_pair
-from fabnet.figures.predictions import ANGLES
 from fabnet.figures.preview import clock
+from fabnet.figures.probes import ANGLES
 from fabnet.figures.sheets import neighbour_sheet
 from fabnet.inference.app.analysis import Analysis, Reader, warp
 from fabnet.inference.app.gallery import Gallery

@@ -54,13 +54,23 @@ class Evaluation:
 
 
 def read_evaluation(name: str, files: Mapping[str, Path], encoder: str) -> Evaluation:
-    """The predictions of `encoder` in files by labelled set; sets without any are left out."""
+    """The predictions of `encoder` in files by labelled set; sets without any are left out.
+
+    Args:
+        name: of the model, in the verdict.
+        files: predictions.parquet, by labelled set.
+        encoder: whose predictions.
+    """
     sets = {set_name: read_predictions(path, encoder, "torch") for set_name, path in files.items()}
     return Evaluation(name, {set_name: part for set_name, part in sets.items() if len(part)})
 
 
 def check_comparable(champion: Evaluation, challenger: Evaluation, gates: Gates) -> None:
     """Make sure that both answered the same faces of the same people, with the same labels.
+
+    Args:
+        champion, challenger: predictions by set.
+        gates: the rules, which say what is compared.
 
     Raises:
         CannotCompare: names the set, the task and what differs.
@@ -211,7 +221,13 @@ def judge(champion: Evaluation | None, challenger: Evaluation, gates: Gates) -> 
 
 
 def first(challenger: str, values: Mapping[tuple[str, str], float], gates: Gates) -> Verdict:
-    """The verdict on a model that has no predecessor."""
+    """The verdict on a model that has no predecessor.
+
+    Args:
+        challenger: its name.
+        values: its scores, by set and metric.
+        gates: the rules, of which only the floors count.
+    """
     rows = tuple(Row(gate, None, lookup(values, gate, challenger)) for gate in gates.gates)
     return Verdict(None, challenger, rows, "there is no champion yet: floors only")
 
@@ -219,7 +235,12 @@ def first(challenger: str, values: Mapping[tuple[str, str], float], gates: Gates
 def compare(
     champion: Mapping[tuple[str, str], Drawn], challenger: Mapping[tuple[str, str], Drawn], gates: Gates
 ) -> tuple[Row, ...]:
-    """Rows from scores on the same resamples, by (set, metric)."""
+    """Rows from scores on the same resamples, by (set, metric).
+
+    Args:
+        champion, challenger: value, and values over the resamples.
+        gates: the rules.
+    """
     pairs = [(lookup(champion, g, "the champion"), lookup(challenger, g, "the challenger")) for g in gates.gates]
     losses = np.array([g.sign * (b[0] - a[0]) for g, (a, b) in zip(gates.gates, pairs, strict=True)])
     drawn = np.array([g.sign * (b[1] - a[1]) for g, (a, b) in zip(gates.gates, pairs, strict=True)])
@@ -251,6 +272,10 @@ def compare_intervals(
     The two scores count as independent, though both are of the same people, and each gate bears its share of the error
     rate. Bounds are therefore too wide, as long as what is hard for one model is hard for the other: some losses pass
     here that the paired rule refuses.
+
+    Args:
+        champion, challenger: value, low, high and n.
+        gates: the rules.
     """
     reach = NormalDist().inv_cdf(1 - (1 - gates.confidence) / len(gates.gates))
     width = 2 * NormalDist().inv_cdf(0.975)
@@ -268,6 +293,11 @@ def compare_intervals(
 
 def lookup(values: Mapping[tuple[str, str], Any], gate: Gate, whose: str) -> Any:
     """The value of a gate's metric.
+
+    Args:
+        values: by set and metric.
+        gate: the rule.
+        whose: model, for the error.
 
     Raises:
         CannotCompare: there is none.

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
-from fabnet.probing.saved import read_heads
-from fabnet.tracking.lineage import git
-from fabnet.tracking.lock import Entry, commit_of, parse_lock, read_lock, training_entry
+from fabnet.probing.readings import read_heads
+from fabnet.tracking.lineage import Entry, commit_of, git, parse_lock, read_lock, training_entry
 from fabnet.tracking.registry.versions import downloaded, find, label, open_registry
 from fabnet.tracking.runs import flatten
 from fabnet.tracking.store import project_root
@@ -44,6 +43,10 @@ class Link:
 
 def lineage(uri: str, root: Path | None = None) -> list[Link]:
     """Every link from a registered model back to code, data and parameters.
+
+    Args:
+        uri: models:/fabnet@ALIAS or models:/fabnet/NUMBER.
+        root: of the project; None looks for it.
 
     Raises:
         UserError: there is no such version, or the store failed.

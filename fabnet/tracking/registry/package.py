@@ -26,12 +26,11 @@ from fabnet.errors import UserError
 from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
-from fabnet.probing.saved import OUTPUTS, read_heads
+from fabnet.probing.readings import OUTPUTS, read_heads
+from fabnet.report.blocks import score_table
 from fabnet.report.render import table
-from fabnet.report.score_tables import score_table
 from fabnet.tables import EXPRESSIONS
-from fabnet.tracking.lineage import output_hash
-from fabnet.tracking.lock import Entry, read_lock, training_entry
+from fabnet.tracking.lineage import Entry, output_hash, read_lock, training_entry
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -112,6 +111,8 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
     """Find everything that belongs to a variant, and make sure that it belongs together.
 
     Args:
+        root: of the project.
+        variant: a trained one.
         probes: labelled set whose probes are served; None takes the only one there is.
 
     Raises:
@@ -180,6 +181,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
     """The page.
 
     Args:
+        contents: of the version.
         scores: by labelled set and metric, as in metrics.json.
         licence: first line of the project's licence.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_directory, atomic_file, locked
-from fabnet.quality.drift import read_profile
+from fabnet.quality.profile import read_profile
 from fabnet.tracking.gate.compare import Evaluation, read_evaluation
 from fabnet.tracking.registry.package import PROFILE, check_package
 from fabnet.tracking.store import project_root, required_store
@@ -44,7 +44,12 @@ def open_registry(write: bool = False) -> Iterator[tuple["MlflowClient", str]]:
 
 
 def at_alias(client: "MlflowClient", alias: str) -> "ModelVersion | None":
-    """The version that an alias points to."""
+    """The version that an alias points to.
+
+    Args:
+        client: of the registry.
+        alias: champion, challenger or previous.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -84,7 +89,12 @@ def find(client: "MlflowClient", uri: str) -> "ModelVersion":
 
 
 def with_tag(client: "MlflowClient", key: str, value: str) -> list["ModelVersion"]:
-    """Versions with a tag, the latest first."""
+    """Versions with a tag, the latest first.
+
+    Args:
+        client: of the registry.
+        key, value: of the tag.
+    """
     versions = client.search_model_versions(f"name = '{NAME}'", max_results=10_000)
     matching = [each for each in versions if each.tags.get(key) == value]
     return sorted(matching, key=lambda each: -int(each.version))
@@ -98,6 +108,10 @@ def label(version: "ModelVersion") -> str:
 def downloaded(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path]:
     """The files of a version, complete: where they lie on this machine, or a copy for the time of the block.
 
+    Args:
+        client: of the registry.
+        version: whose files.
+
     Raises:
         UserError: a file is missing or damaged.
     """
@@ -108,7 +122,12 @@ def downloaded(client: "MlflowClient", version: "ModelVersion") -> Iterator[Path
 
 
 def check_complete(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Raises UserError if a file of a version is missing or damaged: no alias may point to it."""
+    """Raises UserError if a file of a version is missing or damaged: no alias may point to it.
+
+    Args:
+        client: of the registry.
+        version: whose files.
+    """
     with downloaded(client, version):
         pass
 
@@ -126,7 +145,12 @@ def _get(client: "MlflowClient", version: "ModelVersion", folder: Path | str) ->
 
 
 def evaluation(directory: Path, version: "ModelVersion") -> Evaluation:
-    """The stored predictions of a downloaded version."""
+    """The stored predictions of a downloaded version.
+
+    Args:
+        directory: of the downloaded files.
+        version: names the evaluation.
+    """
     files = {path.stem: path for path in sorted((directory / "evaluation").glob("*.parquet"))}
     return read_evaluation(label(version), files, version.tags["variant"])
 
@@ -167,6 +191,7 @@ def fetch_profile(uri: str, out: Path | None = None) -> Path:
     """Copy the profile of a version out of the registry, and return where it lies.
 
     Args:
+        uri: models:/fabnet@ALIAS or models:/fabnet/NUMBER.
         out: health/fabnet-VERSION.profile.json if not given. A version never changes, and DVC looks at the path in
             params.yaml: so a path that names the version makes `validate` run again when the champion is another.
 

@@ -1,15 +1,88 @@
-"""Stage by stage and score by score: did this machine make what the commit's dvc.lock and metrics.json say?"""
+"""Stage by stage and score by score: did this machine make what the commit's dvc.lock and metrics.json say?
+
+verify.yaml says what may differ between two machines that run the same code on the same params, and by how much.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from statistics import NormalDist
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
 
 from fabnet.errors import one_line
 from fabnet.pipeline import Stage, makers
 from fabnet.tracking.gate.compare import CannotCompare
-from fabnet.tracking.lock import Entry
-from fabnet.tracking.verify.rules import VerifyRules
+from fabnet.tracking.gate.rules import TASK_OF, Strict, read_rules
+from fabnet.tracking.lineage import Entry
+
+#: Of the intervals in metrics.json, in standard errors.
+_HALF_WIDTH = NormalDist().inv_cdf(0.975)
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class VerifyRules(Strict):
+    """All of verify.yaml.
+
+    Attributes:
+        confidence: that a repro which differs by chance alone passes, over all scores together.
+        trained: kinds of stage whose sums are rounded as the processor does it. They and what reads their outputs may
+            differ; the outputs of all others are promised to the byte.
+        params: last parts of keys of params.yaml that no output depends on.
+        untrained: encoders that learn nothing from the videos, on which only rounding may show.
+        rounding_pct: by which their scores may differ, in percent of the committed one.
+        spread: standard deviation of a score over trainings, in the metric's unit.
+        unmeasured: the same for metrics that `spread` does not name, in standard errors over identities.
+    """
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.97
+    trained: Annotated[tuple[str, ...], Field(min_length=1)]
+    params: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
+    rounding_pct: NotNegative = 0.1
+    spread: Mapping[str, Annotated[float, Field(gt=0)]] = {}
+    unmeasured: Annotated[float, Field(gt=0)] = 1.5
+
+    @field_validator("spread")
+    @classmethod
+    def _known(cls, spread: Mapping[str, float]) -> Mapping[str, float]:
+        if unknown := sorted(spread.keys() - TASK_OF.keys()):
+            raise ValueError(f"no such metric as {unknown[0]}; there are {', '.join(TASK_OF)}")
+        return spread
+
+    def reach(self, scores: int) -> float:
+        """Standard errors within which each of so many scores lies, all of them together with `confidence`."""
+        return NormalDist().inv_cdf(1 - (1 - self.confidence) / (2 * max(scores, 1)))
+
+    def tolerance(self, encoder: str, metric: str, committed: Mapping[str, float], scores: int) -> float:
+        """By which a score may differ from the committed one, in the metric's unit.
+
+        Two trainings differ by the root of two of what one varies by. Another training also errs on other faces, so
+        that the test people do not cancel altogether: their standard error, by the committed interval, counts once.
+
+        Args:
+            encoder, metric: whose score.
+            committed: `value`, `low` and `high`, a 95 % interval over identities.
+            scores: number of scores that are compared.
+        """
+        if encoder in self.untrained:
+            return self.rounding_pct / 100 * abs(committed["value"])
+        error = (committed["high"] - committed["low"]) / (2 * _HALF_WIDTH)
+        spread = self.spread.get(metric, self.unmeasured * error)
+        return float(self.reach(scores) * (2 * spread**2 + error**2) ** 0.5)
+
+
+def read_verify_rules(path: Path | str = "verify.yaml") -> VerifyRules:
+    """Read and validate verify.yaml.
+
+    Raises:
+        GatesError: the file is absent, is no YAML, or holds an unknown or impossible key, which is named.
+    """
+    return read_rules(path, VerifyRules, "it says what may differ between machines (docs/reproducibility.md)")
+
 
 EQUAL = "equal"
 TRAINED = "differs (as training does on another processor)"
@@ -36,7 +109,12 @@ class StageRow:
 
 
 def promised(stages: Sequence[Stage], rules: VerifyRules) -> set[str]:
-    """Names of the stages whose outputs are equal on every machine: no sum of training is in them."""
+    """Names of the stages whose outputs are equal on every machine: no sum of training is in them.
+
+    Args:
+        stages: of the pipeline, resolved.
+        rules: verify.yaml.
+    """
     by_name = {stage.name: stage for stage in stages}
     free = {stage.name for stage in stages if stage.kind in rules.trained}
     reads = {stage.name: {each.name for dep in stage.deps for each in makers(dep, stages)} for stage in stages}
@@ -51,7 +129,9 @@ def compare_stages(
     """A row for each of `stages`, in their order.
 
     Args:
+        stages: of the pipeline, resolved.
         there, here: the entries of the commit's dvc.lock and of the working tree's.
+        rules: verify.yaml.
         base: the commit, as messages name it.
 
     Raises:
@@ -73,6 +153,12 @@ def check_same_experiment(
     stages: Sequence[Stage], there: Mapping[str, Entry], here: Mapping[str, Entry], rules: VerifyRules, base: str
 ) -> None:
     """Make sure that both locks are of the same params, stages, code and inputs.
+
+    Args:
+        stages: of the pipeline, resolved.
+        there, here: entries of the commit's dvc.lock and of this machine's, by name.
+        rules: verify.yaml.
+        base: the commit, for the error.
 
     Raises:
         CannotCompare: they are not.
@@ -185,6 +271,11 @@ def parse_scores(text: str, where: str) -> Scores:
 
 def compare_scores(theirs: Scores, ours: Scores, rules: VerifyRules, base: str) -> list[ScoreRow]:
     """A row for each score, in order of set, encoder and metric.
+
+    Args:
+        theirs, ours: by set, encoder and metric, as metrics.json has them.
+        rules: verify.yaml.
+        base: the commit, for the error.
 
     Raises:
         CannotCompare: the two score other sets, encoders, metrics or faces. Says which first.

@@ -12,18 +12,18 @@ from fabnet.files import atomic_file, write_json
 from fabnet.pipeline import Stage, makers, read_pipeline, upstream
 from fabnet.tracking.gate.commits import file_of, require_commit
 from fabnet.tracking.gate.compare import CannotCompare
-from fabnet.tracking.lock import parse_added, parse_lock, read_lock
+from fabnet.tracking.lineage import parse_added, parse_lock, read_lock
 from fabnet.tracking.verify.compare import (
     BROKEN,
     EQUAL,
     ScoreRow,
     StageRow,
+    VerifyRules,
     compare_scores,
     compare_stages,
     parse_scores,
     promised,
 )
-from fabnet.tracking.verify.rules import VerifyRules
 
 #: Instruction sets by which sums of training, and so trained weights, differ.
 _SHOWN = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -91,6 +91,9 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
     """Compare what this machine made with what the commit `base` says of itself.
 
     Args:
+        root: of the project.
+        base: a commit, as git knows it.
+        rules: verify.yaml.
         data_only: only the stages whose outputs are promised to the byte, and no scores.
 
     Raises:

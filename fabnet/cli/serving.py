@@ -1,4 +1,4 @@
-"""`fabnet app`: a web page to try a model on a picture or a short clip."""
+"""A model behind a port: `fabnet serve` over HTTP, and the web page of `fabnet app`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,6 +6,28 @@ from typing import Annotated, Literal
 import typer
 
 app = typer.Typer()
+
+
+@app.command()
+def serve(
+    uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")],
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Others than 127.0.0.1 can be reached by other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one; it is printed.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+    allowed_hosts: Annotated[
+        str | None,
+        typer.Option(
+            help="Names under which it may be asked, apart from those of loopback and --host; separated by commas: "
+            "NAME, NAME:PORT, *.DOMAIN, or * for any."
+        ),
+    ] = None,
+) -> None:
+    """Serve a registered model over HTTP until Ctrl-C or SIGTERM."""
+    from fabnet.serving.server import serve
+
+    serve(uri, host, port, workers, allowed_hosts)
 
 
 @app.command(name="app")

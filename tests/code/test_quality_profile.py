@@ -10,11 +10,9 @@ import pytest
 from fabnet import tables
 from fabnet.errors import UserError
 from fabnet.files import write_json
-from fabnet.quality import summary as summary_module
-from fabnet.quality.drift import drift, profile, read_profile
-from fabnet.quality.histogram import LEVELS, Histogram
+from fabnet.quality import profile as profile_module
+from fabnet.quality.profile import LEVELS, Histogram, Summary, drift, profile, read_profile, summarise
 from fabnet.quality.sample import choose
-from fabnet.quality.summary import Summary, summarise
 from tests.data import good_data
 from tests.data.good_data import PERCENT
 
@@ -69,7 +67,7 @@ def test_values_beyond_the_ends_count_at_the_ends():
 
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_summary_of_pieces_is_that_of_the_table(base, split_of, monkeypatch, rows):
-    monkeypatch.setattr(summary_module, "_ROWS", rows)
+    monkeypatch.setattr(profile_module, "_ROWS", rows)
     found = summarise(base.root / "frames", split_of, PERCENT)
     index = pd.read_parquet(base.path("index")).assign(side=lambda f: f["right"] - f["left"])
     by_track = index.groupby("track_id")

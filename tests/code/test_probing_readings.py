@@ -10,7 +10,7 @@ import pytest
 from fabnet.errors import UserError
 from fabnet.probing.linear import Schedule, fit, log_softmax
 from fabnet.probing.problem import Problem
-from fabnet.probing.saved import OUTPUTS, read_heads, write_heads
+from fabnet.probing.readings import OUTPUTS, read_heads, write_heads
 
 META = {"encoder": "tiny", "set": "faces", "weights_sha256": "ab" * 32, "recipe_hash": "0123456789abcdef"}
 ROWS = np.arange(120)
