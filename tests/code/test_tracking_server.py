@@ -1,12 +1,10 @@
 """Runs and registry over HTTP, on a real server that keeps the artifacts: `make mlflow-server`."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from urllib.error import HTTPError
@@ -14,6 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import tracked_project
+import warm_process
 from mlflow import MlflowClient
 from servers import Server, postgresql, running
 
@@ -122,12 +121,9 @@ def test_runs_that_start_together_and_a_server_that_is_killed(
     server: Server, root: Path, capfd: pytest.CaptureFixture[str]
 ):
     code = "from fabnet.tracking import run\nwith run('train', 'train@x', {'a': 1}) as r: r.log_metrics({'loss': 1.0})"
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-        for _ in range(2)
-    ]
-    assert [process.communicate(timeout=240)[1] for process in started] == ["", ""]
-    assert [process.returncode for process in started] == [0, 0]
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: warm_process.run(["-c", code], cwd=root), range(2)))
+    assert [(process.returncode, process.stderr) for process in ended] == [(0, ""), (0, "")]
     client = MlflowClient(tracking_uri=server.address)
     experiment = client.get_experiment_by_name("fabnet").experiment_id
     assert [each.info.status for each in client.search_runs([experiment])] == ["FINISHED"] * 2
