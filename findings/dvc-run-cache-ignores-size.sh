@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check dvc==3.67.1 pyyaml==6.0.3
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check dvc==3.67.1 pyyaml==6.0.3
 export PATH="$folder/venv/bin:$PATH" DVC_NO_ANALYTICS=true
 
 of_key() { # prints what DVC says of the second value, and what the output holds

@@ -13,7 +13,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check dvc==3.67.1
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check dvc==3.67.1
 export PATH="$folder/venv/bin:$PATH" DVC_NO_ANALYTICS=true
 git() { command git -c user.name=n -c user.email=e@localhost "$@"; }
 said() { dvc repro 2>&1 | grep -E "^(Stage|Running)"; }

@@ -19,6 +19,7 @@ from fabnet.config import (
     parse_params,
 )
 from fabnet.config.data import STANDALONE
+from fabnet.config.params import parse_yaml
 from fabnet.config.section import RESERVED, Section
 from fabnet.errors import ConfigError
 
@@ -150,6 +151,51 @@ def test_no_model_has_a_key_that_the_run_cache_does_not_see():
     assert not named
     aliases = {field.alias for each in seen for field in each.model_fields.values()}
     assert aliases == {None}, "an alias is what params.yaml says: look at it too"
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{key}.{name}".lstrip("."))
+    else:
+        yield key, value
+
+
+def meaning(values: dict[str, Any]) -> str:
+    """What stages get to see of params, as text in which 1, 1.0 and True differ."""
+    params = parse_params(values)
+    others = {name: getattr(params, name) for name in Params.model_fields if name != "train"}
+    return repr((others, [params.train.variant(name) for name in params.train.names]))
+
+
+def test_values_that_dvc_takes_for_equal_mean_the_same(values: dict[str, Any]):
+    """DVC 3.67.1 sees no change from 1 to 1.0 or true (findings/dvc-takes-1-and-true-for-one-value.sh)."""
+    expected = meaning(values)
+    accepted = refused = 0
+    for key, value in leaves(values):
+        if isinstance(value, bool | int | float):
+            for other in {kind(value) for kind in (bool, int, float) if kind(value) == value}:
+                place(values, key, other)
+                try:
+                    assert meaning(values) == expected, (key, other)
+                    accepted += 1
+                except ConfigError:
+                    refused += 1  # which no run is skipped for
+            place(values, key, value)
+    assert accepted > 50
+
+
+def test_numbers_as_dvc_writes_them_are_numbers(values: dict[str, Any]):
+    """DVC writes 1e-05, text to PyYAML 6.0.3 (findings/dvc-writes-numbers-that-pyyaml-reads-as-text.sh)."""
+    read = parse_yaml("learning_rate: 1e-05\nsamples: 100", "params.yaml")
+    assert isinstance(read["learning_rate"], str)  # else the finding is no more
+    values["train"]["common"] |= read
+    assert parse_params(values).train.variant("fabnet").learning_rate == 0.00001
+    for model in every_model():
+        for name, field in model.model_fields.items():
+            # Where text is legal as well as numbers, the one would not become the other.
+            kinds = {field.annotation, *get_args(field.annotation)}
+            assert not (kinds & {float, int} and str in kinds), (model.__name__, name)
 
 
 def test_every_key_has_a_description():

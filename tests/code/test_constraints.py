@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +32,11 @@ def test_every_pinned_version_runs_on_the_oldest_python_that_is_promised():
     if not seen:
         pytest.skip("this environment is not made of constraints.txt")
     assert refused == {}
+
+
+def test_no_opencv_that_loses_the_outputs_of_a_detector():
+    """5.0.0 returns boxes without scores (findings/opencv-5-loses-the-scores-of-a-face-detector.sh)"""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (opencv,) = (Requirement(line) for line in wanted if Requirement(line).name == "opencv-python-headless")
+    assert opencv.specifier.contains(PINS["opencv-python-headless"])
+    assert not opencv.specifier.contains("5.0.0.93")

@@ -1,7 +1,9 @@
 """The README and the pages beside it show what files of the repository say."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -94,7 +96,26 @@ def test_the_citation_names_this_version_and_its_form_is_legal():
 def test_paths_that_the_docs_name_exist():
     """Of benchmarks and results, which are records, and of the changelog, older paths stand."""
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md"), *ROOT.glob("*_CARD.md")]
+    pages.append(ROOT / "findings/README.md")
     code = re.compile(r"`((?:fabnet|stages|tests|studies|benchmarks|findings|docs|profiles)/[\w./-]+)`")
     named = [(page.name, path) for page in pages for path in code.findall(page.read_text())]
     assert len(named) > 50
     assert [(page, path) for page, path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_finding_is_a_row_of_their_page_and_stands_alone():
+    rows = re.findall(
+        r"^\| \[([\w-]+)\]\(([\w-]+)\.sh\) \|", (ROOT / "findings/README.md").read_text(), flags=re.MULTILINE
+    )
+    scripts = sorted((ROOT / "findings").glob("*.sh"))
+    assert len(scripts) >= 10
+    assert sorted(rows) == [(path.stem, path.stem) for path in scripts]
+    for path in scripts:
+        text = path.read_text()
+        assert os.access(path, os.X_OK), path.name
+        assert subprocess.run(["bash", "-n", path]).returncode == 0, path.name
+        assert "set -euo pipefail" in text, path.name
+        assert "rm -rf" in text, path.name
+        assert re.search(r"[\w-]+==\d", text), path.name
+        # Installed without fabnet, and run without it.
+        assert not re.search(r"fabnet|PYTHONPATH", text), path.name

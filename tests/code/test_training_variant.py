@@ -35,10 +35,19 @@ def data(tmp_path_factory):
 
 @pytest.mark.parametrize("objective", ["fabnet", "autoencoder", "rotation", "split_brain"])
 def test_a_variant_leaves_whole_outputs_and_no_checkpoint(data, tmp_path, objective):
-    points = []
+    points, tiny = (
+        [],
+        torch.tensor(1e-40),
+    )  # denormal, as momentum becomes (findings/torch-momentum-never-reaches-zero.sh)
+    assert tiny * 1 > 0
+
+    def look(point):
+        points.append(point)
+        assert tiny * 1 == 0
+
     values = variant_params(objective=objective)
     out = tmp_path / "model"
-    card = train_variant("v", values, data / "frames", data / "splits.parquet", out, tmp_path / "work", points.append)
+    card = train_variant("v", values, data / "frames", data / "splits.parquet", out, tmp_path / "work", look)
     assert sorted(path.name for path in out.iterdir()) == ["best.pt", "history.parquet", "last.pt", "model.json"]
     assert read_json(out / "model.json") == card
     assert card["weights_sha256"] == hash_file(out / "best.pt")
