@@ -381,10 +381,10 @@ def test_track_that_is_taken_up_again_is_refused():
 
 
 def test_message_stays_short_however_many_rows_are_bad():
-    frame = pd.DataFrame({"identity": ["a", "b", "c"] * 20_000, "split": "x" * 1000})
+    frame = pd.DataFrame({"identity": ["a", "b", "c"] * 2_000, "split": "x" * 1000})
     with pytest.raises(TableError) as caught:
         tables.check(frame, tables.Splits, "here")
-    assert "60000 time(s)" in str(caught.value)
+    assert "6000 time(s)" in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
