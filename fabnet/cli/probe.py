@@ -68,11 +68,12 @@ def probe(
     from fabnet.inference import probe as probing
 
     chosen = probing.probe_params(seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    own = probing.labels_params(labels, _pairs(column or [], "--column"), images, radians, negate or [], seed)
+    own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
         opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
         probing.require_made_by(opened, model, weights)
-        found = probing.probe(opened, read_labels(own), chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
+        labelled = read_labels(own, images.as_posix())
+        found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
     typer.echo(score_text(found.scores["torch"]))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from fabnet.attributes.label_files import place
 from fabnet.attributes.own_table import LabelsAlone
 from fabnet.attributes.tasks import targets, tasks_of
 from fabnet.config import BootstrapParams, ProbeParams, SetParams
@@ -199,7 +200,7 @@ def _with_embeddings(
         if not has.all():
             row = faces.index[~has][0]
             problem = f"{(~has).sum()} of {len(has)} labelled faces have no embedding in {outside.path}"
-            first = f"(first: {labels.path}, row {row}: {faces['face_id'].loc[row]})"
+            first = f"(first: {place(labels.path, faces.index, row)}: {faces['face_id'].loc[row]})"
             if strict:
                 raise UserError(f"{problem} {first}")
             notes.append(f"{problem}; left out {first}")
@@ -239,11 +240,17 @@ def bootstrap_params(bootstrap: int, seed: int) -> BootstrapParams:
     return _valid(BootstrapParams, {"bootstrap": bootstrap, "seed": seed})
 
 
-def labels_params(
-    labels: Path, columns: Mapping[str, str], images: Path, radians: bool, negate: list[str], seed: int
-) -> SetParams:
-    """A table of labels as a set of kind `table`."""
-    options = {"columns": dict(columns), "images": images, "radians": radians, "negate": negate, "seed": seed}
+def labels_params(labels: Path, columns: Mapping[str, str], radians: bool, negate: list[str], seed: int) -> SetParams:
+    """A table of labels as a set of kind `table`, without its images.
+
+    Args:
+        labels: the file.
+        columns: what its columns are called, by our names.
+        radians: whether its angles are in radians.
+        negate: angles whose signs are the other way round.
+        seed: of splits that the table does not give.
+    """
+    options = {"columns": dict(columns), "radians": radians, "negate": negate, "seed": seed}
     return _valid(SetParams, {"kind": "table", "path": labels.parent, "labels": labels.name, **options})
 
 
