@@ -256,10 +256,8 @@ def read_labels(params: SetParams, images: str = ".") -> LabelsAlone:
     if names == "image":
         table["face_id"] = [PurePosixPath(images, str(image)).as_posix() for image in table["image"]]
     chosen = _chosen(table, params.seed)
-    # What is not known of a face is that of its name.
-    for column in ("image", "identity"):
-        if column not in table:
-            table[column] = table["face_id"]
+    if "image" not in table:
+        table["image"] = table["face_id"]
     faces, percent = faces_of(table, where, params)
     for column in [column for column in LABEL_COLUMNS if column in faces]:
         faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", where)

@@ -76,7 +76,9 @@ def probe(
         found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
-    typer.echo(score_text(found.scores["torch"]))
+    typer.echo(score_text(found.scores["torch"], found.test_faces))
+    for metric, reason in found.unscored.items():
+        typer.echo(f"{TITLES[metric]}: not scored, because {reason}")
     if found.paired:
         typer.echo(paired_text(found.paired, next(iter(opened))))
     if out is not None:
@@ -101,14 +103,14 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], faces: int) -> str:
     """A line per metric, a column per encoder: value [low, high], the 95 % interval over people.
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}.
+        faces: that were predicted.
     """
     known = [metric for metric in TITLES if any(metric in row for row in scores.values())]
-    faces = max((score["n"] for row in scores.values() for score in row.values()), default=0)
     lines = [[TITLES[metric], *(_cell(row.get(metric)) for row in scores.values())] for metric in known]
     return _aligned([f"{faces} test faces", *scores], lines)
 

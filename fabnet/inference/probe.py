@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fabnet.attributes.label_files import place
 from fabnet.attributes.own_table import LabelsAlone
-from fabnet.attributes.tasks import targets, tasks_of
+from fabnet.attributes.tasks import TASKS, targets, tasks_of
 from fabnet.config import BootstrapParams, ProbeParams, SetParams
 from fabnet.config.section import Section, first_error
 from fabnet.errors import ConfigError, UserError
@@ -22,6 +22,7 @@ from fabnet.files import atomic_directory, hash_file, write_json
 from fabnet.model import load
 from fabnet.probing.evaluate import ProbeResult, probe_constant, probe_embeddings, rows_by_split
 from fabnet.probing.intervals import interval, score_columns
+from fabnet.probing.metrics import absent_columns
 from fabnet.probing.origin import require_comparable, require_weights
 from fabnet.probing.outside import Outside, open_outside, write_outside
 from fabnet.probing.paired import BootstrapSamples, draw_samples, paired
@@ -29,6 +30,7 @@ from fabnet.probing.predictions import open_writer
 from fabnet.probing.problem import Problem
 from fabnet.probing.saved import write_heads
 from fabnet.quality.set_audit import audit_set
+from fabnet.tables import EXPRESSIONS
 
 #: Default values of the section `probe`, for use outside of a project.
 PROBE: dict[str, Any] = {
@@ -61,12 +63,16 @@ class ProbeScores:
     Attributes:
         scores: {"torch" or "sklearn": {encoder: {metric: {"value", "low", "high", "n"}}}}, `constant` first.
         paired: {encoder: {metric: difference}} to the first one, if there are several (probing.paired).
+        test_faces: those that were predicted.
+        unscored: {metric: why it has no value}.
         notes: what was left out or decided, in words.
         record: the content of scores.json.
     """
 
     scores: dict[str, dict[str, Any]]
     paired: dict[str, dict[str, Any]]
+    test_faces: int
+    unscored: dict[str, str]
     notes: list[str]
     record: dict[str, Any]
 
@@ -134,7 +140,7 @@ def probe(
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(TemporaryDirectory()))
         folder = stack.enter_context(atomic_directory(out)) if out is not None else temporary / "out"
-        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, notes, {})
+        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, len(rows["test"]), _unscored(table, rows), notes, {})
         compared: dict[str, BootstrapSamples] = {}
         by_column: dict[str, dict[str, Any]] = {}
         choices = {}
@@ -170,6 +176,7 @@ def probe(
                 "labels": {"path": labels.path, **counts},
                 "embeddings": {name: {"path": str(each.path), **each.origin} for name, each in embeddings.items()},
                 "notes": notes,
+                "unscored": found.unscored,
                 "params": {"probe": params.model_dump(mode="json"), "report": report.model_dump(mode="json")},
                 "crop_pixels": SIZE,
                 "choices": choices,
@@ -223,6 +230,31 @@ def _require_classes(table: pd.DataFrame, rows: dict[str, np.ndarray], where: st
         raise UserError(
             f"{where}: all {len(rows['train'])} faces of train show {shown[0]}; a probe needs two classes to tell apart"
         )
+
+
+def _unscored(table: pd.DataFrame, rows: dict[str, np.ndarray]) -> dict[str, str]:
+    """Why a ROC AUC is undefined: {metric: reason}."""
+    found = {}
+    test, train = table.iloc[rows["test"]], table.iloc[rows["train"]]
+    for name in _BY_COLUMN:
+        if not set(TASKS[name].columns) <= set(table):
+            continue
+        shown, learnt = (_one_hot(part, name) for part in (test, train))
+        if not (absent_columns(shown) | absent_columns(learnt)).all():
+            continue
+        if not absent_columns(shown).all():
+            reason = "none that the test faces tell apart was learnt"
+        elif name == "expression":
+            reason = f"all {len(test)} test faces are of one class, {test['expression'].iloc[0]}"
+        else:
+            reason = f"all {len(test)} test faces agree on every action unit"
+        found[TASKS[name].metrics[-1]] = reason
+    return found
+
+
+def _one_hot(faces: pd.DataFrame, task: str) -> np.ndarray:
+    labels = targets(faces, TASKS[task])
+    return np.eye(len(EXPRESSIONS))[labels] if task == "expression" else labels
 
 
 def _write_heads(path: Path, probed: ProbeResult, problems: Sequence[Problem], labels: str) -> None:
