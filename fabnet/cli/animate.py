@@ -28,7 +28,10 @@ def animate(
     detector_model: DetectorModel = None,
     force: Annotated[bool, typer.Option(help="Allow another crop recipe than the model's.")] = False,
 ) -> None:
-    """Animate the face of a picture with that of a video: the model warps it by the video's embeddings."""
+    """Animate the face of a picture with that of a video.
+
+    The model warps it by the video's embeddings.
+    """
     from fabnet.inference.animate import animate as write_animation
     from fabnet.model import load
 

@@ -28,7 +28,7 @@ def schema(
         Path | None, typer.Option(help="Older contracts, from --json: fail if one changed without a new version.")
     ] = None,
 ) -> None:
-    """Print the contracts of the tables between stages, or compare them with older ones."""
+    """Print the contracts of tables, or compare with older ones."""
     import json
 
     from fabnet.quality.schema import export, require_announced

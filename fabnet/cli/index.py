@@ -54,7 +54,7 @@ def build(
 
 @app.command()
 def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
-    """Verify the files of an index against the hashes it was written with."""
+    """Verify the files of an index against their hashes."""
     from fabnet.retrieval.index import read_index
 
     found = read_index(index, whole=True)

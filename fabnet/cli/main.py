@@ -27,7 +27,8 @@ from fabnet.cli import app as page
 from fabnet.command import run
 from fabnet.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Without rich, whose tables cut what does not fit into 80 columns.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 for commands in (inference, animate, figure, probe, search, data, pipeline, registry, serve, page):
     app.add_typer(commands.app)
 app.add_typer(index.app, name="index")

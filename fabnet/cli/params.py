@@ -24,7 +24,9 @@ def use(
 def set(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Dotted keys; values in YAML.")],
 ) -> None:
-    """Set values in params.yaml, all or none, such as `extract.fps=2 train.variants.fabnet.flip=false`.
+    """Set values in params.yaml, all or none.
+
+    Such as `extract.fps=2 train.variants.fabnet.flip=false`.
 
     Other lines of the file stay as they are.
     """
@@ -35,7 +37,9 @@ def set(
 
 @app.command("rounds")
 def rounds() -> None:
-    """Print the training stages by topological level, one line each: stages of a line can run in parallel.
+    """Print the training stages by topological level.
+
+    One line each: stages of a line can run in parallel.
 
     A stage needs only stages of earlier lines. The last line also has the stages `baseline` and `supervise`, which
     need no trained variant.

@@ -10,7 +10,10 @@ app = typer.Typer()
 
 @app.command()
 def tidy() -> None:
-    """Move files that no stage makes, such as a removed variant's models, from shared output folders to .work/aside."""
+    """Move files that no stage makes to .work/aside.
+
+    Such as a removed variant's models in a folder that stages share.
+    """
     from fabnet.leftovers import move_aside
     from fabnet.tracking.store import project_root
 
@@ -27,7 +30,10 @@ def verify(
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all of it to this file, in full precision.")] = None,
 ) -> None:
-    """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run."""
+    """Did this machine reproduce a commit?
+
+    Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run.
+    """
     from fabnet.tracking.store import project_root
     from fabnet.tracking.verify.rules import read_verify_rules
     from fabnet.tracking.verify.verify import report, verify

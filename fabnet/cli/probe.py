@@ -43,7 +43,9 @@ def probe(
     column: Annotated[
         list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename a column of the labels.")
     ] = None,
-    images: Annotated[Path, typer.Option(help="Prefix of image names, where these name faces.")] = Path("."),
+    images: Annotated[
+        Path, typer.Option(help="Folder of the images, as `fabnet embed` was given it, where images name faces.")
+    ] = Path("."),
     radians: Annotated[bool, typer.Option("--radians", help="Angles of the labels are in radians.")] = False,
     negate: Annotated[list[str] | None, typer.Option(metavar="ANGLE", help="An angle with the opposite sign.")] = None,
     model: Annotated[

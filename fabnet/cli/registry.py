@@ -17,7 +17,10 @@ def gate(
     rules: Rules = Path("gates.yaml"),
     markdown: Page = None,
 ) -> None:
-    """Is the working tree's model worse than that of a commit? Exit 0 pass, 2 regression, 3 cannot compare."""
+    """Is the working tree's model worse than that of a commit?
+
+    Exit 0 pass, 2 regression, 3 cannot compare.
+    """
     from fabnet.tracking.gate.commits import judge_commits
     from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
@@ -32,7 +35,10 @@ def pictures(
         str | None, typer.Option(help="Address of the repository's web pages, to show the pictures.")
     ] = None,
 ) -> None:
-    """Print pictures of the report that differ from a commit's, before and after, as Markdown."""
+    """Print changed pictures of the report, before and after.
+
+    Those that differ from a commit's, as Markdown.
+    """
     from fabnet.tracking.gate.pictures import compare_pictures, markdown
     from fabnet.tracking.store import project_root
 

@@ -10,7 +10,10 @@ app = typer.Typer(no_args_is_help=True, help="MLflow runs of DVC stages (docs/re
 
 @app.command("sync")
 def sync() -> None:
-    """Rebuild missing runs from dvc.lock and the outputs, and close the runs of killed processes."""
+    """Rebuild missing runs from dvc.lock and the outputs.
+
+    Runs of killed processes are closed.
+    """
     from fabnet.tracking.sync import sync as sync_runs
 
     for line in sync_runs().lines():
@@ -24,7 +27,10 @@ def profile(
         Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
     ] = None,
 ) -> None:
-    """Fetch the profile of a registered model's training data, against which `validate` measures drift."""
+    """Fetch the profile of a registered model's training data.
+
+    `validate` measures drift against it.
+    """
     from fabnet.tracking.registry.versions import fetch_profile
 
     path = fetch_profile(uri, out)

@@ -68,7 +68,7 @@ class FabnetPyfunc(PythonModel):
             Failed: it is not the request's fault.
         """
         try:
-            if "image" not in model_input or not model_input["image"].notna().any():
+            if "image" not in model_input:
                 raise InvalidImages("no image: a request has a column image (JPEG or PNG in base64)")
             return self._reader.read(model_input["image"].tolist())
         except InvalidImages as error:

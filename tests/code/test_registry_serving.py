@@ -99,7 +99,8 @@ def _bomb() -> str:
 
 
 BAD = {
-    "no image": ({"image": [None]}, "no image: a request has a column image"),
+    "null": ({"image": [None]}, "image 0: must be base64 text, not null"),
+    "NaN": ({"image": [jpeg(), float("nan")]}, "image 1: must be base64 text, not null"),
     "another column": ({"picture": ["x"]}, "no image: a request has a column image"),
     "pixels": ({"pixels": [image()]}, "no image: a request has a column image"),
     "one of them missing": ({"image": [jpeg(), None]}, "image 1: must be base64 text, not"),

@@ -5,6 +5,7 @@ when they have been read back complete is the version made, with all its tags in
 alias point to it. Killed at any moment, the same command resumes with what is missing.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FOLDER = "registered"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -48,13 +51,17 @@ def register(variant: str, probes: str | None = None, root: Path | None = None) 
     """Register models/VARIANT with its probes as challenger. Idempotent: the same weights and probes are one version.
 
     Args:
+        variant: of dvc.lock, trained.
         probes: labelled set whose probes are served with it; None takes the only one there is.
+        root: of the project; left out, the one that the working directory lies in.
 
     Raises:
         UserError: outputs are absent or do not belong together, or the store failed.
     """
     root = root or project_root()
+    logger.info("%s: comparing its files with dvc.lock (step 1 of 5)", variant)
     contents = gather(root, variant, probes)
+    logger.info("%s: looking for its run in the tracking store (step 2 of 5)", variant)
     done = sync(root)
     with open_registry(write=True) as (client, experiment):
         run = run_of(client, experiment, contents.train)
@@ -95,8 +102,12 @@ def _upload(client: "MlflowClient", run: "Run", contents: Contents, root: Path) 
     source = f"{run.info.artifact_uri}/{folder}"
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "package"
+        logger.info("%s: writing its package, which takes a minute (step 3 of 5)", contents.variant)
         write_package(contents, package, _licence(root))
+        size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
+        logger.info("%s: uploading %.1f MB (step 4 of 5)", contents.variant, size / 1e6)
         client.log_artifacts(run.info.run_id, str(package), folder)
+        logger.info("%s: reading it back (step 5 of 5)", contents.variant)
         into = None if source.startswith("file:") else temporary
         stored = download_artifacts(artifact_uri=source, dst_path=into, tracking_uri=client.tracking_uri)
         check_package(Path(stored), f"{source} (just uploaded)")
