@@ -217,6 +217,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """The one line with which a command gives up."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which serving sets where it is not set
     monkeypatch.setattr("sys.argv", ["fabnet", *arguments, *(["--port", "0"] if arguments[0] == "serve" else [])])
+    capsys.readouterr()  # what was said before
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
