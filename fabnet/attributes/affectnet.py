@@ -36,7 +36,15 @@ _OTHERS = ("none", "uncertain", "no face")
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AffectNet."""
+    """The faces of AffectNet.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     if (params.path / CSV["train"]).is_file():
         root = first_folder(params.path, ("Manually_Annotated_Images", "."), "images")
         parts = {file: _csv(params.path / file).assign(split=split) for split, file in CSV.items()}
@@ -48,8 +56,9 @@ def read(name: str, params: SetParams) -> Annotation:
         }
     else:
         raise UserError(f"{params.path}: has neither {CSV['train']} nor the folder {FOLDERS['train']}")
-    left_out = LeftOut()
-    faces = _of_eight(joined(parts), left_out, params.path)
+    left_out, faces = LeftOut(), joined(parts)
+    del parts
+    faces = _of_eight(faces, left_out, params.path)
     stem = without_suffix(faces["image"])
     faces = faces.assign(face_id=stem, identity=stem)
     return Annotation(faces, str(params.path), root, left_out, dict(PUBLISHED))

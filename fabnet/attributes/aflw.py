@@ -63,7 +63,15 @@ MAT_FIVE_POINTS = (7, 10, 13, 15, 17)
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AFLW."""
+    """The faces of AFLW.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     root = first_folder(params.path, _FOLDERS, "photographs")
     if params.annotation == "mat":
         return read_mat_file(params, root)
@@ -101,6 +109,7 @@ def check_signs(faces: pd.DataFrame, points: pd.DataFrame, where: Path) -> None:
     Args:
         faces: roll_deg and yaw_deg with our signs, by face.
         points: the five points (x0, y0, ...) of faces that have all, by face.
+        where: the database, for errors.
 
     Raises:
         UserError: they run against each other, so that the signs are not what this reader takes them for.

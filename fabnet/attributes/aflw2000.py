@@ -35,7 +35,15 @@ BOX_RISE = 0.1
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AFLW2000-3D."""
+    """The faces of AFLW2000-3D.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     images = sorted(params.path.glob("*.jpg"))
     if not images:
         raise UserError(f"{params.path}: holds no .jpg; is it the folder of AFLW2000-3D?")

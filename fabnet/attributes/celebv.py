@@ -54,7 +54,15 @@ class LabelledClips(ImageFolder):
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The frames that are used of each clip."""
+    """The frames that are used of each clip.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     left_out = LeftOut()
     if params.labels is None:
         clips, source = _by_name(params.path, left_out), str(params.path)
@@ -85,6 +93,10 @@ def labels_in(name: str) -> tuple[str, str] | None:
 
 def frame_at(path: Path, place: float) -> np.ndarray:
     """The frame of a clip that is on display at a place of it, from 0 (its begin) to 1: uint8 RGB (H, W, 3).
+
+    Args:
+        path: of the clip.
+        place: share of its duration.
 
     Raises:
         UserError: the clip cannot be read or decoded so far.

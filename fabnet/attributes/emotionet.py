@@ -36,7 +36,15 @@ _UNITS = [f"AU{unit}" for unit in UNITS]
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of EmotioNet."""
+    """The faces of EmotioNet.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     automatic = sorted(params.path.glob("dataFile_*.txt"))
     manual = sorted(params.path.glob("EmotioNet_FACS*.csv"))
     if not automatic and not manual:

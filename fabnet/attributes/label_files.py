@@ -152,9 +152,9 @@ def _lines(path: Path) -> int:
     count, ended, carriage = 0, True, False
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
-            # A line end of two bytes may be cut in two.
-            count += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")
-            count -= carriage and chunk.startswith(b"\n")
+            count += chunk.count(b"\n") - (carriage and chunk.startswith(b"\n"))  # a line end of two bytes, cut in two
+            if b"\r" in chunk:
+                count += chunk.count(b"\r") - chunk.count(b"\r\n")
             carriage, ended = chunk.endswith(b"\r"), chunk.endswith((b"\n", b"\r"))
     return count + (not ended)
 

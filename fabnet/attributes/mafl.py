@@ -33,7 +33,15 @@ _POINTS = [f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmou
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of MAFL."""
+    """The faces of MAFL.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     root = first_folder(params.path, ("img_align_celeba/img_align_celeba", "img_align_celeba"), "aligned images")
     faces = _listed(params.path)
     landmarks = _landmarks(params.path)

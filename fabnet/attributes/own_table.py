@@ -38,7 +38,15 @@ _CLASS = {"expression": "class"}
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of a table."""
+    """The faces of a table.
+
+    Args:
+        name: of the set, for errors about its params.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     assert params.labels is not None  # SetParams sees to it
     path = params.path / params.labels
     unknown = sorted(set(params.columns) - set(KNOWN))

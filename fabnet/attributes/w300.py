@@ -34,7 +34,15 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of 300-W."""
+    """The faces of 300-W.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     files = [
         (split, path)
         for split, folders in (("train", TRAIN), ("test", TEST[params.subset]))

@@ -84,6 +84,7 @@ def open_all(
 
     Args:
         sources: names, where they are given, and paths as open_outside takes them.
+        scratch: folder for arrays that lie in tables, which is needed as long as they are.
         ids: names the rows of the .npy files among them.
         force: compare embeddings of different crop recipes or sets, too.
 
@@ -121,6 +122,10 @@ def probe(
     """Train linear probes on each of the embeddings and score them on the same test faces.
 
     Args:
+        embeddings: by encoder; the first is the one that others are compared with.
+        labels: of the faces.
+        params: of the probes.
+        report: of the intervals.
         out: a folder for predictions.parquet, scores.json and, of embeddings that have weights, the probes
             heads/NAME.npz; it is written atomically.
         strict: every labelled face must have an embedding, instead of being left out where it has none.
@@ -265,10 +270,20 @@ def _write_heads(path: Path, probed: ProbeResult, problems: Sequence[Problem], l
 
 
 def probe_params(**options: Any) -> ProbeParams:
+    """The section `probe` with some options; raises ConfigError where one is out of its bounds."""
     return _valid(ProbeParams, {**PROBE, **options})
 
 
 def bootstrap_params(bootstrap: int, seed: int) -> BootstrapParams:
+    """How intervals are made.
+
+    Args:
+        bootstrap: resamples.
+        seed: of the resamples.
+
+    Raises:
+        ConfigError: one of them is out of its bounds.
+    """
     return _valid(BootstrapParams, {"bootstrap": bootstrap, "seed": seed})
 
 
@@ -288,6 +303,11 @@ def labels_params(labels: Path, columns: Mapping[str, str], radians: bool, negat
 
 def require_made_by(embeddings: Mapping[str, Outside], model: Path | None, weights: Path | None) -> None:
     """Refuse embeddings that a model, or a file of weights, did not make. Neither: nothing is refused.
+
+    Args:
+        embeddings: by encoder.
+        model: directory of a trained model.
+        weights: file of weights.
 
     Raises:
         UserError: other weights or another crop recipe; or the model is not whole.

@@ -38,14 +38,21 @@ class SetEmbedder:
     batch: int
 
     def crops(self, split: str | None = None, size: int | None = None) -> Iterator[np.ndarray]:
-        """Batches of crops, uint8 RGB (N, S, S, 3), of one split or of all faces."""
+        """Batches of crops, uint8 RGB (N, S, S, 3).
+
+        Args:
+            split: whose crops; of all faces where not given.
+            size: side S, where it is not the set's.
+        """
         return (images for _, images in iterate_crops(self.labelled, size or self.size, self.batch, split))
 
     def write(self, encoder: str, batches: Iterable[np.ndarray], dimension: int, meta: Mapping[str, Any]) -> None:
         """Write the embeddings of all faces.
 
         Args:
+            encoder: its name.
             batches: float32 (N, dimension), of the batches of `crops()`.
+            dimension: of an embedding.
             meta: origin of the embeddings, for meta.json, beside the names of encoder and set.
         """
         ids = self.labelled.table()["face_id"].tolist()
@@ -54,7 +61,14 @@ class SetEmbedder:
         write_embeddings(self.out / encoder, ids, progress, dimension, len(ids), told)
 
     def write_baseline(self, encoder: str, batches: Iterable[np.ndarray], dimension: int, **meta: int | str) -> None:
-        """`write` of an encoder that is no model of ours."""
+        """`write` of an encoder that is no model of ours.
+
+        Args:
+            encoder: its name.
+            batches: float32 (N, dimension), of the batches of `crops()`.
+            dimension: of an embedding.
+            meta: what else meta.json says.
+        """
         self.write(encoder, batches, dimension, {**_NO_MODEL, "image_size": self.size, **meta})
 
 
@@ -62,6 +76,7 @@ def embed_trained(labelled: LabelledSet, models: Mapping[str, Path], batch: int,
     """Embed a labelled set with every trained variant.
 
     Args:
+        labelled: the set.
         models: folders as `train` writes them, by variant.
         batch: crops in a batch.
         out: embeddings/SET/trained.
@@ -77,6 +92,7 @@ def embed_outside(labelled: LabelledSet, files: Mapping[str, Path], out: Path) -
     """Copy embeddings that were made elsewhere.
 
     Args:
+        labelled: the set.
         files: by encoder, in one of the forms of `outside.open_outside`.
         out: embeddings/SET/baselines.
 
@@ -96,6 +112,7 @@ def embed_features(embedder: SetEmbedder, common: Mapping[str, Any]) -> None:
     """HOG, principal components of pixels, and the encoder before training.
 
     Args:
+        embedder: of the set.
         common: `train.common`: what variants have in common, the untrained encoder too.
     """
     embedder.write_baseline("hog", map(hog, embedder.crops()), HOG_DIMENSION)

@@ -84,6 +84,12 @@ def open_outside(path: Path, scratch: Path, ids: Path | None = None) -> Outside:
 def write_outside(outside: Outside, directory: Path, face_ids: Sequence[str], meta: dict[str, Any]) -> None:
     """Write the embeddings of some faces, in their order, as embeddings.write_embeddings does.
 
+    Args:
+        outside: the embeddings.
+        directory: to write.
+        face_ids: of the faces, in Unicode's form NFC.
+        meta: what meta.json says of their origin.
+
     Raises:
         UserError: a face has no embedding, or its embedding is not finite as float32; names the file and the row.
     """
@@ -182,7 +188,13 @@ def _nfc(name: str) -> str:
 
 
 def require_unique(names: Sequence[str], places: Sequence[int], path: Path) -> None:
-    """Raises UserError if an id comes twice, and says where."""
+    """Raises UserError if an id comes twice, and says where.
+
+    Args:
+        names: the ids.
+        places: where each stands.
+        path: the file, for the error.
+    """
     seen: dict[str, int] = {}
     for name, place in zip(names, places, strict=True):
         if name in seen:
@@ -231,6 +243,10 @@ def read_table(path: Path, copy: Path) -> tuple[list[str], np.ndarray, dict[str,
 
     A face is named by the column face_id, or, in a table of `fabnet embed`, by its input where that has one face, and
     by input#track#frame otherwise.
+
+    Args:
+        path: of the Parquet file.
+        copy: the .npy file to write.
 
     Raises:
         UserError: the file is absent, no Parquet, has not such columns, or rows of different lengths.

@@ -33,9 +33,14 @@ def fields(heads: SavedHeads) -> list[pa.Field]:
 
 
 def columns(heads: SavedHeads, embeddings: NDArray[np.float32], regions: NDArray[np.float64]) -> list[pa.Array]:
-    """The readings of N faces as arrays in the order of `fields`; arguments and units as of `by_task`.
+    """The readings of N faces as arrays in the order of `fields`, in the units of `by_task`.
 
     Landmarks are lists of x and y in turn; `expression` is the name of the likeliest one.
+
+    Args:
+        heads: the probes.
+        embeddings: (N, D).
+        regions: (N, 4), as of `by_task`.
     """
     return [array for head in heads.heads for array in _columns(head, embeddings, regions)]
 

@@ -32,9 +32,11 @@ def validate_set(name: str, chosen: SetParams, splits: Path, params: HealthParam
     An error of the data is part of the verdict, so that the page shows it.
 
     Args:
+        name: of the set.
         chosen: `sets.NAME`.
         splits: of the videos' identities, none of whom may be in the bundled set. Other sets name their people
             otherwise than the videos do.
+        params: the limits.
     """
     try:
         labelled = open_set(name, chosen)
@@ -50,7 +52,13 @@ def validate_set(name: str, chosen: SetParams, splits: Path, params: HealthParam
 
 
 def judge_set(name: str, labels: pd.DataFrame, params: HealthParams) -> Verdict:
-    """Judge the table of a labelled set, which is legal."""
+    """Judge the table of a labelled set.
+
+    Args:
+        name: of the set.
+        labels: legal under tables.Labels.
+        params: the limits.
+    """
     judged = balance(labels)
     counts = {key: measures_of(table) for key, table in judged.items()}
     shares = judged["labels"].pivot_table("share_pct", "label", "split", sort=False).reset_index()
@@ -62,6 +70,8 @@ def audit_set(name: str, labels: pd.DataFrame, disjoint_from: Path | None) -> di
     """Check the table of a labelled set and count what it holds.
 
     Args:
+        name: of the set.
+        labels: its table.
         disjoint_from: a table of splits whose identities must not appear in the set; None where names mean nothing to
             each other.
 

@@ -85,6 +85,7 @@ def build_api(reader: ImageReader, slots: int) -> FastAPI:
     """The application around a registered model.
 
     Args:
+        reader: the model.
         slots: requests that are worked on at once; others wait.
     """
     # No pages of documentation: theirs load scripts from other machines. /openapi.json describes it all.
@@ -138,6 +139,10 @@ def build_api(reader: ImageReader, slots: int) -> FastAPI:
 
 def answer(reader: ImageReader, body: bytes) -> str:
     """The JSON that answers the body of a request.
+
+    Args:
+        reader: the model.
+        body: the request.
 
     Raises:
         InvalidImages: what is wrong with it, in one line.

@@ -61,7 +61,9 @@ class FabnetPyfunc(PythonModel):
         """Embeddings and readings of N images.
 
         Args:
+            context: not used.
             model_input: N rows with a column `image`, base64 text of a JPEG or PNG each. Other columns are ignored.
+            params: not used.
 
         Raises:
             BadRequest: says which image and what is wrong with it.
