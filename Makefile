@@ -40,13 +40,18 @@ export BASE ?= origin/main
 # Each variant trains with one thread (train.common.threads), so as many as there are cores train in parallel (decision 12); a
 # GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
+# DVC ends each of its calls with the same hint on git, and only `--quiet`, which hides errors too, or adding everything to
+# git's index (core.autostage), which processes cannot do at once, would stop it.
+HINT := /^(To track the changes with git, run:|\tgit add .*|To enable auto staging, run:|\tdvc config core\.autostage true)?$$/d
 define reproduce
-	fabnet tidy
-	dvc repro validate validate_set
-	fabnet params rounds | while read -r stages; do
-	  xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
-	done
-	dvc repro report
+	{
+	  fabnet tidy
+	  dvc repro validate validate_set
+	  fabnet params rounds | while read -r stages; do
+	    xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
+	  done
+	  dvc repro report
+	} | sed -uE '$(HINT)'
 endef
 repro: .venv/.stamp ## Run the pipeline: every stage whose code, params or data changed (FABNET_LOG sets how much is logged)
 	$(reproduce)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from av.video.reformatter import Interpolation
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 SAME_EVERYWHERE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_EXIF = b"Exif\0\0"
+
+# A JPEG is a row of segments (FF, marker, length, content), of which the pixels come last; EXIF is one of them, and an
+# image file directory of TIFF, of which one entry is the orientation (EXIF 3.0, sections 4.6 and 4.7).
+_EXIF, _EXIF_SEGMENT, _PIXELS = b"Exif\0\0", 0xE1, (0xDA, 0xD9)
+_ORIENTATION = 0x0112
 
 
 class ImageError(Exception):
@@ -36,8 +40,9 @@ def decode_image(data: bytes, *, exif: bool, max_pixels: int | None = None) -> N
 
     Args:
         data: the file's content.
-        exif: turn the image upright, by the orientation that a camera noted. Without it pixels lie as they are stored,
-            which is what the annotations of labelled sets are about: the tools that made them do not turn images.
+        exif: as viewers show it, turned by the orientation that a camera noted. Without it pixels lie as they are
+            stored, which is what the annotations of published sets are about: the tools that made them did not turn
+            images. TIFF, whose orientation is no EXIF, is turned always.
         max_pixels: for files from strangers: only JPEG and PNG of no more pixels, which is checked before decoding.
             Without it any format that OpenCV reads, such as BMP and TIFF, of any size.
 
@@ -50,7 +55,67 @@ def decode_image(data: bytes, *, exif: bool, max_pixels: int | None = None) -> N
         _check_png(data, max_pixels)
     if not data:
         raise ImageError("unreadable", "the file is empty")
+    if data.startswith(PNG) and exif:
+        return _turned(_opencv(data, False), orientation(data))
     return _opencv(data, exif)
+
+
+def orientation(data: bytes) -> int | None:
+    """How a JPEG or PNG has to be turned before it is shown, as EXIF counts it: 1 (not at all) to 8.
+
+    Args:
+        data: the file's content, or the beginning of it.
+
+    Returns:
+        1 where nothing, or nothing that makes sense, is noted; None where a JPEG ends before that is known.
+    """
+    if data.startswith(JPEG):
+        at = 2
+        while at + 4 <= len(data):
+            marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+            if data[at] != 0xFF or marker in _PIXELS:
+                return 1
+            if marker == 0xFF:  # a filling byte
+                at += 1
+                continue
+            content = data[at + 4 : at + 2 + length]
+            at += 2 + length
+            if marker == _EXIF_SEGMENT and content.startswith(_EXIF):
+                return _noted(content[len(_EXIF) :]) if at <= len(data) else None
+        return None
+    if data.startswith(PNG):
+        at = len(PNG)
+        while at + 8 <= len(data):
+            length, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+            if kind == b"eXIf":
+                return _noted(data[at + 8 : at + 8 + length])
+            at += 12 + length
+    return 1
+
+
+def _noted(exif: bytes) -> int:
+    """The orientation in a block of EXIF: a header of TIFF, and entries of 12 bytes."""
+    order: Literal["little", "big"] = "little" if exif.startswith(b"II") else "big"
+    first = int.from_bytes(exif[4:8], order)
+    end = first + 2 + 12 * int.from_bytes(exif[first : first + 2], order)
+    for at in range(first + 2, min(end, len(exif)), 12):
+        if int.from_bytes(exif[at : at + 2], order) == _ORIENTATION:
+            found = int.from_bytes(exif[at + 8 : at + 10], order)
+            return found if 1 <= found <= 8 else 1
+    return 1
+
+
+def _turned(image: NDArray[np.uint8], orientation: int | None) -> NDArray[np.uint8]:
+    """An image as it is shown: 2 to 4 are mirrored, upside down and both, 5 to 8 change width and height."""
+    if orientation is None or orientation == 1:
+        return image
+    if orientation > 4:
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return image.copy()
 
 
 def _jpeg(data: bytes, exif: bool, max_pixels: int | None) -> NDArray[np.uint8]:
@@ -63,10 +128,7 @@ def _jpeg(data: bytes, exif: bool, max_pixels: int | None) -> NDArray[np.uint8]:
         image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
     except ValueError as error:
         raise ImageError("unreadable", f"damaged JPEG: {error}") from None
-    if exif and _EXIF in data[: 2**16]:
-        # Only OpenCV turns an image as a camera held it, and only simplejpeg tells whether it is whole.
-        return _opencv(data, exif)
-    return image
+    return _turned(image, orientation(data)) if exif else image
 
 
 def _check_png(data: bytes, max_pixels: int) -> None:

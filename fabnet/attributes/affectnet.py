@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.folder import Annotation, LeftOut, first_folder, without_suffix
-from fabnet.attributes.label_files import as_numbers, header_fields, read_text
+from fabnet.attributes.folder import Annotation, LeftOut, first_folder, joined, without_suffix
+from fabnet.attributes.label_files import as_numbers, header_fields, place, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track
@@ -36,19 +36,31 @@ _OTHERS = ("none", "uncertain", "no face")
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AffectNet."""
+    """The faces of AffectNet.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     if (params.path / CSV["train"]).is_file():
         root = first_folder(params.path, ("Manually_Annotated_Images", "."), "images")
-        parts = [_csv(params.path / file).assign(split=split) for split, file in CSV.items()]
+        parts = {file: _csv(params.path / file).assign(split=split) for split, file in CSV.items()}
     elif (params.path / FOLDERS["train"]).is_dir():
         root = params.path
-        parts = [_arrays(params.path, folder, name).assign(split=split) for split, folder in FOLDERS.items()]
+        parts = {
+            f"{folder}/annotations": _arrays(params.path, folder, name).assign(split=split)
+            for split, folder in FOLDERS.items()
+        }
     else:
         raise UserError(f"{params.path}: has neither {CSV['train']} nor the folder {FOLDERS['train']}")
-    left_out = LeftOut()
-    faces = pd.concat([_of_eight(part, left_out, params.path) for part in parts], ignore_index=True)
+    left_out, faces = LeftOut(), joined(parts)
+    del parts
+    faces = _of_eight(faces, left_out, params.path)
     stem = without_suffix(faces["image"])
-    faces = faces.astype({"split": "str"}).assign(face_id=stem, identity=stem)
+    faces = faces.assign(face_id=stem, identity=stem)
     return Annotation(faces, str(params.path), root, left_out, dict(PUBLISHED))
 
 
@@ -75,6 +87,7 @@ def _arrays(root: Path, folder: str, name: str) -> pd.DataFrame:
         numbers[row] = _expression(annotations / f"{image}_exp.npy")
     images = pd.Series(ids, dtype="str")
     table = pd.DataFrame({"image": f"{folder}/images/" + images + ".jpg", "expression": numbers})
+    table.index = pd.Index(images, name="image")
     return _checked(table, annotations)
 
 
@@ -92,7 +105,7 @@ def _checked(table: pd.DataFrame, where: Path) -> pd.DataFrame:
     if wrong.any():
         row = table.index[wrong.to_numpy()][0]
         value = table["expression"].loc[row]
-        raise UserError(f"{where}, row {row} ({table['image'].loc[row]}): expression is {value:g}, not 0 to 10")
+        raise UserError(f"{place(where, table.index, row)}: expression is {value:g}, not 0 to 10")
     return table
 
 

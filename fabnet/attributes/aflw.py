@@ -29,8 +29,9 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.folder import BOX, Annotation, LeftOut, base_name, first_folder, names_in, splits_of
-from fabnet.attributes.label_files import numbers, read_mat
+from fabnet.attributes.boxes import BOX
+from fabnet.attributes.folder import Annotation, LeftOut, base_name, first_folder, splits_of
+from fabnet.attributes.label_files import lines_in, numbers, read_mat
 from fabnet.config import SetParams
 from fabnet.errors import UserError, one_line
 
@@ -62,7 +63,15 @@ MAT_FIVE_POINTS = (7, 10, 13, 15, 17)
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AFLW."""
+    """The faces of AFLW.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     root = first_folder(params.path, _FOLDERS, "photographs")
     if params.annotation == "mat":
         return read_mat_file(params, root)
@@ -71,7 +80,7 @@ def read(name: str, params: SetParams) -> Annotation:
         raise UserError(f"{params.path}: has no {' or '.join(_DATABASES)}; is `annotation: mat` meant?")
     found, points = _query(database)
     left_out, source = LeftOut(), str(database)
-    found = found.set_index(found["face_id"].to_numpy())
+    found = found.set_index(pd.Index(found["face_id"], name="face"))
     faces = pd.DataFrame({"image": found["filepath"].astype("str"), "identity": found["file_id"].astype("str")})
     faces["face_id"] = found["face_id"].astype("str")
     faces["left"], faces["top"] = found["x"].astype(float), found["y"].astype(float)
@@ -100,6 +109,7 @@ def check_signs(faces: pd.DataFrame, points: pd.DataFrame, where: Path) -> None:
     Args:
         faces: roll_deg and yaw_deg with our signs, by face.
         points: the five points (x0, y0, ...) of faces that have all, by face.
+        where: the database, for errors.
 
     Raises:
         UserError: they run against each other, so that the signs are not what this reader takes them for.
@@ -143,7 +153,7 @@ def _query(database: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _by_list(faces: pd.DataFrame, path: Path) -> pd.Series:
     """The column split: test where the list names the photograph, with or without its folder."""
-    listed = {name.rpartition("/")[2]: name for name in names_in(path)}
+    listed = {name.rpartition("/")[2]: name for name in lines_in(path)}
     names = base_name(faces["image"])
     unknown = sorted(set(listed) - set(names))
     if len(unknown) == len(listed):
@@ -154,7 +164,12 @@ def _by_list(faces: pd.DataFrame, path: Path) -> pd.Series:
 
 
 def read_mat_file(params: SetParams, root: Path) -> Annotation:
-    """The faces of the file."""
+    """The faces of AFLWinfo_release.mat.
+
+    Args:
+        params: of the set.
+        root: folder of the photographs.
+    """
     path = params.path / MAT_FILE
     values = read_mat(path, ["bbox", "data", "mask_new", "nameList", "ra"], "AFLW")
     boxes = numbers(values, "bbox", (None, 4), path)
@@ -181,7 +196,7 @@ def read_mat_file(params: SetParams, root: Path) -> Annotation:
             "landmarks5": list(points.reshape(count, 10)),
         }
     ).astype({"split": "str", "image": "str"})
-    faces.index += 1
+    faces.index = pd.RangeIndex(1, count + 1, name="face")
     left_out, source = LeftOut(), str(path)
     hidden = pd.Series(~visible.all(axis=1), faces.index)
     faces = left_out.without(faces, hidden, "a landmark is invisible", source)

@@ -35,12 +35,20 @@ BOX_RISE = 0.1
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of AFLW2000-3D."""
+    """The faces of AFLW2000-3D.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     images = sorted(params.path.glob("*.jpg"))
     if not images:
         raise UserError(f"{params.path}: holds no .jpg; is it the folder of AFLW2000-3D?")
     rows = [_row(image, params.seed) for image in track(images, f"{name}: reading labels", len(images), "image")]
-    faces, left_out = pd.DataFrame(rows), LeftOut()
+    faces, left_out = pd.DataFrame(rows, [image.with_suffix(".mat").name for image in images]), LeftOut()
     extreme = faces[list(tables.ANGLE_COLUMNS)].abs().max(axis=1) > MAX_ANGLE_DEG
     reason = f"an angle beyond {MAX_ANGLE_DEG:.0f} degrees"
     faces = left_out.without(faces, extreme, reason, str(params.path))

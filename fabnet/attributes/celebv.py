@@ -18,7 +18,8 @@ import pandas as pd
 
 from fabnet.attributes.folder import Annotation, ImageFolder, LeftOut, splits_of
 from fabnet.attributes.images import ABSENT, UNREADABLE
-from fabnet.attributes.label_files import header_fields, read_text
+from fabnet.attributes.label_files import header_fields, place, read_text
+from fabnet.attributes.names import nfc
 from fabnet.config import SetParams
 from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.errors import UserError, one_line
@@ -40,32 +41,42 @@ class LabelledClips(ImageFolder):
         super().__init__(name, params, read)
 
     def image(self, name: str) -> np.ndarray:
-        clip, place = _parts(name)
-        return frame_at(self.params.path / clip, place)
+        clip, at = _parts(name)
+        return frame_at(self._loaded[1].files.path(clip), at)
 
-    def sizes(self, root: Path, names: list[str]) -> np.ndarray:
-        known: dict[str, tuple[int, int]] = {}
+    def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
+        known: dict[str, tuple[int, int, int]] = {}
         for name in track(names, f"{self.name}: looking at clips", len(names), "frame"):
             clip, _ = _parts(name)
             if clip not in known:
-                known[clip] = _size(root / clip)
-        return np.array([known[_parts(name)[0]] for name in names], dtype=np.int64).reshape(-1, 2)
+                known[clip] = (*_size(said.files.path(clip)), 0)
+        return np.array([known[_parts(name)[0]] for name in names], dtype=np.int64).reshape(-1, 3)
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The frames that are used of each clip."""
+    """The frames that are used of each clip.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     left_out = LeftOut()
     if params.labels is None:
         clips, source = _by_name(params.path, left_out), str(params.path)
     else:
         clips, source = _by_table(params.path / params.labels), str(params.path / params.labels)
+    clips["identity"] = nfc(clips["identity"])
     if "split" not in clips:
         clips["split"] = splits_of(clips["identity"], params.seed)
-    faces = clips.loc[clips.index.repeat(params.frames)].reset_index(drop=True)
-    number = pd.Series(np.arange(len(faces)) % params.frames)
-    place = ((number + 0.5) / params.frames).map("{:.4f}".format)
-    faces["face_id"] = faces["clip"] + "#" + number.astype("str")
-    faces["image"] = faces["clip"] + "@" + place
+    number = np.tile(np.arange(params.frames), len(clips))
+    faces = clips.iloc[np.arange(len(clips)).repeat(params.frames)]
+    faces = faces.assign(
+        face_id=faces["clip"] + [f"#{each}" for each in number],
+        image=faces["clip"] + [f"@{(each + 0.5) / params.frames:.4f}" for each in number],
+    )
     faces = faces.drop(columns="clip").astype({"image": "str", "face_id": "str"})
     return Annotation(faces, source, params.path, left_out, whole="centred square", share=params.side)
 
@@ -82,6 +93,10 @@ def labels_in(name: str) -> tuple[str, str] | None:
 
 def frame_at(path: Path, place: float) -> np.ndarray:
     """The frame of a clip that is on display at a place of it, from 0 (its begin) to 1: uint8 RGB (H, W, 3).
+
+    Args:
+        path: of the clip.
+        place: share of its duration.
 
     Raises:
         UserError: the clip cannot be read or decoded so far.
@@ -143,7 +158,8 @@ def _by_name(path: Path, left_out: LeftOut) -> pd.DataFrame:
             left_out.add("its name does not tell one subject and one emotion", name)
         else:
             rows.append((name, *found))
-    return pd.DataFrame(rows, columns=["clip", "identity", "expression"]).astype("str")
+    clips = pd.DataFrame(rows, columns=["clip", "identity", "expression"]).astype("str")
+    return clips.set_index(pd.Index(clips["clip"], name=None))
 
 
 def _by_table(path: Path) -> pd.DataFrame:
@@ -151,11 +167,13 @@ def _by_table(path: Path) -> pd.DataFrame:
     columns = ["clip", "identity", "expression"]
     table = read_text(path, [*columns, "split"] if "split" in header_fields(path) else columns)
     for column in table:
-        if (table[column] == "").any():
-            raise UserError(f"{path}, line {table.index[(table[column] == '').to_numpy()][0]}: {column} is empty")
+        empty = (table[column] == "").to_numpy()
+        if empty.any():
+            raise UserError(f"{place(path, table.index, table.index[empty][0])}: {column} is empty")
     lower = table["expression"].str.lower()
     for column, values, known in (("expression", lower, EMOTIONS), ("split", table.get("split"), SPLITS)):
         if values is not None and not values.isin(list(known)).all():
             row = table.index[~values.isin(list(known)).to_numpy()][0]
-            raise UserError(f"{path}, line {row}: {column} is {table[column].loc[row]!r}, not {', '.join(known)}")
-    return table.assign(expression=lower.replace(EMOTIONS)).reset_index(drop=True)
+            where = place(path, table.index, row)
+            raise UserError(f"{where}: {column} is {table[column].loc[row]!r}, not {', '.join(known)}")
+    return table.assign(expression=lower.replace(EMOTIONS))

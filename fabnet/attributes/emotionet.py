@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fabnet.attributes.folder import BOX, Annotation, LeftOut, base_name, first_folder, splits_of, without_suffix
-from fabnet.attributes.label_files import as_numbers, header_fields, read_boxes, read_text
+from fabnet.attributes.boxes import BOX, read_boxes, squares
+from fabnet.attributes.folder import Annotation, LeftOut, base_name, first_folder, joined, splits_of, without_suffix
+from fabnet.attributes.label_files import as_numbers, header_fields, place, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track
@@ -35,7 +36,15 @@ _UNITS = [f"AU{unit}" for unit in UNITS]
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of EmotioNet."""
+    """The faces of EmotioNet.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     automatic = sorted(params.path.glob("dataFile_*.txt"))
     manual = sorted(params.path.glob("EmotioNet_FACS*.csv"))
     if not automatic and not manual:
@@ -43,9 +52,7 @@ def read(name: str, params: SetParams) -> Annotation:
     left_out = LeftOut()
     files = [(path, "train") for path in automatic] + [(path, "test") for path in manual]
     read_all = track(files, f"{name}: reading labels", len(files), "file")
-    parts = [_annotated(path, left_out).assign(split=split) for path, split in read_all]
-    faces = pd.concat(parts, ignore_index=True).astype({"split": "str"})
-    del parts
+    faces = joined({path.name: _annotated(path, left_out).assign(split=split) for path, split in read_all})
     stem = without_suffix(faces["image"])
     faces = faces.assign(face_id=stem, identity=stem)
     source = str(params.path)
@@ -63,15 +70,6 @@ def read(name: str, params: SetParams) -> Annotation:
     return Annotation(faces, source, root, left_out, published, whole="centred square")
 
 
-def squares(boxes: pd.DataFrame) -> pd.DataFrame:
-    """Squares of whole pixels around boxes, by their longer side; NaN stays NaN."""
-    width, height = boxes["right"] - boxes["left"], boxes["bottom"] - boxes["top"]
-    side = width.where(width > height, height).round().clip(lower=1)
-    left = ((boxes["left"] + boxes["right"] - side) / 2).round()
-    top = ((boxes["top"] + boxes["bottom"] - side) / 2).round()
-    return pd.DataFrame({"left": left, "top": top, "right": left + side, "bottom": top + side})
-
-
 def _annotated(path: Path, left_out: LeftOut) -> pd.DataFrame:
     """Columns image and UNIT_COLUMNS of the faces in a file whose eleven units are all annotated."""
     if path.suffix == ".txt":
@@ -84,7 +82,7 @@ def _annotated(path: Path, left_out: LeftOut) -> pd.DataFrame:
     faces = pd.DataFrame({"image": base_name(table["url"].str.strip("'\" "))})
     empty = faces["image"] == ""
     if empty.any():
-        raise UserError(f"{path}, line {faces.index[empty.to_numpy()][0]}: names no image")
+        raise UserError(f"{place(path, faces.index, faces.index[empty.to_numpy()][0])}: names no image")
     complete = pd.Series(True, faces.index)
     for column, name in zip(UNIT_COLUMNS, _UNITS, strict=True):
         values = as_numbers(table[name].str.strip("'"), path)
@@ -92,7 +90,9 @@ def _annotated(path: Path, left_out: LeftOut) -> pd.DataFrame:
         wrong = values.notna() & ~values.isin([0, 1, NOT_ANNOTATED])
         if wrong.any():
             row = values.index[wrong.to_numpy()][0]
-            raise UserError(f"{path}, line {row}: {name} is {values.loc[row]:g}, not 0, 1 or {NOT_ANNOTATED}")
+            raise UserError(
+                f"{place(path, values.index, row)}: {name} is {values.loc[row]:g}, not 0, 1 or {NOT_ANNOTATED}"
+            )
         faces[column] = values
     return left_out.without(faces, ~complete, "one of the eleven units is not annotated", str(path))
 

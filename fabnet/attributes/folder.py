@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fabnet import tables
+from fabnet.attributes.boxes import BOX, Unit, in_fractions, in_pixels
 from fabnet.attributes.images import ABSENT, UNREADABLE, crop_box, read_image, sizes_of
+from fabnet.attributes.label_files import lines_in, place, places
+from fabnet.attributes.names import Spellings, nfc
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.config import SetParams
 from fabnet.errors import UserError
@@ -21,13 +25,12 @@ from fabnet.errors import UserError
 VALIDATION = 0.1
 logger = logging.getLogger(__name__)
 
-BOX = ["left", "top", "right", "bottom"]
 _KEYS = ["face_id", "identity", "split", "image", *BOX]
 LABEL_COLUMNS = [column for column in tables.Labels.to_schema().columns if column not in _KEYS]
 
 
 class LeftOut:
-    """Counts faces left out, by reason; rows of the tables given are named by their index."""
+    """Counts faces left out, by reason; rows of the tables given are named by their index, as `place` takes it."""
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, str]] = {}
@@ -48,16 +51,18 @@ class LeftOut:
         """The `faces` that are not `bad`; the others are counted. They need the column `image`.
 
         Args:
-            faces: with the column image; rows are named by their index.
+            faces: with the column image.
             bad: one value per face.
             reason: in a few words.
-            source: the file that the rows stand in.
+            source: the file that the rows stand in, or the folder of several.
         """
         if not bad.any():
             return faces
         first = faces.index[bad.to_numpy()][0]
-        self.add(reason, f"{source}, row {first}: {faces['image'].loc[bad].iloc[0]}", int(bad.sum()))
-        return faces.loc[~bad]
+        self.add(
+            reason, f"{place(source, faces.index, first)}: {faces['image'][bad.to_numpy()].iloc[0]}", int(bad.sum())
+        )
+        return faces[~bad.to_numpy()]
 
     def table(self) -> pd.DataFrame:
         """Columns reason, faces (int64) and first, the most frequent reason first."""
@@ -129,14 +134,18 @@ class Annotation:
 
     Attributes:
         faces: columns of tables.Labels; split holds train and test, and validation where the set says so; without the
-            columns of the box, a crop is the image as `whole` says. The index says where a face stands in `source`.
-        source: the file that errors about rows begin with.
+            columns of the box, a crop is the image as `whole` says. The index says where a face stands in `source`, as
+            label_files.place takes it.
+        source: the file of the labels, or the folder of several.
         root: folder that the column `image` starts from.
         left_out: faces that are not in `faces`.
         published: faces of the published set, by "train" (with validation) and "test", or "all", where known.
         counted: what `published` counts.
         share: of the side of the centred square.
         size: width and height that every image has to have, if the set has one.
+        exif: whether labels are about images as viewers show them, turned as EXIF says, or about stored pixels, as
+            those of the published sets are.
+        unit: of the boxes (and of landmarks that are fractions where boxes are); None where nobody told it.
     """
 
     faces: pd.DataFrame
@@ -148,6 +157,13 @@ class Annotation:
     whole: Literal["resized", "centred square"] = "resized"
     share: float = 1.0
     size: tuple[int, int] | None = None
+    exif: bool = False
+    unit: Unit | None = "pixels"
+
+    @cached_property
+    def files(self) -> Spellings:
+        """The images, by the column `image`."""
+        return Spellings(self.root)
 
 
 class ImageFolder:
@@ -179,15 +195,21 @@ class ImageFolder:
 
     def image(self, name: str) -> np.ndarray:
         """An image that the table names: uint8 RGB (H, W, 3)."""
-        path = self._loaded[1].root / name
+        said = self._loaded[1]
+        path = said.files.path(name)
         try:
-            return read_image(path.read_bytes(), path)
+            return read_image(path.read_bytes(), path, said.exif)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
-    def sizes(self, root: Path, names: list[str]) -> np.ndarray:
-        """Width and height of images, as images.sizes_of gives them."""
-        return sizes_of(root, names, len(names), self.name)
+    def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
+        """Width and height of images, and whether they are turned, as images.sizes_of gives them.
+
+        Args:
+            said: what the set's files say.
+            names: of the images.
+        """
+        return sizes_of((said.files.path(name) for name in names), len(names), self.name, said.exif)
 
     @cached_property
     def _loaded(self) -> tuple[pd.DataFrame, Annotation]:
@@ -204,54 +226,66 @@ class ImageFolder:
     def _usable(self, said: Annotation) -> pd.DataFrame:
         """The faces whose labels and images can be used, each once."""
         faces, left_out, source = said.faces, said.left_out, said.source
+        faces = faces.assign(**{column: nfc(faces[column]) for column in ("face_id", "identity", "image")})
         if self.params.exclude is not None:
-            listed = names_in(self.params.path / self.params.exclude)
+            listed = nfc(lines_in(self.params.path / self.params.exclude))
             clip = faces["image"].str.replace("@[^@]*$", "", regex=True)  # of a frame of a clip
             bad = faces["image"].isin(listed) | clip.isin(listed)
             faces = left_out.without(faces, bad, "listed in `exclude`", source)
         for column in [column for column in LABEL_COLUMNS if column in faces]:
             faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", source)
+        box = [column for column in BOX if column in faces]
+        faces = left_out.without(faces, faces[box].isna().any(axis=1), "its box is not given", source)
         faces = each_once(
             faces,
-            ["image", *(column for column in BOX if column in faces)],
-            ["split", *(column for column in LABEL_COLUMNS if column in faces)],
+            ["image", *box],
+            ["identity", "split", *(column for column in LABEL_COLUMNS if column in faces)],
             source,
             left_out,
-            lambda first, row, face, column: (
-                f"{source}: rows {first} and {row} are about the same face of {face['image']}, but differ in {column}; "
-                "correct one, or list the image in `exclude`"
+            lambda face, column: (
+                f"are about the same face of {face['image']}, but differ in {column}; correct one, or list the image "
+                "in `exclude`"
             ),
         )
+        faces = each_once(
+            faces,
+            ["face_id"],
+            ["image", *box],
+            source,
+            left_out,
+            lambda face, column: f"are both called {face['face_id']}, but differ in {column}; a name means one face",
+        )
         names = faces["image"].unique()
-        sizes = self.sizes(said.root, names.tolist())[pd.Index(names).get_indexer(pd.Index(faces["image"]))]
-        width, height = pd.Series(sizes[:, 0], faces.index), pd.Series(sizes[:, 1], faces.index)
-        for reason, mark in (("the image is missing", ABSENT), ("the image cannot be read", UNREADABLE)):
-            faces = left_out.without(faces, (width == mark[0]).loc[faces.index], reason, source)
-        width, height = width.loc[faces.index], height.loc[faces.index]
+        known = self.sizes(said, names.tolist())
+        sizes = known[pd.Index(names).get_indexer(pd.Index(faces["image"]))]
+
+        def drop(bad: NDArray[np.bool_], reason: str) -> None:
+            nonlocal faces, sizes
+            faces, sizes = left_out.without(faces, pd.Series(bad), reason, source), sizes[~bad]
+
+        drop(sizes[:, 0] == ABSENT[0], "the image is missing")
+        drop(sizes[:, 0] == UNREADABLE[0], "the image cannot be read")
         if said.size is not None:
-            other = (width != said.size[0]) | (height != said.size[1])
-            reason = f"the image is not {said.size[0]} x {said.size[1]}"
-            faces = left_out.without(faces, other, reason, source)
-            width, height = width.loc[faces.index], height.loc[faces.index]
-        if not set(BOX) <= set(faces.columns):
-            return faces.assign(**_whole(width, height, said))
-        box = faces[BOX].round()
-        outside = (box["left"] >= width) | (box["top"] >= height) | (box["right"] <= 0) | (box["bottom"] <= 0)
-        return left_out.without(faces, outside, "the box lies outside the image", source)
-
-
-def names_in(path: Path) -> list[str]:
-    """The lines of a list of names, without empty ones.
-
-    Raises:
-        UserError: there is no such file, or it is no text.
-    """
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a list of names: {error}") from None
+            other = (sizes[:, :2] != said.size).any(axis=1)
+            drop(other, f"the image is not {said.size[0]} x {said.size[1]}")
+        turned = int((known[:, 2] == 1).sum())
+        if turned:
+            logger.info(
+                "labelled set %s: %s photos are turned upright, as their EXIF orientation says; boxes and landmarks "
+                "have to be of the upright ones",
+                self.name,
+                f"{turned:,}",
+            )
+        if not box:
+            return faces.assign(**_whole(pd.DataFrame(sizes[:, :2], faces.index, ["width", "height"]), said))
+        edges = in_pixels(faces[BOX], said.unit, sizes[:, :2], source)
+        faces = faces.assign(**edges, **_points_in_pixels(faces, said.unit, sizes[:, :2]))
+        shown = edges.round().to_numpy()
+        drop(
+            (shown[:, :2] >= sizes[:, :2]).any(axis=1) | (shown[:, 2:] <= 0).any(axis=1),
+            "the box lies outside the image",
+        )
+        return faces
 
 
 def first_folder(path: Path, names: tuple[str, ...], what: str) -> Path:
@@ -281,22 +315,36 @@ def without_suffix(names: pd.Series) -> pd.Series:
     return names.str.replace("[.][^./]*$", "", regex=True)
 
 
+def joined(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of several files as one table, whose index says in words where a row stands.
+
+    Args:
+        parts: by the file's name below the set's folder; rows are named by their index.
+    """
+    placed = [
+        part.set_index(f"{name}, {part.index.name} " + part.index.astype("str")).rename_axis(None)
+        for name, part in parts.items()
+    ]
+    return pd.concat(placed).astype({"split": "str"})
+
+
 def each_once(
     faces: pd.DataFrame,
     key: Sequence[str],
     columns: Iterable[str],
     source: str,
     left_out: LeftOut,
-    conflict: Callable[[object, object, pd.Series, str], str],
+    conflict: Callable[[pd.Series, str], str],
 ) -> pd.DataFrame:
     """The `faces` without rows that repeat what an earlier row says; they are counted in `left_out`.
 
     Args:
+        faces: rows are named by their index.
         key: columns that say which face a row is about.
         columns: those that have to be the same in all rows about a face.
         source: what the rows stand in.
-        conflict: the error's text from the earlier row, the later row, its content, and the column in which they
-            differ.
+        left_out: what counts them.
+        conflict: what an error says of two rows, from the later one and the column in which they differ.
 
     Raises:
         UserError: two rows say different things about the same face.
@@ -309,15 +357,28 @@ def each_once(
         faces[~again].assign(row=faces.index[~again.to_numpy()]), on=list(key), how="left"
     )
     for column in columns:
-        for place, (later, first) in enumerate(zip(repeated[column], earlier[column], strict=True)):
+        for number, (later, first) in enumerate(zip(repeated[column], earlier[column], strict=True)):
             if not np.array_equal(later, first):
-                row = repeated.index[place]
-                raise UserError(conflict(earlier["row"].iloc[place], row, repeated.iloc[place], column))
+                rows = places(source, faces.index, earlier["row"].iloc[number], repeated.index[number])
+                raise UserError(f"{rows} {conflict(repeated.iloc[number], column)}")
     return left_out.without(faces, again, "listed twice", source)
 
 
-def _whole(width: pd.Series, height: pd.Series, said: Annotation) -> dict[str, pd.Series]:
+def _points_in_pixels(faces: pd.DataFrame, unit: Unit | None, sizes: np.ndarray) -> dict[str, pd.Series]:
+    """Landmarks that are fractions of the image, as boxes are, in pixels."""
+    if unit != "fraction":
+        return {}
+    found = {}
+    for column in [column for column in ("landmarks68", "landmarks5") if column in faces]:
+        points = np.array(faces[column].tolist()).reshape(len(faces), -1, 2)
+        if len(points) and in_fractions(points):
+            found[column] = pd.Series(list((points * sizes[:, None]).reshape(len(faces), -1)), faces.index)
+    return found
+
+
+def _whole(sizes: pd.DataFrame, said: Annotation) -> dict[str, pd.Series]:
     """The box of images without one, in whole pixels."""
+    width, height = sizes["width"], sizes["height"]
     if said.whole == "resized":
         zero = width * 0.0
         return {"left": zero, "top": zero, "right": width.astype(float), "bottom": height.astype(float)}

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from fabnet.conversion import JPEG, PNG, ImageError, decode_image
+from fabnet.conversion import JPEG, PNG, ImageError, decode_image, orientation
 from fabnet.errors import UserError
 from fabnet.progress import track
 
@@ -22,18 +22,19 @@ ABSENT, UNREADABLE = (-1, -1), (0, 0)
 _BYTES = (4096, 2**18)
 
 
-def read_image(data: bytes, where: Path | str) -> np.ndarray:
-    """Decode JPEG, PNG, BMP or TIFF to uint8 RGB (H, W, 3), with pixels as they are stored.
+def read_image(data: bytes, where: Path | str, exif: bool) -> np.ndarray:
+    """Decode JPEG, PNG, BMP or TIFF to uint8 RGB (H, W, 3).
 
     Args:
         data: the file's content.
         where: the file, for errors.
+        exif: as viewers show it, see `conversion.decode_image`.
 
     Raises:
         UserError: the bytes are no such image, or damaged.
     """
     try:
-        return decode_image(data, exif=False)
+        return decode_image(data, exif=exif)
     except ImageError as error:
         raise UserError(f"{where}: cannot be decoded: {error.detail}; replace or remove the file") from None
 
@@ -67,38 +68,56 @@ def crop_box(image: np.ndarray, row: Any, size: int) -> np.ndarray:
     return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def sizes_of(root: Path, names: Iterable[str], count: int, title: str) -> np.ndarray:
-    """Width and height of images below `root`: int64 (count, 2), ABSENT or UNREADABLE where there is none.
+def sizes_of(paths: Iterable[Path], count: int, title: str, exif: bool) -> np.ndarray:
+    """Width and height of images, and 1 where they are turned: int64 (count, 3). ABSENT or UNREADABLE for no image.
 
     Args:
-        root: a folder.
-        names: of images below it.
-        count: of the names.
+        paths: of the images.
+        count: of the paths.
         title: of the progress line.
+        exif: of images as viewers show them; else of stored pixels, and none is turned.
     """
-    sizes = np.empty((count, 2), dtype=np.int64)
-    for row, name in enumerate(track(names, f"{title}: looking at images", count, "image")):
-        sizes[row] = size_of(root / name)
+    sizes = np.zeros((count, 3), dtype=np.int64)
+    for row, path in enumerate(track(paths, f"{title}: looking at images", count, "image")):
+        sizes[row, :2], turn = size_of(path, exif)
+        sizes[row, 2] = turn > 1
     return sizes
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """Width and height; ABSENT where there is no such file, UNREADABLE where it does not begin as an image does."""
+def size_of(path: Path, exif: bool) -> tuple[tuple[int, int], int]:
+    """Width and height of an image, and its EXIF orientation, 1 to 8, which is 1 for those that stay as they are.
+
+    Args:
+        path: of the image.
+        exif: of the image as viewers show it; else of its stored pixels.
+
+    Returns:
+        The size is ABSENT where there is no such file, UNREADABLE where it does not begin as an image does.
+    """
     try:
         with open(path, "rb", buffering=0) as file:
             head = file.read(_BYTES[0])
             if head.startswith(JPEG):
-                return _jpeg_size(head) or _jpeg_size(head + (file.read(_BYTES[1]) or b"")) or UNREADABLE
-            if head.startswith(PNG) and head[12:16] == b"IHDR":
-                return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-            if not head:
-                return UNREADABLE
-            image = read_image(head + file.readall(), path)  # rare formats, which have no header of ours
+                size, turn = _jpeg_size(head), orientation(head) if exif else 1
+                if size is None or turn is None:
+                    head += file.read(_BYTES[1]) or b""
+                    size, turn = _jpeg_size(head), orientation(head) if exif else 1
+            elif head.startswith(PNG) and head[12:16] == b"IHDR":
+                size = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+                turn = orientation(head + (file.read() or b"")) if exif else 1
+            elif not head:
+                return UNREADABLE, 1
+            else:  # rare formats, which have no header of ours
+                image = read_image(head + file.readall(), path, exif)
+                return (image.shape[1], image.shape[0]), 1
     except FileNotFoundError:
-        return ABSENT
+        return ABSENT, 1
     except (OSError, UserError):
-        return UNREADABLE
-    return image.shape[1], image.shape[0]
+        return UNREADABLE, 1
+    if size is None:
+        return UNREADABLE, 1
+    turn = turn or 1
+    return (size[::-1] if turn > 4 else size), turn
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.folder import Annotation, LeftOut, first_folder, names_in
-from fabnet.attributes.label_files import as_numbers, header_fields, read_text
+from fabnet.attributes.folder import Annotation, LeftOut, first_folder, joined
+from fabnet.attributes.label_files import as_numbers, header_fields, lines_in, place, read_text
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 
@@ -33,9 +33,17 @@ _POINTS = [f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmou
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of MAFL."""
+    """The faces of MAFL.
+
+    Args:
+        name: of the set; not used.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     root = first_folder(params.path, ("img_align_celeba/img_align_celeba", "img_align_celeba"), "aligned images")
-    faces, source = _listed(params.path), LISTS["train"]
+    faces = _listed(params.path)
     landmarks = _landmarks(params.path)
     at = pd.Index(landmarks["image"]).get_indexer(pd.Index(faces["image"]))
     if (at < 0).any():
@@ -61,14 +69,14 @@ def read(name: str, params: SetParams) -> Annotation:
 
 def _listed(path: Path) -> pd.DataFrame:
     """Columns image, face_id and split, by the official lists."""
-    parts = []
+    parts = {}
     for split, name in LISTS.items():
-        images = names_in(path / name)
-        odd = next((image for image in images if len(image.split()) != 1 or not image.endswith(".jpg")), None)
-        if odd is not None:
-            raise UserError(f"{path / name}, line {images.index(odd) + 1}: {odd[:40]!r} is no name of an image")
-        parts.append(pd.DataFrame({"image": images, "split": split}))
-    faces = pd.concat(parts, ignore_index=True).astype("str")
+        images = lines_in(path / name)
+        for line, image in images.items():
+            if len(image.split()) != 1 or not image.endswith(".jpg"):
+                raise UserError(f"{path / name}, line {line}: {image[:40]!r} is no name of an image")
+        parts[name] = pd.DataFrame({"image": images.astype("str"), "split": split})
+    faces = joined(parts)
     both = faces[faces["image"].duplicated() & ~faces.duplicated()]
     if len(both):
         raise UserError(f"{path / LISTS['test']}: lists {both['image'].iloc[0]}, which {LISTS['train']} lists as well")
@@ -88,11 +96,11 @@ def _landmarks(path: Path) -> pd.DataFrame:
         found[column] = as_numbers(found[column], where)
         if found[column].isna().any():
             row = found.index[found[column].isna().to_numpy()][0]
-            raise UserError(f"{where}, line {row}: {column} is missing")
+            raise UserError(f"{place(where, found.index, row)}: {column} is missing")
     twice = found["image"].duplicated()
     if twice.any():
         row = found.index[twice.to_numpy()][0]
-        raise UserError(f"{where}, line {row}: {found['image'].loc[row]} comes a second time")
+        raise UserError(f"{place(where, found.index, row)}: {found['image'].loc[row]} comes a second time")
     return found
 
 
@@ -104,9 +112,11 @@ def _spaced(path: Path) -> pd.DataFrame:
     if lines[1].split() != _POINTS:
         raise UserError(f"{path}, line 2: must be the names {' '.join(_POINTS)}")
 
+    numbers = [number for number, line in enumerate(lines[2:], 3) if line.strip()]
+
     def rows() -> Iterator[list[str]]:
-        for number, line in enumerate(lines[2:], 3):
-            fields = line.split()
+        for number in numbers:
+            fields = lines[number - 1].split()
             if len(fields) != 11:
                 raise UserError(f"{path}, line {number}: must be a name and 10 numbers, not {len(fields)} fields")
             yield fields
@@ -114,7 +124,7 @@ def _spaced(path: Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows(), columns=["image", *_POINTS]).astype("str")
     if len(frame) != int(lines[0]):
         raise UserError(f"{path}, line 1: says {int(lines[0])} images, but {len(frame)} follow")
-    return frame.set_index(pd.RangeIndex(3, len(frame) + 3))
+    return frame.set_index(pd.Index(numbers, name="line"))
 
 
 def _people(path: Path) -> pd.DataFrame:

@@ -1,17 +1,18 @@
 """Anybody's own set: a CSV or Parquet table with a row per face, and a folder of images.
 
 Columns are called as in tables.Labels, or `columns` says how they are called: {ours: theirs}. Only `image` has to be
-there. Without a box, a crop is the whole image; it is given as left, top, right, bottom or as x, y, width, height.
-Without `split`, splits are a hash of `identity`; with train and test only, validation is carved from train. Without
-`identity`, every image is its own. Labels are those columns of tables.Labels that the table has: landmarks as a list
-of numbers or as text, angles in degrees (or radians) with our signs or those in `negate` turned, expressions by name
-or by AffectNet's number, all eleven units or none.
+there. Without a box, a crop is the whole image; boxes.py says how it may be written. Without `split`, splits are a
+hash of `identity`; with train and test only, validation is carved from train. Without `identity`, every image is its
+own. Labels are those columns of tables.Labels that the table has: landmarks as a list of numbers or as text, angles in
+degrees (or radians) with our signs or those in `negate` turned, expressions by name or by AffectNet's number, all
+eleven units or none. Names are compared in Unicode's form NFC. TensorFlow's names of columns are understood as well.
 
 `read` wants the images; `read_labels` takes a table alone, for faces whose embeddings are there already.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,20 +20,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fabnet import tables
-from fabnet.attributes.folder import BOX, LABEL_COLUMNS, Annotation, LeftOut, carve_validation, each_once, splits_of
-from fabnet.attributes.label_files import as_numbers, header_fields, read_text
+from fabnet.attributes import boxes
+from fabnet.attributes.boxes import BOX
+from fabnet.attributes.folder import LABEL_COLUMNS, Annotation, LeftOut, carve_validation, each_once, splits_of
+from fabnet.attributes.label_files import as_numbers, header_fields, place, places, read_text
+from fabnet.attributes.names import Spellings, nfc
 from fabnet.config import SetParams
 from fabnet.errors import ConfigError, UserError, one_line
 
-#: The other way to write a box.
-SIZED = ["x", "y", "width", "height"]
 _TEXTS = ["image", "face_id", "identity", "split"]
 _POINTS = {"landmarks68": 136, "landmarks5": 10}
-KNOWN = [*_TEXTS, *BOX, *SIZED, *LABEL_COLUMNS]
+KNOWN = [*_TEXTS, *boxes.COLUMNS, *LABEL_COLUMNS]
+#: How TensorFlow's tables of boxes call columns that the table has not under our name; MediaPipe has two of them.
+_ALSO = {"image": "filename", "left": "xmin", "top": "ymin", "right": "xmax", "bottom": "ymax"}
+#: And how they call the label, where there is no other.
+_CLASS = {"expression": "class"}
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of a table."""
+    """The faces of a table.
+
+    Args:
+        name: of the set, for errors about its params.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     assert params.labels is not None  # SetParams sees to it
     path = params.path / params.labels
     unknown = sorted(set(params.columns) - set(KNOWN))
@@ -41,26 +55,38 @@ def read(name: str, params: SetParams) -> Annotation:
     table = columns_of(path, params.columns)
     if "image" not in table:
         raise UserError(f"{path}: has no column image, and `columns` names none; it has {', '.join(map(str, table))}")
-    wanted = params.images.as_posix()
-    root = params.path / params.images
+    root = Spellings(params.path).path(params.images.as_posix())
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; correct sets.{name}.images (it is {wanted})")
-    return Annotation(faces_of(table, str(path), params), str(path), root, LeftOut())
+        raise UserError(f"{root}: no such folder; correct sets.{name}.images (it is {params.images.as_posix()})")
+    faces, percent = faces_of(table, str(path), params)
+    unit = cast(boxes.Unit | None, params.boxes and str(params.boxes))
+    if percent and unit != "percent":
+        raise UserError(f"{path}: boxes have percent signs; `boxes: percent` converts them")
+    return Annotation(faces, str(path), root, LeftOut(), exif=params.exif == "apply", unit=unit)
 
 
-def faces_of(table: pd.DataFrame, where: str, params: SetParams) -> pd.DataFrame:
+def faces_of(table: pd.DataFrame, where: str, params: SetParams) -> tuple[pd.DataFrame, bool]:
     """The columns of tables.Labels that a table gives, by the conventions above; labels that are missing are empty.
 
     Args:
         table: as `columns_of` reads it, with a column image.
         where: the file, for errors.
+        params: of the set.
+
+    Returns:
+        The faces, with boxes in the table's unit, and whether boxes have percent signs.
+
+    Raises:
+        UserError: a cell that is wrong, or columns that contradict each other; names the row.
     """
     faces = pd.DataFrame({column: table[column] for column in _TEXTS if column in table}).astype("str")
     for column in faces:
-        blank = table[column].isna() | (faces[column] == "")
+        blank = table[column].isna() | (faces[column].str.strip() == "")
         if blank.any():
-            raise UserError(f"{where}, row {table.index[blank.to_numpy()][0]}: {column} is empty")
-    faces = faces.assign(**_box(table, where))
+            raise UserError(f"{_place(where, faces, blank)}: {column} is empty")
+        faces[column] = nfc(faces[column])
+    edges, percent = boxes.read_box(table, where)
+    faces = faces.assign(**edges) if edges is not None else faces
     if "face_id" not in faces:
         several = faces["image"].duplicated(keep=False).any()
         row = pd.Series(faces.index, faces.index).astype("str")
@@ -78,13 +104,22 @@ def faces_of(table: pd.DataFrame, where: str, params: SetParams) -> pd.DataFrame
             )
     if not any(column in faces for column in LABEL_COLUMNS):
         raise UserError(f"{where}: has no column of labels; there are {', '.join(LABEL_COLUMNS)}")
-    return faces
+    return faces, percent
 
 
 def columns_of(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
-    """The columns of the table that mean something here, by our names; the index says where a row stands in the file.
+    """The columns of the table that mean something here, by our names.
 
-    Rows of text are counted as lines, from 1, those of Parquet from 0.
+    Args:
+        path: of CSV or Parquet.
+        renamed: what columns are called there, by our names.
+
+    Returns:
+        The index says where a row stands in the file: it is called `line` and counts from 1 in text, `row` and from 0
+        in Parquet.
+
+    Raises:
+        UserError: the file cannot be read, or lacks a column.
     """
     parquet = path.suffix.lower() == ".parquet"
     if not path.is_file():
@@ -96,33 +131,23 @@ def columns_of(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
     absent = sorted(theirs for theirs in renamed.values() if theirs not in has)
     if absent:
         raise UserError(f"{path}: has no column {absent[0]}, which `columns` names; it has {', '.join(has[:20])}")
-    found = {ours: renamed.get(ours, ours) for ours in KNOWN if renamed.get(ours, ours) in has}
+    also = {ours: theirs for ours, theirs in _ALSO.items() if ours not in has and theirs not in renamed.values()}
+    called = {**also, **renamed}
+    found = {ours: called.get(ours, ours) for ours in KNOWN if called.get(ours, ours) in has}
+    if not set(LABEL_COLUMNS) & set(found):
+        found |= {ours: theirs for ours, theirs in _CLASS.items() if theirs in has and theirs not in found.values()}
     if not found:
         raise UserError(f"{path}: has no column that is known here; it has {', '.join(has[:20])}")
     if parquet:
-        table = pq.read_table(path, columns=list(found.values())).to_pandas(ignore_metadata=True)
+        table = pq.read_table(path, columns=list(found.values())).to_pandas(ignore_metadata=True).rename_axis("row")
     else:
         table = read_text(path, list(dict.fromkeys(found.values())))
     return pd.DataFrame({ours: table[theirs] for ours, theirs in found.items()})
 
 
-def _box(table: pd.DataFrame, where: str) -> dict[str, pd.Series]:
-    """The four edges; empty where a table has no box."""
-    for columns in (BOX, SIZED):
-        has = [column for column in columns if column in table]
-        if has and len(has) < 4:
-            raise UserError(f"{where}: has {', '.join(has)}, but not {', '.join(sorted(set(columns) - set(has)))}")
-    columns = BOX if BOX[0] in table else SIZED
-    if columns[0] not in table:
-        return {}
-    edges = [as_numbers(table[column], where, "row") for column in columns]
-    if columns == SIZED:
-        edges[2:] = [edges[0] + edges[2], edges[1] + edges[3]]
-    for name, edge in zip(columns, edges, strict=True):
-        finite = np.isfinite(edge.to_numpy())
-        if not finite.all():
-            raise UserError(f"{where}, row {edge.index[~finite][0]}: {name} is empty")
-    return dict(zip(BOX, edges, strict=True))
+def _place(where: str, faces: "pd.DataFrame | pd.Series", bad: "pd.Series[bool]") -> str:
+    """Where the first row stands that is bad."""
+    return place(where, faces.index, faces.index[bad.to_numpy()][0])
 
 
 def _split(faces: pd.DataFrame, where: str, seed: int) -> pd.Series:
@@ -130,15 +155,16 @@ def _split(faces: pd.DataFrame, where: str, seed: int) -> pd.Series:
         return splits_of(faces["identity"], seed)
     wrong = ~faces["split"].isin(tables.SPLITS)
     if wrong.any():
-        row = faces.index[wrong.to_numpy()][0]
-        raise UserError(f"{where}, row {row}: split is {faces['split'].loc[row]!r}, not {', '.join(tables.SPLITS)}")
+        value = faces["split"][wrong].iloc[0]
+        raise UserError(f"{_place(where, faces, wrong)}: split is {value!r}, not {', '.join(tables.SPLITS)}")
     crossing = faces.groupby("identity")["split"].transform("nunique") > 1
     if crossing.any():
         row = faces.index[crossing.to_numpy()][0]
         who = faces["identity"].loc[row]
         theirs = faces[faces["identity"] == who]
         other = theirs.index[(theirs["split"] != faces["split"].loc[row]).to_numpy()][0]
-        raise UserError(f"{where}, rows {row} and {other}: {who} is in two splits; a person has to be in one")
+        rows = places(where, faces.index, row, other)
+        raise UserError(f"{rows}: {who} is in two splits; a person has to be in one")
     return faces["split"]
 
 
@@ -146,17 +172,17 @@ def _label(column: pd.Series, where: str, params: SetParams) -> pd.Series:
     """A column of labels as tables.Labels has it; missing ones are NaN or None."""
     name = str(column.name)
     if name in _POINTS:
-        return pd.Series([_points(value, column, row, where) for row, value in column.items()], column.index)
+        points = [_points(value, column, row, where) for row, value in column.items()]
+        return pd.Series(points, column.index, dtype=object)
     if name == "expression":
         return _expressions(column, where)
-    values = as_numbers(column, where, "row")
+    values = as_numbers(column, where)
     low, high = (-180.0, 180.0) if name in tables.ANGLE_COLUMNS else (0.0, 1.0)
     if name in tables.ANGLE_COLUMNS:
         values *= (np.rad2deg(1.0) if params.radians else 1.0) * (-1 if name in params.negate else 1)
     wrong = (values < low) | (values > high)
     if wrong.any():
-        row = values.index[wrong.to_numpy()][0]
-        raise UserError(f"{where}, row {row}: {name} is {values.loc[row]:g}, not {low:g} to {high:g}")
+        raise UserError(f"{_place(where, values, wrong)}: {name} is {values[wrong].iloc[0]:g}, not {low:g} to {high:g}")
     return values
 
 
@@ -167,9 +193,8 @@ def _expressions(column: pd.Series, where: str) -> pd.Series:
     names = text.replace(numbers)
     wrong = given & ~names.isin(tables.EXPRESSIONS)
     if wrong.any():
-        row = column.index[wrong.to_numpy()][0]
         raise UserError(
-            f"{where}, row {row}: expression is {str(column.loc[row])[:40]!r}, not 0 to 7 or "
+            f"{_place(where, column, wrong)}: {column.name} is {str(column[wrong].iloc[0])[:40]!r}, not 0 to 7 or "
             f"{', '.join(tables.EXPRESSIONS)}"
         )
     return names.where(given)
@@ -186,7 +211,9 @@ def _points(value: object, column: pd.Series, row: object, where: str) -> np.nda
     except (TypeError, ValueError):
         points = np.empty(0)
     if len(points) != count:
-        raise UserError(f"{where}, row {row}: {column.name} must be {count} numbers, not {str(value)[:40]!r}")
+        raise UserError(
+            f"{place(where, column.index, row)}: {column.name} must be {count} numbers, not {str(value)[:40]!r}"
+        )
     return points if np.isfinite(points).all() else None
 
 
@@ -208,11 +235,12 @@ class LabelsAlone:
     chosen: list[str]
 
 
-def read_labels(params: SetParams) -> LabelsAlone:
+def read_labels(params: SetParams, images: str = ".") -> LabelsAlone:
     """Read a CSV or Parquet table; a face is named by `face_id`, or by `image` where that is absent.
 
     Args:
-        params: of a set of kind table. `images` is put before the names of images, where these name faces.
+        params: of a set of kind table.
+        images: put before the names of images, where these name faces, as `fabnet embed` names what is in a folder.
 
     Raises:
         UserError: the table cannot be read or contradicts itself; names the file and the row.
@@ -232,39 +260,44 @@ def read_labels(params: SetParams) -> LabelsAlone:
         raise UserError(f"{where}: has no rows")
     blank = table[names].isna() | (table[names].astype("str").str.strip() == "")
     if blank.any():
-        raise UserError(f"{where}, row {table.index[blank.to_numpy()][0]}: {names} is empty")
+        raise UserError(f"{_place(where, table, blank)}: {names} is empty")
     if names == "image":
-        folder = params.images.as_posix()
-        table["face_id"] = table["image"] if folder == "." else folder + "/" + table["image"]
+        table["face_id"] = [PurePosixPath(images, str(image)).as_posix() for image in table["image"]]
     chosen = _chosen(table, params.seed)
-    # What is not known of a face is that of its name.
-    for column in ("image", "identity"):
-        if column not in table:
-            table[column] = table["face_id"]
-    faces = faces_of(table, where, params)
+    if "image" not in table:
+        table["image"] = table["face_id"]
+    faces, percent = faces_of(table, where, params)
     for column in [column for column in LABEL_COLUMNS if column in faces]:
         faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", where)
+    if BOX[0] in faces:
+        faces = left_out.without(faces, faces[BOX].isna().any(axis=1), "its box is not given", where)
+        boxes.refuse_flat(faces[BOX], where)
     faces = each_once(
         faces,
         ["face_id"],
         faces.columns.drop("face_id"),
         where,
         left_out,
-        lambda first, row, face, column: (
-            f"{where}, rows {first} and {row}: both are of {face['face_id']}, but differ in {column}; "
-            "name faces apart by a column face_id, or remove one"
+        lambda face, column: (
+            f"are both of {face['face_id']}, but differ in {column}; name faces apart by a column face_id, or remove "
+            "one"
         ),
     )
     if not len(faces):
         raise UserError(f"{where}: no face can be used; {left_out.line()}")
+    points = [column for column in _POINTS if column in faces]
     if BOX[0] not in faces:
-        if points := [column for column in ("landmarks68", "landmarks5") if column in faces]:
+        if points:
             raise UserError(
                 f"{where}: has {points[0]} without {', '.join(BOX)}: embeddings are of crops, and points are learnt in "
                 "their crop; where points are pixels of crops already, give 0, 0 and the size of a crop twice"
             )
         # Faces on one image can be told apart by their names only.
         faces = faces.assign(image=faces["face_id"], left=0.0, top=0.0, right=1.0, bottom=1.0)
+    elif points:  # whichever unit it is, both have to be in it
+        unit = "percent" if percent else boxes.looks_like(faces[BOX], where)
+        if unit is not None and not boxes.in_fractions(np.array(faces[points[0]].tolist())):
+            raise UserError(f"{where}: boxes are in {unit} of the image, but {points[0]} is not; give both in pixels")
     faces = faces.assign(split=carve_validation(faces, params.seed))
     columns = ["face_id", "identity", "split", "image", *BOX, *(c for c in LABEL_COLUMNS if c in faces)]
     return LabelsAlone(where, tables.check(faces[columns], tables.Labels, where), left_out, chosen)

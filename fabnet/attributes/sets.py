@@ -46,7 +46,12 @@ class LabelledSet(Protocol):
         ...
 
     def crop(self, row: Any, size: int) -> np.ndarray:
-        """The face of one row of `table().itertuples()`: uint8 RGB (size, size, 3)."""
+        """The face of one row: uint8 RGB (size, size, 3).
+
+        Args:
+            row: of `table().itertuples()`.
+            size: side of the crop, in pixels.
+        """
         ...
 
 

@@ -47,7 +47,7 @@ class SyntheticFaces:
             self._file = os.open(self.faces_path, os.O_RDONLY)
         offset, length = member
         data = os.pread(self._file, length, offset)
-        return crop_box(read_image(data, f"{self.faces_path}: {row.image}"), row, size)
+        return crop_box(read_image(data, f"{self.faces_path}: {row.image}", exif=False), row, size)
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fabnet.attributes.folder import BOX, Annotation, LeftOut, without_suffix
-from fabnet.attributes.label_files import read_boxes
+from fabnet.attributes.boxes import BOX, read_boxes, squares
+from fabnet.attributes.folder import Annotation, LeftOut, without_suffix
 from fabnet.config import SetParams
 from fabnet.errors import UserError
 from fabnet.progress import track
@@ -34,31 +34,41 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
 
 
 def read(name: str, params: SetParams) -> Annotation:
-    """The faces of 300-W."""
+    """The faces of 300-W.
+
+    Args:
+        name: of the set, for lines of progress.
+        params: of the set.
+
+    Raises:
+        UserError: a file is absent, or wrong; names it and the line.
+    """
     files = [
         (split, path)
         for split, folders in (("train", TRAIN), ("test", TEST[params.subset]))
         for folder in folders
         for path in _annotations(params.path / folder)
     ]
-    left_out, rows, points = LeftOut(), [], []
+    left_out, rows, places, points = LeftOut(), [], [], []
     for split, path in track(files, f"{name}: reading labels", len(files), "file"):
         image = next((found for suffix in _SUFFIXES if (found := path.with_suffix(suffix)).is_file()), None)
         if image is None:
             left_out.add("no image beside the .pts file", str(path))
             continue
         rows.append((split, image.relative_to(params.path).as_posix()))
+        places.append(path.relative_to(params.path).as_posix())
         points.append(read_pts(path))
-    faces = pd.DataFrame(rows, columns=["split", "image"]).astype("str")
+    faces = pd.DataFrame(rows, pd.Index(places, dtype="str"), columns=["split", "image"]).astype("str")
     faces["face_id"] = faces["identity"] = without_suffix(faces["image"])
     faces = faces.assign(landmarks68=list(np.array(points).reshape(-1, 136)))
-    boxes = np.array([[*each.min(axis=0), *each.max(axis=0)] for each in points]).reshape(-1, 4)
-    if params.boxes is not None:
-        boxes = read_boxes(params.path / params.boxes, faces["image"]).to_numpy()
-        unknown = pd.Series(np.isnan(boxes).any(axis=1), faces.index)
-        boxes = boxes[~unknown.to_numpy()]
-        faces = left_out.without(faces, unknown, f"no box in {params.boxes}", str(params.path))
-    faces = faces.assign(**dict(zip(BOX, square(boxes).T, strict=True)))
+    if params.boxes is None:
+        around = np.array([[*each.min(axis=0), *each.max(axis=0)] for each in points]).reshape(-1, 4)
+        boxes = pd.DataFrame(around, faces.index, BOX)
+    else:
+        boxes = read_boxes(params.path / params.boxes, faces["image"])
+    faces = left_out.without(
+        faces.join(squares(boxes, MARGIN)), boxes.isna().any(axis=1), f"no box in {params.boxes}", str(params.path)
+    )
     published = {"train": PUBLISHED_TRAIN, "test": PUBLISHED_TEST[params.subset]}
     return Annotation(faces, str(params.path), params.path, left_out, published)
 
@@ -98,14 +108,6 @@ def read_pts(path: Path) -> np.ndarray:
     if len(found) != 68 or headed != closed:
         raise UserError(f"{path}, line {len(lines)}: ends with {len(found)} points, not 68{' and a brace' * headed}")
     return np.array(found) - 0.5
-
-
-def square(boxes: np.ndarray) -> np.ndarray:
-    """Squares (n, 4) of whole pixels around boxes (n, 4: left, top, right, bottom) enlarged by MARGIN on each side."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    side = np.round((1 + 2 * MARGIN) * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True, initial=0))
-    corner = np.round(centre - side / 2)
-    return np.concatenate([corner, corner + side], axis=1)
 
 
 def _annotations(folder: Path) -> list[Path]:

@@ -74,9 +74,13 @@ def preview(
     ] = None,
     detector_model: DetectorModel = None,
 ) -> None:
-    """Draw a contact sheet of a video: frames with the boxes of its tracks, and the crops that a network will see."""
+    """Draw a contact sheet of a video.
+
+    It shows frames with the boxes of its tracks, and the crops that a network will see.
+    """
     from fabnet.faces.face_params import params_of
     from fabnet.figures.pictures import save
+    from fabnet.figures.preview import counted
     from fabnet.inference.preview import preview as draw
     from fabnet.model import load
 
@@ -86,7 +90,7 @@ def preview(
     drawn = draw(video, params)
     out = out or Path(f"{Path(video).stem}.preview.png")
     save(drawn.sheet, out, dpi=110)
-    typer.echo(f"{out}: {drawn.frames} frames, {drawn.tracks} tracks")
+    typer.echo(f"{out}: {counted(drawn.frames, 'frame')}, {counted(drawn.tracks, 'track')}")
     for reject in drawn.rejects:
         typer.echo(f"  rejected: {reject}")
 
@@ -109,7 +113,10 @@ def animate(
     detector_model: DetectorModel = None,
     force: Annotated[bool, typer.Option(help="Allow another crop recipe than the model's.")] = False,
 ) -> None:
-    """Animate the face of a picture with that of a video: the model warps it by the video's embeddings."""
+    """Animate the face of a picture with that of a video.
+
+    The model warps it by the video's embeddings.
+    """
     from fabnet.inference.animate import animate as write_animation
     from fabnet.model import load
 

@@ -12,7 +12,8 @@ from fabnet.cli import inference, probe, project, registry, search, serving, wei
 from fabnet.command import run
 from fabnet.errors import ConfigError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Without rich, whose tables cut what does not fit into 80 columns.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 for commands in (inference, probe, search, project, registry, serving):
     app.add_typer(commands.app)
 app.add_typer(search.index_app, name="index")

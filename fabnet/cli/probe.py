@@ -43,7 +43,9 @@ def probe(
     column: Annotated[
         list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename a column of the labels.")
     ] = None,
-    images: Annotated[Path, typer.Option(help="Prefix of image names, where these name faces.")] = Path("."),
+    images: Annotated[
+        Path, typer.Option(help="Folder of the images, as `fabnet embed` was given it, where images name faces.")
+    ] = Path("."),
     radians: Annotated[bool, typer.Option("--radians", help="Angles of the labels are in radians.")] = False,
     negate: Annotated[list[str] | None, typer.Option(metavar="ANGLE", help="An angle with the opposite sign.")] = None,
     model: Annotated[
@@ -68,14 +70,17 @@ def probe(
     from fabnet.inference import probe as probing
 
     chosen = probing.probe_params(seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    own = probing.labels_params(labels, _pairs(column or [], "--column"), images, radians, negate or [], seed)
+    own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
         opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
         probing.require_made_by(opened, model, weights)
-        found = probing.probe(opened, read_labels(own), chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
+        labelled = read_labels(own, images.as_posix())
+        found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
-    typer.echo(score_text(found.scores["torch"]))
+    typer.echo(score_text(found.scores["torch"], found.test_faces))
+    for metric, reason in found.unscored.items():
+        typer.echo(f"{TITLES[metric]}: not scored, because {reason}")
     if found.paired:
         typer.echo(paired_text(found.paired, next(iter(opened))))
     if out is not None:
@@ -100,14 +105,14 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], faces: int) -> str:
     """A line per metric, a column per encoder: value [low, high], the 95 % interval over people.
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}.
+        faces: that were predicted.
     """
     known = [metric for metric in TITLES if any(metric in row for row in scores.values())]
-    faces = max((score["n"] for row in scores.values() for score in row.values()), default=0)
     lines = [[TITLES[metric], *(_cell(row.get(metric)) for row in scores.values())] for metric in known]
     return _aligned([f"{faces} test faces", *scores], lines)
 

@@ -28,7 +28,7 @@ def schema(
         Path | None, typer.Option(help="Older contracts, from --json: fail if one changed without a new version.")
     ] = None,
 ) -> None:
-    """Print the contracts of the tables between stages, or compare them with older ones."""
+    """Print the contracts of tables, or compare with older ones."""
     import json
 
     from fabnet.quality.schema import export, require_announced
@@ -43,7 +43,10 @@ def schema(
 
 @app.command()
 def tidy() -> None:
-    """Move files that no stage makes, such as a removed variant's models, from shared output folders to .work/aside."""
+    """Move files that no stage makes to .work/aside.
+
+    Such as a removed variant's models in a folder that stages share.
+    """
     from fabnet.leftovers import move_aside
     from fabnet.tracking.store import project_root
 
@@ -60,7 +63,10 @@ def verify(
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all of it to this file, in full precision.")] = None,
 ) -> None:
-    """Did this machine reproduce a commit? Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run."""
+    """Did this machine reproduce a commit?
+
+    Exit 0 yes, 2 no, 3 cannot compare, as where a stage has not run.
+    """
     from fabnet.tracking.store import project_root
     from fabnet.tracking.verify.compare import read_verify_rules
     from fabnet.tracking.verify.verify import report, verify
@@ -90,7 +96,9 @@ def use(
 def set_values(
     assignments: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="Dotted keys; values in YAML.")],
 ) -> None:
-    """Set values in params.yaml, all or none, such as `extract.fps=2 train.variants.fabnet.flip=false`.
+    """Set values in params.yaml, all or none.
+
+    Such as `extract.fps=2 train.variants.fabnet.flip=false`.
 
     Other lines of the file stay as they are.
     """
@@ -101,7 +109,9 @@ def set_values(
 
 @params_app.command("rounds")
 def rounds() -> None:
-    """Print the training stages by topological level, one line each: stages of a line can run in parallel.
+    """Print the training stages by topological level.
+
+    One line each: stages of a line can run in parallel.
 
     A stage needs only stages of earlier lines. The last line also has the stages `baseline` and `supervise`, which
     need no trained variant.

@@ -17,7 +17,10 @@ def gate(
     rules: Rules = Path("gates.yaml"),
     markdown: Page = None,
 ) -> None:
-    """Is the working tree's model worse than that of a commit? Exit 0 pass, 2 regression, 3 cannot compare."""
+    """Is the working tree's model worse than that of a commit?
+
+    Exit 0 pass, 2 regression, 3 cannot compare.
+    """
     from fabnet.tracking.gate.commits import judge_commits
     from fabnet.tracking.gate.compare import report
     from fabnet.tracking.gate.rules import read_gates
@@ -32,7 +35,10 @@ def pictures(
         str | None, typer.Option(help="Address of the repository's web pages, to show the pictures.")
     ] = None,
 ) -> None:
-    """Print pictures of the report that differ from a commit's, before and after, as Markdown."""
+    """Print changed pictures of the report, before and after.
+
+    Those that differ from a commit's, as Markdown.
+    """
     from fabnet.tracking.gate.commits import compare_pictures, markdown
     from fabnet.tracking.store import project_root
 
@@ -95,7 +101,10 @@ track_app = typer.Typer(no_args_is_help=True, help="MLflow runs of DVC stages (d
 
 @track_app.command("sync")
 def sync() -> None:
-    """Rebuild missing runs from dvc.lock and the outputs, and close the runs of killed processes."""
+    """Rebuild missing runs from dvc.lock and the outputs.
+
+    Runs of killed processes are closed.
+    """
     from fabnet.tracking.sync import sync as sync_runs
 
     for line in sync_runs().lines():
@@ -109,7 +118,10 @@ def profile(
         Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")
     ] = None,
 ) -> None:
-    """Fetch the profile of a registered model's training data, against which `validate` measures drift."""
+    """Fetch the profile of a registered model's training data.
+
+    `validate` measures drift against it.
+    """
     from fabnet.tracking.registry.versions import fetch_profile
 
     path = fetch_profile(uri, out)

@@ -40,7 +40,10 @@ def search(
     force: Annotated[bool, typer.Option(help="Allow another crop recipe than the index's.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
 ) -> None:
-    """Find the faces of an index that are most similar to those of an image, a video, or one of its rows."""
+    """Find the faces of an index most similar to given ones.
+
+    These are those of an image, a video, or a row of the index.
+    """
     if out.suffix not in (".html", ".parquet"):
         raise typer.BadParameter(f"{out}: ends in neither .html nor .parquet", param_hint="--out")
     import numpy as np
@@ -138,7 +141,7 @@ def build(
 
 @index_app.command()
 def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
-    """Verify the files of an index against the hashes it was written with."""
+    """Verify the files of an index against their hashes."""
     from fabnet.retrieval.index import read_index
 
     found = read_index(index, whole=True)

@@ -58,7 +58,10 @@ def page(
         str | None, typer.Option(help="Allowed host names besides those of loopback, separated by commas.")
     ] = None,
 ) -> None:
-    """Serve a web page: drop a picture or a short clip on it and see what the model predicts. Needs the extra `app`."""
+    """Serve a web page to try a model on a picture or short clip.
+
+    Drop one on it and see what the model predicts. Needs the extra `app`.
+    """
     from fabnet.host_allowlist import allowed_hosts as names_of
     from fabnet.host_allowlist import listen, url_of
     from fabnet.inference.app.server import check_installed

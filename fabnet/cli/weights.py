@@ -75,7 +75,10 @@ def export(
         typer.Option("--format", help="All weights, or the encoder as a graph. Default: by the ending of --out."),
     ] = None,
 ) -> None:
-    """Write a model's weights as safetensors, or its encoder as ONNX, with the metadata needed to use it."""
+    """Write a model's weights as safetensors, or its encoder as ONNX.
+
+    With the metadata needed to use it.
+    """
     from fabnet.errors import ConfigError, UserError
     from fabnet.inference.export_weights import export_onnx, export_safetensors
 

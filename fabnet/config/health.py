@@ -53,6 +53,7 @@ MEASURES: dict[str, dict[str, str]] = {
         "identities": "identities of a split of a labelled set",
         "widest_deg": "the greatest angle of a head in a split of a labelled set, degrees",
         "points_wide": "width of a face's landmarks over that of its box, median of a split of a labelled set",
+        "narrow_pct": "faces of a split of a labelled set whose box is narrower or lower than 8 pixels, %",
     },
     "labels": {
         "share_pct": "faces of a split that show an expression or unit, %",

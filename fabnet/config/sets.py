@@ -20,10 +20,11 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "affectnet": (),
     "emotionet": ("boxes",),
     "celebv": ("labels", "frames", "side"),
-    "table": ("labels", "images", "columns", "radians", "negate"),
+    "table": ("labels", "images", "columns", "boxes", "exif", "radians", "negate"),
 }
 #: Names in the results of every set, which no variant and no embedding may have: baselines and the supervised network.
 RESULT_NAMES = {"constant", "random", "pca", "hog", "vgg_face", "vgg11"}
+_UNITS = ("pixels", "fraction", "percent")
 _FILES = ("exclude", "identities", "boxes", "test_list", "labels", "images")
 
 
@@ -45,7 +46,16 @@ class SetParams(Section):
     subset: Literal["full", "common", "challenging"] = Field(
         "full", description="w300: the images that are the test set"
     )
-    boxes: Path | None = Field(None, description="w300, emotionet: CSV with columns image, left, top, right, bottom")
+    boxes: Path | None = Field(
+        None,
+        description="w300, emotionet: CSV with columns image, left, top, right, bottom; table: the unit of its boxes, "
+        "`pixels`, `fraction` or `percent` of the image. null: of the table, pixels, unless they do not look so",
+    )
+    exif: Literal["apply", "ignore"] = Field(
+        "apply",
+        description="table: what boxes and landmarks are about: images as viewers show them, turned as their EXIF "
+        "orientation says, or (`ignore`) pixels as they are stored",
+    )
     annotation: Literal["sqlite", "mat"] = Field("sqlite", description="aflw: which of its two annotations is read")
     test_list: Path | None = Field(None, description="aflw: file with the names of the test images")
     landmarks: bool = Field(
@@ -85,6 +95,8 @@ class SetParams(Section):
             )
         if self.kind == "table" and self.labels is None:
             raise ValueError("a set of kind table needs `labels`, the name of its CSV or Parquet file below `path`")
+        if self.kind == "table" and self.boxes is not None and str(self.boxes) not in _UNITS:
+            raise ValueError(f"boxes of a set of kind table is the unit of its boxes, {', '.join(_UNITS)}")
         files = {key: getattr(self, key) for key in _FILES}
         files |= {f"embeddings.{name}": value for name, value in self.embeddings.items()}
         for key, value in files.items():

@@ -16,9 +16,12 @@ _BAD = "#c62828"
 
 # Inches.
 _WIDTH, _MARGIN, _GAP = 12.0, 0.3, 0.08
+_NARROW = 7.2  # of a sheet of few frames, which would be larger than they are in a wide one
 _TITLE, _LINE, _HEADING = 0.34, 0.2, 0.36
-_LABEL, _CROP, _CROP_TIME = 1.6, 0.8, 0.17
-_WORDS = 150  # that fit into a line
+_LABEL, _CROP, _CROP_TIME = 1.6, (0.8, 2.0), 0.17
+_TALLEST = 4.5  # a frame
+# Letters that fit into an inch of a line, and of the title.
+_LETTERS, _TITLE_LETTERS = 13, 8
 
 
 @dataclass(frozen=True)
@@ -65,26 +68,30 @@ def preview_sheet(
         tracks: with their crops.
         more_tracks: how many there are beyond those shown.
     """
-    lines = [part for line in lines for part in _wrapped(line)]
-    problems = _wrapped(f"rejected: {problem}") if problem else []
-    columns, cell = _frame_cells(frames)
+    width = _NARROW if len(frames) < 3 else _WIDTH
+    letters = int(_LETTERS * (width - 2 * _MARGIN))
+    lines = [part for line in lines for part in _wrapped(line, letters)]
+    problems = _wrapped(f"rejected: {problem}", letters) if problem else []
+    columns, cell = _frame_cells(frames, width)
+    crop = _crop_side(tracks, width)
     rows = -(-len(frames) // columns) if frames else 0
     height = (
         2 * _MARGIN
         + _TITLE
         + _LINE * (len(lines) + len(problems))
         + (_HEADING + rows * (cell[1] + _GAP) if frames else 0)
-        + (_HEADING + len(tracks) * (_CROP + _CROP_TIME + _GAP) if tracks else 0)
+        + (_HEADING + len(tracks) * (crop + _CROP_TIME + _GAP) if tracks else 0)
         + (_LINE if more_tracks else 0)
     )
-    page = _Page(height)
-    page.text(title, 14, _TITLE, weight="bold")
+    page = _Page(width, height)
+    fits = _TITLE_LETTERS * (width - 2 * _MARGIN)
+    page.text(title, 14 * min(1.0, fits / max(len(title), 1)), _TITLE, weight="bold")
     for line in lines:
         page.text(line, 9, _LINE, color="#555555")
     for line in problems:
         page.text(line, 10, _LINE, color=_BAD, weight="bold")
     if frames:
-        page.text(f"{len(frames)} sampled frames, boxes coloured by track", 10, _HEADING, low=True)
+        page.text(f"{counted(len(frames), 'sampled frame')}, boxes coloured by track", 10, _HEADING, low=True)
         for first in range(0, len(frames), columns):
             for column, frame in enumerate(frames[first : first + columns]):
                 _draw_frame(page, _MARGIN + column * (cell[0] + _GAP), cell, frame)
@@ -92,19 +99,19 @@ def preview_sheet(
     if tracks:
         page.text("crops, as the network will see them", 10, _HEADING, low=True)
         for track in tracks:
-            _draw_track(page, track)
-            page.down(_CROP + _CROP_TIME + _GAP)
+            _draw_track(page, track, crop)
+            page.down(crop + _CROP_TIME + _GAP)
     if more_tracks:
-        page.text(f"and {more_tracks} more tracks with fewer faces", 9, _LINE, color="#555555")
+        page.text(f"and {counted(more_tracks, 'more track')} with fewer faces", 9, _LINE, color="#555555")
     return page.figure
 
 
 class _Page:
     """A figure that is filled from the top; `at` is how far, in inches."""
 
-    def __init__(self, height: float) -> None:
-        self.figure = Figure(figsize=(_WIDTH, height))
-        self.height, self.at = height, _MARGIN
+    def __init__(self, width: float, height: float) -> None:
+        self.figure = Figure(figsize=(width, height))
+        self.width, self.height, self.at = width, height, _MARGIN
 
     def down(self, inches: float) -> None:
         self.at += inches
@@ -114,13 +121,13 @@ class _Page:
         base = self.at + (height - 0.08 if low else height * 0.7)
         # A file's name is no formula, whatever dollars are in it.
         self.figure.text(
-            _MARGIN / _WIDTH, 1 - base / self.height, text, fontsize=size, va="baseline", parse_math=False, **style
+            _MARGIN / self.width, 1 - base / self.height, text, fontsize=size, va="baseline", parse_math=False, **style
         )
         self.down(height)
 
     def image(self, image: NDArray[np.uint8], left: float, width: float, height: float, alpha: float = 1.0) -> Axes:
         """Axes with an image whose pixels span [0, W] x [0, H]."""
-        place = (left / _WIDTH, 1 - (self.at + height) / self.height, width / _WIDTH, height / self.height)
+        place = (left / self.width, 1 - (self.at + height) / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(place)
         tall, wide = image.shape[:2]
         axes.imshow(image, extent=(0, wide, tall, 0), interpolation="nearest", alpha=alpha, aspect="auto")
@@ -129,15 +136,23 @@ class _Page:
         return axes
 
 
-def _frame_cells(frames: Sequence[ShownFrame]) -> tuple[int, tuple[float, float]]:
-    """Columns, and (width, height) of a frame: upright ones are smaller, so that the sheet keeps its shape."""
+def _frame_cells(frames: Sequence[ShownFrame], width: float) -> tuple[int, tuple[float, float]]:
+    """Columns, and (width, height) of a frame; upright ones are smaller, so that the sheet keeps its shape."""
     if not frames:
         return 1, (0, 0)
-    height, width = frames[0].image.shape[:2]
-    aspect = height / width
-    columns = 5 if aspect < 0.8 else 7 if aspect < 1.2 else 9
-    cell = (_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns
+    tall, wide = frames[0].image.shape[:2]
+    aspect = tall / wide
+    most = 5 if aspect < 0.8 else 7 if aspect < 1.2 else 9
+    rows = -(-len(frames) // most)
+    columns = -(-len(frames) // rows)
+    cell = min((width - 2 * _MARGIN - (columns - 1) * _GAP) / columns, _TALLEST / aspect)
     return columns, (cell, cell * aspect)
+
+
+def _crop_side(tracks: Sequence[ShownTrack], width: float) -> float:
+    """Inches of a crop: as large as the track with most of them lets it be."""
+    most = max((len(track.crops) for track in tracks), default=1)
+    return float(np.clip((width - 2 * _MARGIN - _LABEL) / max(most, 1) - _GAP, *_CROP))
 
 
 def _draw_frame(page: _Page, left: float, cell: tuple[float, float], frame: ShownFrame) -> None:
@@ -152,24 +167,24 @@ def _draw_frame(page: _Page, left: float, cell: tuple[float, float], frame: Show
     _stamp(axes, frame.time_s, size=7)
 
 
-def _draw_track(page: _Page, track: ShownTrack) -> None:
+def _draw_track(page: _Page, track: ShownTrack, side: float) -> None:
     def put(text: str, below: float, size: float, **style: Any) -> None:
         y = 1 - (page.at + below) / page.height
-        page.figure.text(_MARGIN / _WIDTH, y, text, fontsize=size, va="baseline", parse_math=False, **style)
+        page.figure.text(_MARGIN / page.width, y, text, fontsize=size, va="baseline", parse_math=False, **style)
 
     put(f"track {track.number}", 0.2, 11, weight="bold", color=_colour(track.number))
-    put(f"{track.faces} face{'s' if track.faces != 1 else ''}", 0.38, 8.5)
+    put(counted(track.faces, "face"), 0.38, 8.5)
     put(f"{clock(track.first_s)} – {clock(track.last_s)}", 0.54, 8.5, color="#555555")
     if track.rejected:
         reason, _, detail = track.rejected.partition(": ")
         put(f"rejected: {reason}", 0.7, 8.5, color=_BAD, weight="bold")
         put(detail[:44], 0.83, 6, color=_BAD)
     for column, (time_s, image) in enumerate(track.crops):
-        left = _MARGIN + _LABEL + column * (_CROP + _GAP)
-        axes = page.image(image, left, _CROP, _CROP, alpha=0.45 if track.rejected else 1.0)
-        side = image.shape[0]
-        axes.add_patch(Rectangle((0, 0), side, side, fill=False, edgecolor=_colour(track.number), linewidth=2))
-        axes.text(side / 2, side * 1.03, clock(time_s), fontsize=6.5, color="#555555", ha="center", va="top")
+        left = _MARGIN + _LABEL + column * (side + _GAP)
+        axes = page.image(image, left, side, side, alpha=0.45 if track.rejected else 1.0)
+        pixels = image.shape[0]
+        axes.add_patch(Rectangle((0, 0), pixels, pixels, fill=False, edgecolor=_colour(track.number), linewidth=2))
+        axes.text(pixels / 2, pixels * 1.03, clock(time_s), fontsize=6.5, color="#555555", ha="center", va="top")
 
 
 def _stamp(axes: Axes, time_s: float, size: float) -> None:
@@ -189,10 +204,20 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
 
 
-def _wrapped(line: str) -> list[str]:
+def counted(number: int, what: str) -> str:
+    """1 track, 2 tracks.
+
+    Args:
+        number: of them.
+        what: in the singular.
+    """
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def _wrapped(line: str, letters: int) -> list[str]:
     words, lines = line.split(), [""]
     for word in words:
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > _WORDS:
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > letters:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from fabnet.attributes.label_files import place
 from fabnet.attributes.own_table import LabelsAlone
-from fabnet.attributes.tasks import targets, tasks_of
+from fabnet.attributes.tasks import TASKS, targets, tasks_of
 from fabnet.config import BootstrapParams, ProbeParams, SetParams
 from fabnet.config.section import Section, first_error
 from fabnet.errors import ConfigError, UserError
@@ -22,11 +23,13 @@ from fabnet.model import load
 from fabnet.probing.embeddings import require_comparable, require_weights
 from fabnet.probing.evaluate import ProbeResult, probe_constant, probe_embeddings, rows_by_split
 from fabnet.probing.intervals import BootstrapSamples, draw_samples, interval, paired, score_columns
+from fabnet.probing.metrics import absent_columns
 from fabnet.probing.outside import Outside, open_outside, write_outside
 from fabnet.probing.predictions import open_writer
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import write_heads
 from fabnet.quality.set_audit import audit_set
+from fabnet.tables import EXPRESSIONS
 
 #: Default values of the section `probe`, for use outside of a project.
 PROBE: dict[str, Any] = {
@@ -59,12 +62,16 @@ class ProbeScores:
     Attributes:
         scores: {"torch" or "sklearn": {encoder: {metric: {"value", "low", "high", "n"}}}}, `constant` first.
         paired: {encoder: {metric: difference}} to the first one, if there are several (probing.paired).
+        test_faces: those that were predicted.
+        unscored: {metric: why it has no value}.
         notes: what was left out or decided, in words.
         record: the content of scores.json.
     """
 
     scores: dict[str, dict[str, Any]]
     paired: dict[str, dict[str, Any]]
+    test_faces: int
+    unscored: dict[str, str]
     notes: list[str]
     record: dict[str, Any]
 
@@ -76,6 +83,7 @@ def open_all(
 
     Args:
         sources: names, where they are given, and paths as open_outside takes them.
+        scratch: folder for arrays that lie in tables, which is needed as long as they are.
         ids: names the rows of the .npy files among them.
         force: compare embeddings of different crop recipes or sets, too.
 
@@ -113,6 +121,10 @@ def probe(
     """Train linear probes on each of the embeddings and score them on the same test faces.
 
     Args:
+        embeddings: by encoder; the first is the one that others are compared with.
+        labels: of the faces.
+        params: of the probes.
+        report: of the intervals.
         out: a folder for predictions.parquet, scores.json and, of embeddings that have weights, the probes
             heads/NAME.npz; it is written atomically.
         strict: every labelled face must have an embedding, instead of being left out where it has none.
@@ -132,7 +144,7 @@ def probe(
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(TemporaryDirectory()))
         folder = stack.enter_context(atomic_directory(out)) if out is not None else temporary / "out"
-        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, notes, {})
+        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, len(rows["test"]), _unscored(table, rows), notes, {})
         compared: dict[str, BootstrapSamples] = {}
         by_column: dict[str, dict[str, Any]] = {}
         choices = {}
@@ -168,6 +180,7 @@ def probe(
                 "labels": {"path": labels.path, **counts},
                 "embeddings": {name: {"path": str(each.path), **each.origin} for name, each in embeddings.items()},
                 "notes": notes,
+                "unscored": found.unscored,
                 "params": {"probe": params.model_dump(mode="json"), "report": report.model_dump(mode="json")},
                 "crop_pixels": SIZE,
                 "choices": choices,
@@ -198,7 +211,7 @@ def _with_embeddings(
         if not has.all():
             row = faces.index[~has][0]
             problem = f"{(~has).sum()} of {len(has)} labelled faces have no embedding in {outside.path}"
-            first = f"(first: {labels.path}, row {row}: {faces['face_id'].loc[row]})"
+            first = f"(first: {place(labels.path, faces.index, row)}: {faces['face_id'].loc[row]})"
             if strict:
                 raise UserError(f"{problem} {first}")
             notes.append(f"{problem}; left out {first}")
@@ -223,6 +236,31 @@ def _require_classes(table: pd.DataFrame, rows: dict[str, np.ndarray], where: st
         )
 
 
+def _unscored(table: pd.DataFrame, rows: dict[str, np.ndarray]) -> dict[str, str]:
+    """Why a ROC AUC is undefined: {metric: reason}."""
+    found = {}
+    test, train = table.iloc[rows["test"]], table.iloc[rows["train"]]
+    for name in _BY_COLUMN:
+        if not set(TASKS[name].columns) <= set(table):
+            continue
+        shown, learnt = (_one_hot(part, name) for part in (test, train))
+        if not (absent_columns(shown) | absent_columns(learnt)).all():
+            continue
+        if not absent_columns(shown).all():
+            reason = "none that the test faces tell apart was learnt"
+        elif name == "expression":
+            reason = f"all {len(test)} test faces are of one class, {test['expression'].iloc[0]}"
+        else:
+            reason = f"all {len(test)} test faces agree on every action unit"
+        found[TASKS[name].metrics[-1]] = reason
+    return found
+
+
+def _one_hot(faces: pd.DataFrame, task: str) -> np.ndarray:
+    labels = targets(faces, TASKS[task])
+    return np.eye(len(EXPRESSIONS))[labels] if task == "expression" else labels
+
+
 def _write_heads(path: Path, probed: ProbeResult, problems: Sequence[Problem], labels: str) -> None:
     if not probed.meta.get("weights_sha256"):  # nothing else could make such embeddings of a new face
         return
@@ -231,23 +269,44 @@ def _write_heads(path: Path, probed: ProbeResult, problems: Sequence[Problem], l
 
 
 def probe_params(**options: Any) -> ProbeParams:
+    """The section `probe` with some options; raises ConfigError where one is out of its bounds."""
     return _valid(ProbeParams, {**PROBE, **options})
 
 
 def bootstrap_params(bootstrap: int, seed: int) -> BootstrapParams:
+    """How intervals are made.
+
+    Args:
+        bootstrap: resamples.
+        seed: of the resamples.
+
+    Raises:
+        ConfigError: one of them is out of its bounds.
+    """
     return _valid(BootstrapParams, {"bootstrap": bootstrap, "seed": seed})
 
 
-def labels_params(
-    labels: Path, columns: Mapping[str, str], images: Path, radians: bool, negate: list[str], seed: int
-) -> SetParams:
-    """A table of labels as a set of kind `table`."""
-    options = {"columns": dict(columns), "images": images, "radians": radians, "negate": negate, "seed": seed}
+def labels_params(labels: Path, columns: Mapping[str, str], radians: bool, negate: list[str], seed: int) -> SetParams:
+    """A table of labels as a set of kind `table`, without its images.
+
+    Args:
+        labels: the file.
+        columns: what its columns are called, by our names.
+        radians: whether its angles are in radians.
+        negate: angles whose signs are the other way round.
+        seed: of splits that the table does not give.
+    """
+    options = {"columns": dict(columns), "radians": radians, "negate": negate, "seed": seed}
     return _valid(SetParams, {"kind": "table", "path": labels.parent, "labels": labels.name, **options})
 
 
 def require_made_by(embeddings: Mapping[str, Outside], model: Path | None, weights: Path | None) -> None:
     """Refuse embeddings that a model, or a file of weights, did not make. Neither: nothing is refused.
+
+    Args:
+        embeddings: by encoder.
+        model: directory of a trained model.
+        weights: file of weights.
 
     Raises:
         UserError: other weights or another crop recipe; or the model is not whole.

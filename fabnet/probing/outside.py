@@ -6,6 +6,7 @@ never unpickled and never held as a whole.
 
 import csv
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Outside:
 
     Attributes:
         path: of the array, which errors name.
-        ids: of the rows, each once.
+        ids: of the rows, each once, in Unicode's form NFC, as labels have them.
         array: floating point (N, D), mapped.
         origin: encoder, set, weights_sha256 and recipe_hash, as far as they are known.
     """
@@ -86,7 +87,7 @@ def write_outside(outside: Outside, directory: Path, face_ids: Sequence[str], me
     Args:
         outside: opened embeddings.
         directory: that is written.
-        face_ids: whose embeddings, in this order.
+        face_ids: whose embeddings, in this order; in Unicode's form NFC.
         meta: content of meta.json.
 
     Raises:
@@ -179,7 +180,11 @@ def read_ids(path: Path) -> tuple[list[str], Sequence[int]]:
     for name, place in zip(names, places, strict=True):
         if not name:
             raise UserError(f"{path}, {what} {place}: the id is empty")
-    return names, places
+    return [_nfc(name) for name in names], places
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def require_unique(names: Sequence[str], places: Sequence[int], path: Path) -> None:
@@ -266,12 +271,11 @@ def _names(file: pq.ParquetFile, path: Path) -> list[str]:
         ids = file.read(["face_id"])["face_id"]
         if ids.null_count:
             raise UserError(f"{path}, row {ids.is_null().to_pylist().index(True)}: the id is empty")
-        names: list[str] = ids.cast(pa.string()).to_pylist()
-        return names
+        return [_nfc(name) for name in ids.cast(pa.string()).to_pylist()]
     columns = file.read(["input", "track", "frame"]).to_pydict()
     faces = Counter(columns["input"])
     rows = zip(columns["input"], columns["track"], columns["frame"], strict=True)
-    return [name if faces[name] == 1 else f"{name}#{track}#{frame}" for name, track, frame in rows]
+    return [_nfc(name if faces[name] == 1 else f"{name}#{track}#{frame}") for name, track, frame in rows]
 
 
 def _copied(file: pq.ParquetFile, path: Path, copy: Path) -> np.ndarray:

@@ -162,7 +162,7 @@ def fields(heads: SavedHeads) -> list[pa.Field]:
 
 
 def columns(heads: SavedHeads, embeddings: NDArray[np.float32], regions: NDArray[np.float64]) -> list[pa.Array]:
-    """The readings of N faces as arrays in the order of `fields`; arguments and units as of `by_task`.
+    """The readings of N faces as arrays in the order of `fields`, in the units of `by_task`.
 
     Landmarks are lists of x and y in turn; `expression` is the name of the likeliest one.
 

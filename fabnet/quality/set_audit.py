@@ -19,6 +19,9 @@ from fabnet.tables import ANGLE_COLUMNS, EXPRESSIONS, SPLITS, UNIT_COLUMNS
 
 #: Crops are made this small where only whether they can be made matters.
 _SIDE = 16
+#: A box of fewer pixels along x or y shows no face: it is in another unit, or wrong.
+_NARROW = 8
+_GEOMETRY = ("widest_deg", "points_wide", "narrow_pct")
 #: Faces named in an error.
 _SHOWN = 10
 
@@ -134,8 +137,12 @@ def _absent(labels: pd.DataFrame, split: str) -> list[str]:
 def balance(labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables about a table of labels (tables.Labels).
 
+    Args:
+        labels: legal under tables.Labels.
+
     Returns:
-        `sets`: per split that has faces: split, faces, identities, widest_deg (the greatest angle) and points_wide
+        `sets`: per split that has faces: split, faces, identities, narrow_pct (of the split's faces, those whose box
+            is too narrow or low to show one), widest_deg (the greatest angle) and points_wide
         (median width of the landmarks over that of the box), NaN where a set has no such labels.
         `labels`: per split, and expression or unit that the set is labelled with: split, label, faces, share_pct (of
         the split's faces).
@@ -145,7 +152,7 @@ def balance(labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for split in present:
         faces = labels[labels["split"] == split]
         people = faces["identity"].nunique()
-        geometry = {"widest_deg": _widest(faces), "points_wide": _points_wide(faces)}
+        geometry = {"widest_deg": _widest(faces), "points_wide": _points_wide(faces), "narrow_pct": _narrow(faces)}
         sets.append({"split": split, "faces": len(faces), "identities": people, **geometry})
         shows = {}
         if "expression" in labels:
@@ -156,9 +163,7 @@ def balance(labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
             for name, shown in shows.items()
         ]
     return {
-        "sets": _frame(
-            sets, {"split": str, "faces": int, "identities": int, "widest_deg": float, "points_wide": float}
-        ),
+        "sets": _frame(sets, {"split": str, "faces": int, "identities": int, **dict.fromkeys(_GEOMETRY, float)}),
         "labels": _frame(shares, {"split": str, "label": str, "faces": int, "share_pct": float}),
     }
 
@@ -166,6 +171,11 @@ def balance(labels: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _widest(faces: pd.DataFrame) -> float:
     angles = [column for column in ANGLE_COLUMNS if column in faces]
     return float(faces[angles].abs().to_numpy().max()) if angles else float("nan")
+
+
+def _narrow(faces: pd.DataFrame) -> float:
+    sides = faces[["right", "bottom"]].to_numpy() - faces[["left", "top"]].to_numpy()
+    return 100 * float((sides.min(axis=1) < _NARROW).mean())
 
 
 def _points_wide(faces: pd.DataFrame) -> float:

@@ -58,6 +58,10 @@ class SetResults:
     unscored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pictures: Sequence[Picture | Gap] = ()
 
+    @property
+    def test_faces(self) -> int:
+        return max((int(score["n"]) for row in self.scores.values() for score in row.values()), default=0)
+
 
 def gather_set(
     name: str, set_params: SetParams, params: ReportParams, reference: str, runs: Mapping[str, str]

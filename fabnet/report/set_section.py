@@ -64,7 +64,7 @@ def labelled_set(found: SetResults) -> Content:
 
 
 def _introduction(found: SetResults) -> str:
-    faces = max(score["n"] for row in found.scores.values() for score in row.values())
+    faces = found.test_faces
     supervised = ""
     if "vgg11" in found.scores:
         supervised = " `vgg11` is no probe of an embedding: it is a network trained from scratch on the labels."

@@ -20,6 +20,8 @@ from fabnet.report.blocks import Block, Content, Table, Text
 
 #: Identities, and frames of each, on the sheet of crops.
 _SHEET = (5, 10)
+#: Fewer samples teach a network hardly anything, and fewer test faces tell hardly anything of it.
+_FEW_SAMPLES, _FEW_FACES = 2_000, 100
 
 
 def what_ran(
@@ -55,6 +57,23 @@ def what_ran(
         + ", `fabnet track sync` rebuilds it, and `dvc.lock` ties it to code, params and data."
     )
     yield from _params(cards)
+
+
+def caution(cards: Mapping[str, Mapping[str, Any]], faces: Mapping[str, int]) -> Content:
+    """What a reader has to know first of a run that is too small for its scores to mean anything; else nothing.
+
+    Args:
+        cards: model.json of each trained variant.
+        faces: test faces by labelled set.
+    """
+    samples = max((int(card["params"]["samples"]) for card in cards.values()), default=_FEW_SAMPLES)
+    reasons = [f"no variant learnt from more than {samples:,} samples"] if samples < _FEW_SAMPLES else []
+    reasons += [f"`{name}` has {count} test faces" for name, count in faces.items() if count < _FEW_FACES]
+    if reasons:
+        yield Text(
+            f"**The scores of this run mean nothing**: {', and '.join(reasons)}. It shows that the pipeline works, and "
+            "what a report looks like."
+        )
 
 
 def _linked(text: str, experiment: str | None, weights: str) -> str:

@@ -17,7 +17,7 @@ from fabnet.report.render import html, markdown
 from fabnet.report.retrieval import retrieval
 from fabnet.report.set_results import SetResults, gather_set, require_reference, training_run
 from fabnet.report.set_section import labelled_set
-from fabnet.report.training import training, what_ran
+from fabnet.report.training import caution, training, what_ran
 
 _FRAMES, _SPLITS, _PROBES = Path("data/frames"), Path("data/splits.parquet"), Path("probes")
 _TRAINING = Path("reports/training")
@@ -52,8 +52,9 @@ def write_report(
     }
     found = {name: each for name, each in gathered.items() if not isinstance(each, Gap)}
     require_reference(reference, {encoder for each in found.values() for encoder in each.scores})
+    faces = {name: each.test_faces for name, each in found.items()}
     sections = [
-        section("What ran", "what-ran", partial(what_ran, cards, unread, params.runs)),
+        section("What ran", "what-ran", lambda: (*caution(cards, faces), *what_ran(cards, unread, params.runs))),
         section("Data", "data", lambda: data_health(read_json(_HEALTH), list(sets))),
         section("The paper's tables", "paper-tables", partial(paper_tables, list(found.values()))),
         *(_set_section(name, each) for name, each in gathered.items()),

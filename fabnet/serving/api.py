@@ -37,6 +37,9 @@ _MARKS, _MAX_MARKS = b"[{,:", 64 * MAX_IMAGES
 _DRAIN_S = 5.0
 _TOO_LONG = f"a request of more than {MAX_BODY:,} bytes; send fewer images at once"
 _MAX_LINE = 300
+_FORM = 'a request is {"inputs": [BASE64, ...]} or MLflow\'s dataframe_split'
+#: What JSON calls what Python calls otherwise.
+_KINDS = {"NoneType": "null", "list": "an array", "dict": "an object", "bool": "a boolean", "int": "a number"}
 
 
 class _Form(BaseModel):
@@ -72,7 +75,7 @@ class Invocation(_Form):
     def images(self) -> list[str]:
         """Raises InvalidImages unless exactly one form is there."""
         if (self.inputs is None) == (self.dataframe_split is None):
-            raise InvalidImages('a request is {"inputs": [BASE64, ...]} or MLflow\'s dataframe_split, and not both')
+            raise InvalidImages(f"{_FORM}, and not both")
         if self.dataframe_split is not None:
             return [text for (text,) in self.dataframe_split.data]
         return self.inputs.image if isinstance(self.inputs, ImageColumn) else self.inputs or []
@@ -82,6 +85,7 @@ def build_api(reader: ImageReader, slots: int) -> FastAPI:
     """The application around a registered model.
 
     Args:
+        reader: the model.
         slots: requests that are worked on at once; others wait.
     """
     # No pages of documentation: theirs load scripts from other machines. /openapi.json describes it all.
@@ -136,6 +140,10 @@ def build_api(reader: ImageReader, slots: int) -> FastAPI:
 def answer(reader: ImageReader, body: bytes) -> str:
     """The JSON that answers the body of a request.
 
+    Args:
+        reader: the model.
+        body: the request.
+
     Raises:
         InvalidImages: what is wrong with it, in one line.
     """
@@ -144,12 +152,24 @@ def answer(reader: ImageReader, body: bytes) -> str:
     try:
         images = Invocation.model_validate_json(body).images()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        problem = " ".join(f"{where}: {first['msg']}".removeprefix(": ").split())
-        raise InvalidImages(problem[:_MAX_LINE]) from None
+        raise InvalidImages(_problem(error)[:_MAX_LINE]) from None
     # pandas takes 2 ms for 64 embeddings, json 40.
     return f'{{"predictions": {reader.read(images).to_json(orient="records", double_precision=15)}}}'
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a body, in one line."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    number = next((part for part in first["loc"] if isinstance(part, int)), None)
+    if first["type"] == "string_type" and number is not None:
+        kind = type(first["input"]).__name__
+        return f"image {number}: must be base64 text, not {_KINDS.get(kind, 'a number')}"
+    if first["type"] == "json_invalid":
+        said = " ".join(first["msg"].split())
+        return f"nested too deep; {_FORM}" if "recursion limit" in said else said
+    where = ".".join(str(part) for part in first["loc"] if part not in ("images", "table"))
+    problem = " ".join(f"{where}: {first['msg']}".removeprefix(": ").split())
+    return f"{problem}; {_FORM}"
 
 
 class BodyReader:

@@ -61,14 +61,16 @@ class FabnetPyfunc(PythonModel):
         """Embeddings and readings of N images.
 
         Args:
+            context: not used.
             model_input: N rows with a column `image`, base64 text of a JPEG or PNG each. Other columns are ignored.
+            params: not used.
 
         Raises:
             BadRequest: says which image and what is wrong with it.
             Failed: it is not the request's fault.
         """
         try:
-            if "image" not in model_input or not model_input["image"].notna().any():
+            if "image" not in model_input:
                 raise InvalidImages("no image: a request has a column image (JPEG or PNG in base64)")
             return self._reader.read(model_input["image"].tolist())
         except InvalidImages as error:

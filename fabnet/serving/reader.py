@@ -111,6 +111,8 @@ class ImageReader:
 
 def _decoded(text: object) -> NDArray[np.uint8]:
     """The pixels of base64 text, uint8 (H, W, 3) RGB."""
+    if text is None or (isinstance(text, float) and np.isnan(text)):  # pandas makes either of a null
+        raise InvalidImages("must be base64 text, not null")
     if not isinstance(text, str):
         raise InvalidImages(f"must be base64 text, not {type(text).__name__}")
     if len(text) > MAX_IMAGE_BYTES * 4 // 3 + 4:

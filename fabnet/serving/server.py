@@ -47,6 +47,8 @@ def serve(uri: str, host: str, port: int, workers: int, more_hosts: str | None =
     """Serve `models:/fabnet@ALIAS` or `models:/fabnet/NUMBER` until SIGTERM or SIGINT.
 
     Args:
+        uri: of a registered version.
+        host: address to listen on.
         port: 0 takes any free one.
         workers: processes, which share the port.
         more_hosts: further names of this server, see `host_allowlist.allowed_hosts`.

@@ -1,5 +1,7 @@
 """What the page knows of an upload, without the page."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from inference_files import DIMENSION, SIZE, write_colours, write_model, write_r
 from fabnet import processes
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json, write_json
-from fabnet.inference.app import faces
+from fabnet.inference.app import faces, limits
 from fabnet.inference.app.analysis import analyse, open_reader, warp
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
@@ -132,6 +134,16 @@ def test_a_file_beyond_the_limits_is_not_decoded(reader, tmp_path):
         file.truncate(2**26 + 1)
     with pytest.raises(UserError, match=r"large\.mp4: 67,108,865 bytes; at most 67,108,864 are taken"):
         analyse(tmp_path / "large.mp4", reader)
+
+
+def test_the_page_and_its_documentation_name_the_same_limits():
+    page = (Path(__file__).parents[2] / "docs/app.md").read_text()
+    for words in (limits.MEGAPIXELS, limits.MEBIBYTES):
+        assert words in limits.LIMITS
+        assert words in page
+    assert f"| a clip | {limits.MAX_SECONDS:g} s, at most {limits.FPS:g} frames per second of it; " in page
+    assert f"; {limits.MAX_FACES} faces |" in page
+    assert f"| work on one upload | {limits.LIMIT_S:g} s |" in page
 
 
 def test_a_long_name_is_shortened_and_made_printable(tmp_path):

@@ -256,7 +256,7 @@ def test_emotionet(tmp_path, capsys, faces):
     assert (table["split"] == "test").tolist() == [number >= 60 for number in order]
     left_out = labelled.left_out
     assert left_out[["reason", "faces"]].to_numpy().tolist() == [["one of the eleven units is not annotated", 2]]
-    assert "dataFile_0001.txt, row 4:" in left_out["first"][0]
+    assert "dataFile_0001.txt, line 4:" in left_out["first"][0]
     crops = crops_of(labelled, SIZE)  # the centred square
     assert all(matches(crops[layouts.emotionet_name(number)[:-4]], faces.images[number]) for number in order)
     assert "(published: 950,000;" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_a_table_of_twenty_thousand_rows_takes_a_second_or_so(tmp_path, monkeypa
     number = np.arange(count)
     table = pd.DataFrame({"image": [f"{n % 15_000}.jpg" for n in number], "expression": number % 15_000 % 8})
     (tmp_path / "labels.csv").write_text(table.to_csv(index=False))
-    monkeypatch.setattr(ImageFolder, "sizes", lambda self, root, names: np.full((len(names), 2), 64))
+    monkeypatch.setattr(ImageFolder, "sizes", lambda self, said, names: np.full((len(names), 3), 64))
     labelled = open_set("mine", SetParams(kind="table", path=tmp_path, labels="labels.csv"))
     assert len(labelled.table()) == 15_000
     assert labelled.left_out["faces"].tolist() == [5_000]

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -6,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from committed import committed_params
+from typer.testing import CliRunner
 
 from fabnet import __version__, profiles
-from fabnet.cli.main import main
+from fabnet.cli.main import app, main
 from fabnet.config import load_params
 from fabnet.config.edit import edited
 from fabnet.errors import ConfigError
@@ -284,6 +286,18 @@ def test_use_and_set_by_the_command(project: Path, monkeypatch: pytest.MonkeyPat
     assert fabnet("params", "set", "extract.fps=4", "split.seed=9", monkeypatch=monkeypatch) == 0
     params = load_params()
     assert (params.extract.image_size, params.extract.fps, params.split.seed) == (32, 4, 9)
+
+
+@pytest.mark.parametrize("group", [[], ["index"], ["params"], ["track"], ["weights"]])
+def test_no_help_is_cut_in_80_columns(group: list[str]):
+    runner = CliRunner(env={"COLUMNS": "80"})
+    shown = runner.invoke(app, [*group, "--help"]).output
+    commands = re.findall(r"^  ([a-z]+)  +[A-Z]", shown.partition("Commands:")[2], re.MULTILINE)
+    assert commands
+    pages = [shown, *(runner.invoke(app, [*group, command, "--help"]).output for command in commands)]
+    for page in pages:
+        assert not re.search(r"…|[a-z,;:]\.\.\.$", page.replace("[ARGS]...", ""), re.MULTILINE), page
+        assert max(map(len, page.splitlines())) <= 80
 
 
 def test_version_and_help_import_nothing_heavy():

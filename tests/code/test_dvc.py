@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from clip_files import write_pictures
+from dvc.repo.scm_context import SCMContext
 
 from fabnet.errors import UserError
 from fabnet.figures.curves import loss_table
@@ -20,6 +21,25 @@ from fabnet.profiles import set_values
 
 ROOT = Path(__file__).parents[2]
 DVC = shutil.which("dvc", path=str(Path(sys.executable).parent)) or "dvc"
+
+
+def test_make_passes_over_the_hint_that_dvc_repeats(tmp_path, caplog):
+    """The lines are those that DVC itself logs; what a stage says, and how it ends, comes through."""
+    context = SCMContext(scm=object())
+    context.track_file([".gitignore", "dvc.lock"])
+    with caplog.at_level("INFO", "dvc"), context():
+        pass
+    hint = "\n".join(caplog.messages)
+    assert "git add" in hint
+    (tmp_path / "out.txt").write_text(f"Running stage 'split':\n{hint}\nUse `dvc push` to send\nadd: git add x\n")
+    for end in ("true", "false"):
+        rule = f"all:\n\t@{{ cat {tmp_path}/out.txt; {end}; }} | sed -uE '$(HINT)'\n"
+        (tmp_path / "rule.mk").write_text(f"include {ROOT}/Makefile\n{rule}")
+        done = subprocess.run(
+            ["make", "-f", str(tmp_path / "rule.mk"), "all"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.stdout.splitlines() == ["Running stage 'split':", "Use `dvc push` to send", "add: git add x"]
+        assert (done.returncode == 0) == (end == "true")
 
 
 class Repository:

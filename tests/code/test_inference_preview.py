@@ -126,5 +126,22 @@ def test_frames_keep_their_shape_and_lie_in_rows(height, width, columns):
     assert "and 2 more tracks with fewer faces" in [text.get_text() for text in figure.texts]
 
 
+@pytest.mark.parametrize(("frames", "crops"), [(1, 1), (2, 2), (3, 3), (6, 6), (8, 7), (15, 11)])
+def test_frames_reach_the_right_edge_of_the_sheet(frames, crops):
+    image, crop = np.zeros((90, 160, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    track = ShownTrack(0, crops, 0, 3, [(0.0, crop)] * crops)
+    figure = preview_sheet("clip", ["x " * 200], "", [ShownFrame(0.0, image, [])] * frames, [track], more_tracks=1)
+    right = 1 - 0.3 / figure.get_size_inches()[0]
+    places = [axes.get_position() for axes in figure.axes]
+    assert max(place.x1 for place in places[:frames]) == pytest.approx(right)
+    assert max(place.x1 for place in places[frames:]) > (0.75 if crops > 3 else 0.5)
+    texts = [text.get_text() for text in figure.texts]
+    assert "and 1 more track with fewer faces" in texts
+    assert f"{frames} sampled frame{'s' * (frames > 1)}, boxes coloured by track" in texts
+    figure.draw_without_rendering()
+    edge = figure.bbox.x1
+    assert all(text.get_window_extent().x1 < edge for text in figure.texts)
+
+
 def test_clock():
     assert [clock(s) for s in (0, 7.44, 59.96, 750, 3723.0)] == ["0:00.0", "0:07.4", "1:00.0", "12:30.0", "1:02:03.0"]

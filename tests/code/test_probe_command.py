@@ -147,9 +147,9 @@ def test_what_has_no_counterpart_is_counted_and_told(given, probe):
     assert code == 0, err
     told = "\n".join(err)
     assert "1 left out: yaw_deg is not given (first: " in told
-    assert "labels.csv, row 12: f010" in told
+    assert "labels.csv, line 12: f010" in told
     assert "4 of 239 labelled faces have no embedding in" in told
-    assert "labels.csv, row 2: f000)" in told
+    assert "labels.csv, line 2: f000)" in told
     assert "2 embeddings of" in told  # the stranger's, and that of the face whose label is missing
     assert "have no label; not used (first: stranger)" in told
     assert read_json(given / "out/scores.json")["labels"]["faces"] == 235
@@ -230,14 +230,14 @@ def test_results_appear_whole_or_not_at_all(given, probe, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda t: t.assign(yaw_deg=["left", *t["yaw_deg"][1:]]), "row 2: yaw_deg is 'left', which is no number"),
-        (lambda t: t.assign(expression=[*t["expression"][:-1], "bored"]), "row 241: expression is 'bored'"),
-        (lambda t: t.assign(split=["test", *t["split"][1:]]), "rows 2 and 3: p00 is in two splits"),
+        (lambda t: t.assign(yaw_deg=["left", *t["yaw_deg"][1:]]), "line 2: yaw_deg is 'left', which is no number"),
+        (lambda t: t.assign(expression=[*t["expression"][:-1], "bored"]), "line 241: expression is 'bored'"),
+        (lambda t: t.assign(split=["test", *t["split"][1:]]), "lines 2 and 3: p00 is in two splits"),
         (lambda t: t.assign(split="train"), "0 faces in split test"),
-        (lambda t: t.assign(face_id=["f001", *t["face_id"][1:]]), "rows 2 and 3: both are of f001, but differ in"),
-        (lambda t: t.assign(face_id=["", *t["face_id"][1:]]), "row 2: face_id is empty"),
+        (lambda t: t.assign(face_id=["f001", *t["face_id"][1:]]), "lines 2 and 3 are both of f001, but differ in"),
+        (lambda t: t.assign(face_id=["", *t["face_id"][1:]]), "line 2: face_id is empty"),
         (lambda t: t.assign(expression="happy"), "faces of train show happy; a probe needs two classes"),
-        (lambda t: t.assign(au01=2.0), "row 2: au01 is 2, not 0 to 1"),
+        (lambda t: t.assign(au01=2.0), "line 2: au01 is 2, not 0 to 1"),
         (lambda t: t.assign(yaw_deg=np.nan), "no face can be used; 240 left out: yaw_deg is not given"),
         (lambda t: t.drop(columns="face_id"), "has neither a column face_id nor image"),
         (lambda t: t.assign(landmarks5=";".join("0123456789")), "has landmarks5 without left, top, right, bottom"),
@@ -262,6 +262,68 @@ def test_a_class_that_no_face_of_a_split_shows_is_told(given, probe):
     assert code == 0
     assert "no face of test shows fear" in err
     assert read_json(out / "scores.json")["areas"]["expression"]["rival"]["fear"] is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ({"test": ["happy"]}, "expression, AUC ▲: not scored, because all 48 test faces are of one class, happy"),
+        ({"test": ["fear"]}, "expression, AUC ▲: not scored, because all 48 test faces are of one class, fear"),
+        (
+            {"test": ["fear", "anger"]},
+            "expression, AUC ▲: not scored, because none that the test faces tell apart was learnt",
+        ),
+    ],
+)
+def test_a_test_split_without_a_score_says_why(given, probe, shown, said):
+    """Fault 15."""
+    table, _ = labels()
+    classes = {"train": ["happy", "sad"], "validation": ["happy", "sad"], **shown}
+    table["expression"] = [classes[split][n % len(classes[split])] for n, split in enumerate(table["split"])]
+    table = table[["face_id", "identity", "split", "expression"]]
+    table.to_csv(given / "labels.csv", index=False)
+    out = given / "out"
+    code, lines, _ = probe("--embeddings", given / "rival.npy", "--labels", given / "labels.csv", "--out", out)
+    assert code == 0
+    assert lines[:2] == ["48 test faces  constant  rival", said]
+    assert said.endswith(read_json(out / "scores.json")["unscored"]["expression_auc"])
+
+
+def test_a_task_without_a_score_does_not_hide_the_others(given, probe):
+    table, _ = labels()
+    table[list(UNIT_COLUMNS)] = np.where((table["split"] == "test").to_numpy()[:, None], 1.0, table[list(UNIT_COLUMNS)])
+    table.to_csv(given / "labels.csv", index=False)
+    code, lines, _ = probe("--embeddings", given / "rival.npy", "--labels", given / "labels.csv")
+    assert code == 0
+    assert [line.split(",")[0] for line in lines[1:6]] == ["yaw", "pitch", "roll", "pose", "expression"]
+    assert lines[6] == "action units, AUC ▲: not scored, because all 48 test faces agree on every action unit"
+
+
+@pytest.mark.parametrize(
+    ("images", "named"),
+    [
+        ("/data/photos", "/data/photos/p{}.jpg"),  # fault 10
+        ("../shared/photos", "../shared/photos/p{}.jpg"),  # fault 10
+        ("./photos/", "photos/p{}.jpg"),
+        (".", "p{}.jpg"),
+    ],
+)
+def test_names_as_embed_gives_them_find_labels(tmp_path, probe, images, named):
+    random = np.random.default_rng(0)
+    count = 40
+    angles = random.uniform(-30, 30, count)
+    table = pd.DataFrame(
+        {"image": [f"p{n}.jpg" for n in range(count)], "yaw_deg": angles, "pitch_deg": 0, "roll_deg": 0}
+    )
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    embedded = {"input": [named.format(n) for n in range(count)], "track": 0, "frame": 0}
+    pd.DataFrame({**embedded, "embedding": list(np.stack([angles, angles**2], axis=1))}).to_parquet(
+        tmp_path / "faces.parquet"
+    )
+    source = ("--embeddings", tmp_path / "faces.parquet", "--labels", tmp_path / "labels.csv", "--images", images)
+    code, lines, err = probe(*source)
+    assert code == 0, err
+    assert lines[0].split() == ["10", "test", "faces", "constant", "faces"]  # whichever way the folder is named
 
 
 def test_wrong_options_are_one_line(given, probe):

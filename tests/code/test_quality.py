@@ -191,6 +191,11 @@ def test_balance_of_labels_is_counted(base):
     sets = found["sets"].set_index("split")
     assert sets.loc["train", "identities"] == train["identity"].nunique()
     assert sets.loc["train", "widest_deg"] == train[list(tables.ANGLE_COLUMNS)].abs().max().max()
+    narrow = labels.assign(right=labels["left"] + np.where(np.arange(len(labels)) % 4 == 0, 7.9, 8.0))
+    assert balance(narrow)["sets"]["narrow_pct"].between(20, 30).all()
+    assert (sets["narrow_pct"] == 0).all()
+    broken = {one.name: one.outside for one in judge_set("narrow", narrow, LIMITS).failed("critical")}
+    assert broken["sets.narrow_pct"] == 3
     bare = balance(labels[["face_id", "identity", "split", "image", "left", "top", "right", "bottom"]])
     assert bare["labels"].empty
     assert bare["sets"][["widest_deg", "points_wide"]].isna().all(axis=None)

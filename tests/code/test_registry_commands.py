@@ -55,7 +55,10 @@ def test_from_runs_to_a_champion_as_the_page_shows(
     tracked_project.make(project, seed=2, scale=0.8)
     for line, expected in outputs.items():
         code, out, err = fabnet(line, monkeypatch, capsys)
-        assert (code, err) == (0, ""), line
+        assert code == 0, line
+        steps = "12345" if "register" in line else ""
+        assert re.findall(r"^fabnet: .* \(step (\d) of 5\)$", err, re.MULTILINE) == list(steps), err
+        assert err.count("\n") == len(steps), err
         assert expected in out, line
     assert "BROKEN" not in out
     assert aliases(project) == {CHAMPION: "1"}

@@ -99,7 +99,8 @@ def _bomb() -> str:
 
 
 BAD = {
-    "no image": ({"image": [None]}, "no image: a request has a column image"),
+    "null": ({"image": [None]}, "image 0: must be base64 text, not null"),
+    "NaN": ({"image": [jpeg(), float("nan")]}, "image 1: must be base64 text, not null"),
     "another column": ({"picture": ["x"]}, "no image: a request has a column image"),
     "pixels": ({"pixels": [image()]}, "no image: a request has a column image"),
     "one of them missing": ({"image": [jpeg(), None]}, "image 1: must be base64 text, not"),
@@ -216,6 +217,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """The one line with which a command gives up."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which serving sets where it is not set
     monkeypatch.setattr("sys.argv", ["fabnet", *arguments, *(["--port", "0"] if arguments[0] == "serve" else [])])
+    capsys.readouterr()  # what was said before
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1

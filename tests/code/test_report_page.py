@@ -116,6 +116,27 @@ def test_a_browser_fetches_nothing_and_the_page_fits(browser, sections, tmp_path
     shown.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_shows_on_which_side_it_goes_on(browser, tmp_path, scheme):
+    path = tmp_path / "wide.html"
+    wide = Table([f"column {n}" for n in range(40)], [[f"value {n}" for n in range(40)]] * 12)
+    narrow = Table(["one", "two"], [["a", "b"]] * 12)
+    path.write_text(html("Results", [Section("Wide", "wide", [wide]), Section("Narrow", "narrow", [narrow])]))
+    shown = opened(browser, path, 800, scheme)
+
+    def shadow(section):
+        """By how many grey levels the right edge of a table differs from its middle, between the lines of text."""
+        png = shown.locator(f"#{section} .table").screenshot()
+        pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)[40:-40].astype(int)
+        return abs(np.median(pixels[:, -5]) - np.median(pixels[:, pixels.shape[1] // 2]))
+
+    assert shadow("wide") > 4
+    shown.evaluate("document.querySelector('#wide .table').scrollLeft = 1e6")
+    assert shadow("wide") <= 1
+    assert shadow("narrow") <= 1
+    shown.close()
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_pipelines_report_is_whole_small_and_fetches_nothing(browser, width, scheme):
     path = Path(__file__).parents[2] / "reports/results.html"

@@ -12,7 +12,7 @@ from fabnet.report.blocks import Section, Table, Text, area_table, score_table, 
 from fabnet.report.render import markdown, table
 from fabnet.report.set_results import SetResults
 from fabnet.report.set_section import labelled_set, left_out, robustness
-from fabnet.report.training import what_ran
+from fabnet.report.training import caution, what_ran
 from fabnet.report.write_report import closest_pairs, data_health
 
 YAW = {"value": 6.04, "low": 5.5, "high": 6.66, "n": 800}
@@ -66,6 +66,20 @@ def test_score_table_has_a_line_per_encoder_and_a_dash_for_what_was_not_scored()
 def test_a_class_absent_from_the_test_faces_is_said_to_be():
     made = area_table({"fabnet": {"au01": AREA | {"value": 61.26}, "au09": None}})
     assert table(made).splitlines()[-1] == "| fabnet | 61.3 | absent |"
+
+
+def test_a_run_that_is_too_small_says_that_its_scores_mean_nothing():
+    small = {**CARD, "params": {**CARD["params"], "samples": 256}}
+    large = {**CARD, "params": {**CARD["params"], "samples": 9600}}
+    (told,) = caution(
+        {"fabnet": small, "longer": {**small, "params": {"samples": 512}}}, {"synthetic": 24, "mine": 500}
+    )
+    assert told.markdown.startswith(
+        "**The scores of this run mean nothing**: no variant learnt from more than 512 samples"
+    )
+    assert "`synthetic` has 24 test faces" in told.markdown
+    assert "mine" not in told.markdown
+    assert [*caution({"fabnet": large, "other": small}, {"synthetic": 2000})] == []
 
 
 def test_report_names_what_ran_and_on_what():

@@ -11,6 +11,7 @@ from tests.data.good_data import Place
 from tests.data.planting import Fault, Faults
 
 FAULTS = Faults()
+BOX = ["left", "top", "right", "bottom"]
 fault, cell, whole = FAULTS.fault, FAULTS.cell, FAULTS.whole
 
 # -- splits, rejects, ledger, shards.parquet, recipe ------------------------------------------------------------------
@@ -67,6 +68,7 @@ def _(place: Place) -> None:
 
 whole("labels", "a face twice", lambda f: pd.concat([f, f.iloc[:1]]))
 whole("labels", "a subject in two splits", lambda f: f.assign(identity=["x", *f["identity"][1:-1], "x"]))
+whole("labels", "boxes in fractions of the image", lambda f: f.assign(**(f[BOX] / f["right"].max())))
 whole("labels", "landmarks in [-1, 1]", lambda f: f.assign(landmarks68=[p / 48 - 1 for p in f["landmarks68"]]))
 whole("labels", "a landmark too few", lambda f: f.assign(landmarks68=[p[:-2] for p in f["landmarks68"]]))
 whole("labels", "landmarks not numbers", lambda f: f.assign(landmarks5=[p * np.nan for p in f["landmarks5"]]))

@@ -10,8 +10,10 @@ FPS = 5.0
 #: For one upload, from its first byte to the last crop.
 LIMIT_S = 60.0
 
-#: In words, for the page.
+#: In words, for the page; docs/app.md says the same.
+MEGAPIXELS = f"{MAX_PIXELS // 10**5 / 10:.1f} megapixels"
+MEBIBYTES = f"{MAX_BYTES // 2**20} MiB"
 LIMITS = (
-    f"JPEG or PNG of at most {MAX_PIXELS / 1e6:.1f} megapixels, or a clip of at most {MAX_SECONDS:g} s; files up to "
-    f"{MAX_BYTES // 2**20} MB, {MAX_FACES} faces"
+    f"JPEG or PNG of at most {MEGAPIXELS}, or a clip of at most {MAX_SECONDS:g} s; files up to {MEBIBYTES}, "
+    f"{MAX_FACES} faces"
 )

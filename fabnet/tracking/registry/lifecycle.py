@@ -8,6 +8,7 @@ Killed at any moment, the same command resumes with what is missing: `promote` s
 takes `challenger` away last; `rollback` sets `champion` before it takes `previous` away.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+logger = logging.getLogger(__name__)
+
 FOLDER = "registered"
 
 
@@ -60,14 +63,18 @@ def register(variant: str, probes: str | None = None, root: Path | None = None) 
 
     Args:
         variant: a trained one.
+        variant: of dvc.lock, trained.
         probes: labelled set whose probes are served with it; None takes the only one there is.
+        root: of the project; left out, the one that the working directory lies in.
         root: of the project; None looks for it.
 
     Raises:
         UserError: outputs are absent or do not belong together, or the store failed.
     """
     root = root or project_root()
+    logger.info("%s: comparing its files with dvc.lock (step 1 of 5)", variant)
     contents = gather(root, variant, probes)
+    logger.info("%s: looking for its run in the tracking store (step 2 of 5)", variant)
     done = sync(root)
     with open_registry(write=True) as (client, experiment):
         run = run_of(client, experiment, contents.train)
@@ -108,8 +115,12 @@ def _upload(client: "MlflowClient", run: "Run", contents: Contents, root: Path) 
     source = f"{run.info.artifact_uri}/{folder}"
     with TemporaryDirectory() as temporary:
         package = Path(temporary) / "package"
+        logger.info("%s: writing its package, which takes a minute (step 3 of 5)", contents.variant)
         write_package(contents, package, _licence(root))
+        size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
+        logger.info("%s: uploading %.1f MB (step 4 of 5)", contents.variant, size / 1e6)
         client.log_artifacts(run.info.run_id, str(package), folder)
+        logger.info("%s: reading it back (step 5 of 5)", contents.variant)
         into = None if source.startswith("file:") else temporary
         stored = download_artifacts(artifact_uri=source, dst_path=into, tracking_uri=client.tracking_uri)
         check_package(Path(stored), f"{source} (just uploaded)")

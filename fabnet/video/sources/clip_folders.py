@@ -6,6 +6,7 @@ VoxCeleb2's own clips, which are cropped already.
 """
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -80,7 +81,7 @@ def _of_table(root: Path, table: Path) -> Iterator[tuple[str, str]]:
         if not stays_below(root, root / name):
             raise TableError(f"{where}: clip {name} is, or lies behind, a link that leads out of {root}")
         names.add(name)
-        yield name, identity
+        yield name, unicodedata.normalize("NFC", identity)
     for one, other in names.candidates():
         (first, line), (second, again) = _row(table, one), _row(table, other)
         if first == second:

@@ -1,6 +1,7 @@
 """vox1_meta.csv: the people of VoxCeleb1, who have a name in its first release and an id in the later ones."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 from fabnet.errors import TableError, UserError
@@ -18,14 +19,15 @@ def is_id(identity: str) -> bool:
 class Identities:
     """Gives each person one identity, the id, whichever of both a folder is named by.
 
-    Without vox1_meta.csv in the folder of clips, a person is called what the folder is called.
+    Without vox1_meta.csv in the folder of clips, a person is called what the folder is called, in Unicode's form NFC.
 
     Raises:
         TableError: an illegal row, or an id or name that comes twice.
     """
 
     def __init__(self, root: Path) -> None:
-        self._path = root / META
+        self._root, self._path = root, root / META
+        self._spelt: dict[str, str] = {}
         self._id_of: dict[str, str] = {}
         if not self._path.is_file():
             return
@@ -39,8 +41,19 @@ class Identities:
                 self._id_of[key] = id
 
     def of(self, name: str) -> str:
-        """The id of a person; the name itself where the table does not have it."""
-        return self._id_of.get(name, name)
+        """The id of a person; the name itself where the table does not have it.
+
+        Raises:
+            UserError: an earlier name is the same, in another form of Unicode: nobody can tell the two apart.
+        """
+        person = unicodedata.normalize("NFC", name)
+        first = self._spelt.setdefault(person, name)
+        if first != name:
+            raise UserError(
+                f"{self._root}: {first!a} and {name!a} are one name in two forms of Unicode ({person}); rename or join "
+                "them"
+            )
+        return self._id_of.get(person, person)
 
     def of_voxceleb1(self, name: str, where: Path) -> str:
         """The id of a person of VoxCeleb1.
