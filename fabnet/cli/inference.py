@@ -1,4 +1,4 @@
-"""`fabnet embed` and `fabnet preview`: a trained model on new videos and images."""
+"""`fabnet embed`, `convert` and `preview`: a trained model on new videos and images."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,12 @@ Faces = Annotated[
 Margin = Annotated[
     float | None, typer.Option(help="Fraction of a box's side added on each side. Default: as in training.")
 ]
+Format = Annotated[
+    Literal["parquet", "csv", "openface", "fex"] | None,
+    typer.Option(
+        help="Of the file; openface: OpenFace 2's CSV, fex: py-feat's. Default: by its name, .csv or Parquet."
+    ),
+]
 DetectorModel = Annotated[Path | None, typer.Option(help="ONNX file of YuNet, for detection.")]
 
 
@@ -21,7 +27,8 @@ DetectorModel = Annotated[Path | None, typer.Option(help="ONNX file of YuNet, fo
 def embed(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Videos, images, or folders of them.")],
     model: Annotated[str, typer.Option(help="A trained model: models/NAME, or models:/fabnet@champion.")],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    format: Format = None,
     heads: Annotated[
         Path | None,
         typer.Option(
@@ -44,16 +51,31 @@ def embed(
 ) -> None:
     """Embed the faces of videos and images into a table. An interrupted run resumes when the command is given again."""
     from fabnet.inference.embed import embed as write_embeddings
+    from fabnet.inference.formats.open import choose_format
     from fabnet.model import load
 
+    chosen = choose_format(out, format)
     trained = load(model, heads, device)
     params = trained.face_params(faces, detector_model, force, fps=fps, margin=margin, workers=workers, engine=engine)
-    done = write_embeddings(inputs, trained, out, params, batch_size, strict)
+    done = write_embeddings(inputs, trained, out, params, batch_size, strict, chosen)
     typer.echo(f"{out}: {done.faces} faces in {done.tracks} tracks of {done.inputs} inputs")
     if done.bad:
         typer.echo(f"{len(done.bad)} inputs gave no rows:", err=True)
         for each in done.bad:
             typer.echo(f"  {each.name}: {each.reason}", err=True)
+
+
+@app.command()
+def convert(
+    table: Annotated[Path, typer.Argument(help="A Parquet file of `fabnet embed`.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    format: Format = None,
+) -> None:
+    """Write a table of embeddings in another format, without the model."""
+    from fabnet.inference.convert import convert as write
+    from fabnet.inference.formats.open import choose_format
+
+    typer.echo(f"{out}: {write(table, out, choose_format(out, format))} faces")
 
 
 @app.command()
