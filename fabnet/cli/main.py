@@ -20,6 +20,7 @@ from fabnet.cli import (
     registry,
     search,
     serve,
+    timeline,
     track,
     weights,
 )
@@ -28,7 +29,7 @@ from fabnet.command import run
 from fabnet.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for commands in (inference, animate, figure, probe, search, data, pipeline, registry, serve, page):
+for commands in (inference, timeline, animate, figure, probe, search, data, pipeline, registry, serve, page):
     app.add_typer(commands.app)
 app.add_typer(index.app, name="index")
 app.add_typer(params.app, name="params")

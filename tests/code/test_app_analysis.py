@@ -1,5 +1,7 @@
 """What the page knows of an upload, without the page."""
 
+from html import unescape
+
 import cv2
 import numpy as np
 import pytest
@@ -7,12 +9,16 @@ import simplejpeg
 import torch
 from app_files import write_bad, write_face
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
+from timeline_pages import data_of, unpacked
 
 from fabnet import processes
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json, write_json
 from fabnet.inference.app import faces
 from fabnet.inference.app.analysis import analyse, open_reader, warp
+from fabnet.inference.app.pictures import of_clip
+from fabnet.inference.timeline.gather import timeline_of
+from fabnet.inference.timeline.page import timeline_page
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
 from fabnet.tables import EXPRESSIONS
@@ -66,6 +72,23 @@ def test_a_clip_is_sampled_at_its_own_rate_and_its_track_is_one(folder, reader):
     assert seen.embeddings_ND.shape == (15, DIMENSION)
     slow = write_colours(folder / "slow.mp4", frames=4, rate=2)
     np.testing.assert_allclose(analyse(slow, reader).faces.times_N, np.arange(4) / 2)
+
+
+def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, reader):
+    clip, params = folder / "talk.mp4", reader.ways["cropped"].model_copy(update={"fps": 5.0})
+    html = of_clip(reader, analyse(clip, reader), params, "talk.mp4")
+    shown = data_of(unescape(html))
+    data = data_of(timeline_page(timeline_of(clip, reader.model, params), []))
+    assert [shown[key] for key in ("fps", "samples", "cuts")] == [5.0, 15, []]
+    assert [shown["lanes"][0][key] for key in ("tracks", "pictures")] == [
+        data["lanes"][0][key] for key in ("tracks", "pictures")
+    ]
+    for ours, theirs, series, theirs_too in zip(
+        shown["lanes"][0]["raw"], data["lanes"][0]["raw"], shown["series"], data["series"], strict=True
+    ):
+        step = (series["high"] - series["low"]) / 254
+        np.testing.assert_allclose(unpacked(ours, series), unpacked(theirs, theirs_too), atol=step)
+    assert of_clip(reader, analyse(folder / "face.jpg", reader), params, "face.jpg") == ""
 
 
 def test_faces_that_are_looked_for_come_with_a_word_of_caution(folder, reader):
