@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fabnet.errors import UserError, one_line
-from fabnet.inference.formats import parquet
 from fabnet.inference.formats.open import Format, check_columns, check_one_input, columns_read, open_rows
+from fabnet.inference.formats.parquet import row_groups
 from fabnet.progress import Progress
 
 #: What every table of faces has.
@@ -39,12 +39,10 @@ def convert(table: Path, out: Path, format: Format) -> int:
         check_columns(columns, format, table, "embed with --heads")
         count = int(file.metadata.num_rows)
         if format == "openface":
-            inputs = {
-                name for rows in _batches(file, table, ["input"]) for name in pc.unique(rows["input"]).to_pylist()
-            }
+            inputs = {name for rows in _groups(file, table, ["input"]) for name in pc.unique(rows["input"]).to_pylist()}
             check_one_input(len(inputs), format)
         with open_rows(out, columns, format) as writer, Progress("convert", count, "faces") as progress:
-            for rows in _batches(file, table, columns_read(columns, format)):
+            for rows in _groups(file, table, columns_read(columns, format)):
                 writer.add(rows)
                 progress.advance(len(rows))
     return count
@@ -62,13 +60,8 @@ def _opened(table: Path) -> Iterator[pq.ParquetFile]:
         yield file
 
 
-def _batches(file: pq.ParquetFile, table: Path, columns: list[str]) -> Iterator[pa.Table]:
-    batches = file.iter_batches(batch_size=parquet.ROWS, columns=columns)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{table}: damaged: {one_line(error)}") from None
-        yield pa.Table.from_batches([batch])
+def _groups(file: pq.ParquetFile, table: Path, columns: list[str]) -> Iterator[pa.Table]:
+    try:
+        yield from row_groups(file, columns)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{table}: damaged: {one_line(error)}") from None

@@ -18,8 +18,8 @@ from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
 from fabnet.files import hash_json, locked
-from fabnet.inference.formats import parquet
 from fabnet.inference.formats.open import Format, check_columns, check_one_input, open_rows
+from fabnet.inference.formats.parquet import row_groups
 from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
 from fabnet.model import Model
 from fabnet.progress import Progress
@@ -178,8 +178,7 @@ def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema, format: Format) ->
         for job in jobs:
             outcomes = [outcome for outcome in outcomes_of(job.out) if outcome.rejected or outcome.lost]
             with pq.ParquetFile(job.out) as part:
-                for batch in part.iter_batches(batch_size=parquet.ROWS):
-                    rows = pa.Table.from_batches([batch])
+                for rows in row_groups(part):
                     for outcome in outcomes:
                         rows = rows.filter(pc.invert(_dropped(rows, outcome)))
                     if len(rows):
