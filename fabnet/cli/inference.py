@@ -1,4 +1,4 @@
-"""A trained model on new videos and images: `fabnet embed`, `preview`, `animate`, `figure`."""
+"""A trained model on new videos and images: `fabnet embed`, `convert`, `preview`, `timeline`, `animate`, `figure`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,12 @@ Faces = Annotated[
 Margin = Annotated[
     float | None, typer.Option(help="Fraction of a box's side added on each side. Default: as in training.")
 ]
+Format = Annotated[
+    Literal["parquet", "csv", "openface", "fex"] | None,
+    typer.Option(
+        help="Of the file; openface: OpenFace 2's CSV, fex: py-feat's. Default: by its name, .csv or Parquet."
+    ),
+]
 DetectorModel = Annotated[Path | None, typer.Option(help="ONNX file of YuNet, for detection.")]
 
 
@@ -21,7 +27,8 @@ DetectorModel = Annotated[Path | None, typer.Option(help="ONNX file of YuNet, fo
 def embed(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Videos, images, or folders of them.")],
     model: Annotated[str, typer.Option(help="A trained model: models/NAME, or models:/fabnet@champion.")],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    format: Format = None,
     heads: Annotated[
         Path | None,
         typer.Option(
@@ -44,16 +51,31 @@ def embed(
 ) -> None:
     """Embed the faces of videos and images into a table. An interrupted run resumes when the command is given again."""
     from fabnet.inference.embed import embed as write_embeddings
+    from fabnet.inference.formats.open import choose_format
     from fabnet.model import load
 
+    chosen = choose_format(out, format)
     trained = load(model, heads, device)
     params = trained.face_params(faces, detector_model, force, fps=fps, margin=margin, workers=workers, engine=engine)
-    done = write_embeddings(inputs, trained, out, params, batch_size, strict)
+    done = write_embeddings(inputs, trained, out, params, batch_size, strict, chosen)
     typer.echo(f"{out}: {done.faces} faces in {done.tracks} tracks of {done.inputs} inputs")
     if done.bad:
         typer.echo(f"{len(done.bad)} inputs gave no rows:", err=True)
         for each in done.bad:
             typer.echo(f"  {each.name}: {each.reason}", err=True)
+
+
+@app.command()
+def convert(
+    table: Annotated[Path, typer.Argument(help="A Parquet file of `fabnet embed`.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    format: Format = None,
+) -> None:
+    """Write a table of embeddings in another format, without the model."""
+    from fabnet.inference.convert import convert as write
+    from fabnet.inference.formats.open import choose_format
+
+    typer.echo(f"{out}: {write(table, out, choose_format(out, format))} faces")
 
 
 @app.command()
@@ -93,6 +115,43 @@ def preview(
     typer.echo(f"{out}: {counted(drawn.frames, 'frame')}, {counted(drawn.tracks, 'track')}")
     for reject in drawn.rejects:
         typer.echo(f"  rejected: {reject}")
+
+
+@app.command()
+def timeline(
+    video: Annotated[str, typer.Argument(help="A video.")],
+    model: Annotated[str, typer.Option(help="A trained model: models/NAME, or models:/fabnet@champion.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="Probes of this model, probes/SET/heads/NAME.npz. Default: those registered with it."),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Samples per second of video.")] = 5.0,
+    faces: Faces = None,
+    margin: Margin = None,
+    detector_model: DetectorModel = None,
+    force: Annotated[bool, typer.Option(help="Allow another crop recipe than the model's.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs.")] = "auto",
+) -> None:
+    """Draw what is read of a video over time.
+
+    Head pose, mouth, action units and expressions, as one HTML file that needs no network.
+    """
+    from fabnet.errors import UserError
+    from fabnet.files import atomic_file
+    from fabnet.inference.timeline.gather import timeline_of
+    from fabnet.inference.timeline.page import notes, timeline_page
+    from fabnet.model import load
+
+    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"{out}: --out names the HTML file to write, such as {Path(video).stem}.html")
+    trained = load(model, heads, device)
+    params = trained.face_params(faces, detector_model, force, fps=fps, margin=margin)
+    found = timeline_of(video, trained, params)
+    page = timeline_page(found, notes(trained, params))
+    with atomic_file(out) as temporary:
+        temporary.write_text(page)
+    typer.echo(f"{out}: {len(found.tracks)} tracks in {found.samples} samples, {len(page) / 1e6:.1f} MB")
 
 
 @app.command()

@@ -84,8 +84,8 @@ def search(
         tables.write(answered.table, out, tables.Neighbours)
     else:
         shown = {*answered.rows.tolist(), *(one.row for one in queries if one.row >= 0)}
-        pictures = Thumbnails(found.take(np.array(sorted(shown), dtype=np.int64)), images, frames)
-        with atomic_file(out) as temporary:
+        rows = found.take(np.array(sorted(shown), dtype=np.int64))
+        with Thumbnails(rows, images, frames) as pictures, atomic_file(out) as temporary:
             temporary.write_text(page(answered, queries, pictures.jpeg, f"{index}: {said}."))
     typer.echo(f"{out}: {said}")
     if answered.missing:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
-from fabnet.files import atomic_file, hash_json, locked
-from fabnet.inference import row_groups
+from fabnet.files import hash_json, locked
+from fabnet.inference.formats.open import Format, check_columns, check_one_input, open_rows
+from fabnet.inference.formats.parquet import row_groups
 from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
 from fabnet.model import Model
 from fabnet.progress import Progress
@@ -52,23 +53,28 @@ def embed(
     params: ExtractParams,
     batch_size: int = 64,
     strict: bool = False,
+    format: Format = "parquet",
 ) -> EmbedSummary:
-    """Write the embeddings of all faces in the inputs to `out`, atomically.
+    """Write the embeddings of all faces in the inputs, and what probes read from them, to `out`, atomically.
 
     Args:
         arguments: files and folders.
         model: its probes, if it has any, add columns.
-        out: the Parquet file.
+        out: the file.
         params: how faces are found and cropped, and how many processes work.
         batch_size: faces that go through the network at once.
         strict: give up, without `out`, if any input gives no rows. What was done is kept for the next run.
+        format: of the file. Parts do not depend on it.
 
     Raises:
-        UserError: nothing gives rows, or, if `strict`, something does not.
+        UserError: nothing gives rows, or, if `strict`, something does not; or the format asks for probes or a single
+            input.
     """
     if out.is_dir():
         raise UserError(f"{out}: is a folder; --out names the file to write")
+    check_columns(model.columns(), format, model.path, "give them by --heads")
     inputs, bad = find_inputs(arguments)
+    check_one_input(len(inputs), format)
     if strict and bad:
         raise UserError(f"--strict: {listed(bad)}")
     if not inputs:
@@ -86,7 +92,7 @@ def embed(
         if strict and bad:
             raise UserError(f"--strict: {listed(bad)}")
         if faces:
-            _join(jobs, out, _columns(model, params))
+            _join(jobs, out, _columns(model, params), format)
         for leftover in (*parts.glob("part-*.parquet"), *parts.glob(".part-*.parquet"), parts / "lock"):
             leftover.unlink()
     if not any(parts.iterdir()):
@@ -167,13 +173,12 @@ def _columns(model: Model, params: ExtractParams) -> pa.Schema:
     return model.columns().with_metadata(about)
 
 
-def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema) -> None:
-    with atomic_file(out) as temporary, row_groups.open_writer(temporary, columns) as file:
+def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema, format: Format) -> None:
+    with open_rows(out, columns, format) as file:
         for job in jobs:
             outcomes = [outcome for outcome in outcomes_of(job.out) if outcome.rejected or outcome.lost]
             with pq.ParquetFile(job.out) as part:
-                for batch in part.iter_batches(batch_size=row_groups.ROWS):
-                    rows = pa.Table.from_batches([batch])
+                for rows in row_groups(part):
                     for outcome in outcomes:
                         rows = rows.filter(pc.invert(_dropped(rows, outcome)))
                     if len(rows):

@@ -20,7 +20,7 @@ from fabnet.config import ExtractParams
 from fabnet.faces.found import FaceCrop, find_faces, network_crop
 from fabnet.faces.inputs import Input
 from fabnet.files import atomic_file
-from fabnet.inference.row_groups import open_writer
+from fabnet.inference.formats.parquet import open_writer
 from fabnet.model import Model
 from fabnet.video.reject import Rejected
 

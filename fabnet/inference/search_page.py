@@ -4,7 +4,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def _card(neighbour: dict[Any, Any], jpeg: bytes) -> dict[str, Any]:
 
 
 class Thumbnails:
-    """Pictures of the rows of an index, by their numbers.
+    """Pictures of the rows of an index, by their numbers; use it as a context manager.
 
     Args:
         rows: fabnet.tables.IndexRows of those that may be asked for, indexed by their numbers.
@@ -67,11 +67,18 @@ class Thumbnails:
         self._tar = None
         if images is not None and not images.is_dir():
             try:
-                self._tar = tarfile.open(images, "r:")  # noqa: SIM115 - open as long as pictures are asked for
+                self._tar = tarfile.open(images, "r:")  # noqa: SIM115 - see __exit__
             except (OSError, tarfile.TarError) as error:
                 raise UserError(f"{images}: neither a folder nor a tar of images: {error}") from None
         self._store = None if frames is None else FrameStore(frames)
         self._tracks = {} if self._store is None else _tracks(self._store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tar is not None:
+            self._tar.close()
 
     def jpeg(self, number: int) -> bytes:
         """A small picture of a row, empty where there is none that can be read."""

@@ -24,7 +24,9 @@ _CONNECT_S = 10
 
 def check_installed() -> None:
     if find_spec("ray") is None:
-        raise ConfigError("extract.engine: ray is not installed; pip install 'fabnet[ray]', or set it to local")
+        raise ConfigError(
+            "extract.engine or --engine: ray is not installed; pip install 'fabnet[ray]', or choose local"
+        )
 
 
 def run_jobs(

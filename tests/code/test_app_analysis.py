@@ -1,5 +1,6 @@
 """What the page knows of an upload, without the page."""
 
+from html import unescape
 from pathlib import Path
 
 import cv2
@@ -9,12 +10,16 @@ import simplejpeg
 import torch
 from app_files import write_bad, write_face
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
+from timeline_pages import data_of, unpacked
 
 from fabnet import processes
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json, write_json
-from fabnet.inference.app import faces, limits
+from fabnet.inference.app import faces, guard
 from fabnet.inference.app.analysis import analyse, open_reader, warp
+from fabnet.inference.app.pictures import of_clip
+from fabnet.inference.timeline.gather import timeline_of
+from fabnet.inference.timeline.page import timeline_page
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
 from fabnet.tables import EXPRESSIONS
@@ -68,6 +73,23 @@ def test_a_clip_is_sampled_at_its_own_rate_and_its_track_is_one(folder, reader):
     assert seen.embeddings_ND.shape == (15, DIMENSION)
     slow = write_colours(folder / "slow.mp4", frames=4, rate=2)
     np.testing.assert_allclose(analyse(slow, reader).faces.times_N, np.arange(4) / 2)
+
+
+def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, reader):
+    clip, params = folder / "talk.mp4", reader.ways["cropped"].model_copy(update={"fps": 5.0})
+    html = of_clip(reader, analyse(clip, reader), params, "talk.mp4")
+    shown = data_of(unescape(html))
+    data = data_of(timeline_page(timeline_of(clip, reader.model, params), []))
+    assert [shown[key] for key in ("fps", "samples", "cuts")] == [5.0, 15, []]
+    assert [shown["lanes"][0][key] for key in ("tracks", "pictures")] == [
+        data["lanes"][0][key] for key in ("tracks", "pictures")
+    ]
+    for ours, theirs, series, theirs_too in zip(
+        shown["lanes"][0]["raw"], data["lanes"][0]["raw"], shown["series"], data["series"], strict=True
+    ):
+        step = (series["high"] - series["low"]) / 254
+        np.testing.assert_allclose(unpacked(ours, series), unpacked(theirs, theirs_too), atol=step)
+    assert of_clip(reader, analyse(folder / "face.jpg", reader), params, "face.jpg") == ""
 
 
 def test_faces_that_are_looked_for_come_with_a_word_of_caution(folder, reader):
@@ -138,12 +160,12 @@ def test_a_file_beyond_the_limits_is_not_decoded(reader, tmp_path):
 
 def test_the_page_and_its_documentation_name_the_same_limits():
     page = (Path(__file__).parents[2] / "docs/app.md").read_text()
-    for words in (limits.MEGAPIXELS, limits.MEBIBYTES):
-        assert words in limits.LIMITS
+    for words in (guard.MEGAPIXELS, guard.MEBIBYTES):
+        assert words in guard.LIMITS
         assert words in page
-    assert f"| a clip | {limits.MAX_SECONDS:g} s, at most {limits.FPS:g} frames per second of it; " in page
-    assert f"; {limits.MAX_FACES} faces |" in page
-    assert f"| work on one upload | {limits.LIMIT_S:g} s |" in page
+    assert f"| a clip | {guard.MAX_SECONDS:g} s, at most {guard.FPS:g} frames per second of it; " in page
+    assert f"; {guard.MAX_FACES} faces |" in page
+    assert f"| work on one upload | {guard.LIMIT_S:g} s |" in page
 
 
 def test_a_long_name_is_shortened_and_made_printable(tmp_path):

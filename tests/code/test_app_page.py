@@ -162,11 +162,15 @@ def test_an_image_shows_its_crop_and_what_the_probes_read(visit, folder):
     visit.page.click("#upload button[aria-label=Clear]")
     assert visit.line("Nothing to look at yet")
     assert not visit.page.is_visible("#units")
+    assert not visit.page.is_visible("#timeline")
 
 
 def test_two_frames_of_a_clip_are_chosen_and_one_is_warped_to_the_other(visit, folder):
     visit.drop(folder / "talk.mp4")
     assert visit.line("talk.mp4") == "talk.mp4: 1 face in 15 frames."
+    over_time = visit.page.frame_locator("#timeline iframe")
+    assert over_time.locator("h2").inner_text() == "Face 1"
+    assert over_time.locator("#part").inner_text() == "0:00.0 – 0:02.8"
     first, crop = visit.picture("#warped"), visit.picture("#found")
     visit.page.fill("#moment input[type=number]", "9")
     visit.page.press("#moment input[type=number]", "Enter")

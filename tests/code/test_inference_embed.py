@@ -141,10 +141,10 @@ _PEAK = """
 import sys
 from pathlib import Path
 from benchmarks._memory import peak_mb
-from fabnet.inference import row_groups
 from fabnet.inference.embed import embed
+from fabnet.inference.formats import parquet
 from fabnet.model import load
-row_groups.ROWS = 512
+parquet.ROWS = 512
 model = load(Path(sys.argv[1]))
 for clip in sys.argv[3:]:
     done = embed([clip], model, Path(sys.argv[2]), model.face_params(fps=25, workers=1))

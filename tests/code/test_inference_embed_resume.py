@@ -8,8 +8,8 @@ from fabnet.errors import UserError
 from fabnet.faces.face_params import params_of
 from fabnet.inference import embed as embed_module
 from fabnet.inference import job as job_module
-from fabnet.inference import row_groups
 from fabnet.inference.embed import embed
+from fabnet.inference.formats import parquet
 from fabnet.model import load
 
 
@@ -53,7 +53,7 @@ def test_strict_refuses_bad_inputs_and_keeps_what_was_done(model, params, tmp_pa
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(model, params, tmp_path, monkeypatch):
-    monkeypatch.setattr(row_groups, "ROWS", 4)  # row groups of faces of several inputs
+    monkeypatch.setattr(parquet, "ROWS", 4)  # row groups of faces of several inputs
     write_random_heads(tmp_path / "heads.npz", model.path)
     clips = [write_colours(tmp_path / f"{name}.mp4", frames) for name, frames in (("c", 17), ("a", 8), ("b", 31))]
     reading = load(model.path, tmp_path / "heads.npz")

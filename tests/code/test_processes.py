@@ -268,7 +268,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_ray_that_is_not_installed(monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"extract.engine: ray is not installed; pip install 'fabnet\[ray\]'"):
+    with pytest.raises(
+        ConfigError, match=r"extract.engine or --engine: ray is not installed; pip install 'fabnet\[ray\]'"
+    ):
         open_engine("ray")
 
 

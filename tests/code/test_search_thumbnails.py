@@ -2,11 +2,14 @@
 
 import base64
 import re
+import tarfile
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import simplejpeg
 from clip_files import write_clip
@@ -62,6 +65,21 @@ def test_frames_that_come_at_any_time_are_found_by_theirs(tmp_path):
     np.testing.assert_array_equal(still(path, 0.9), shown[4].image)  # what is on display in between
     with pytest.raises(Rejected, match=r"shows nothing at 60\.000 s"):
         still(path, 60.0)
+
+
+def test_the_tar_of_images_is_closed_again(tmp_path):
+    jpeg = simplejpeg.encode_jpeg(np.full((64, 64, 3), 90, np.uint8))
+    (tmp_path / "face.jpg").write_bytes(jpeg)
+    with tarfile.open(tmp_path / "images.tar", "w") as tar:
+        tar.add(tmp_path / "face.jpg", "face.jpg")
+
+    def is_open() -> bool:
+        return any(Path(file.path).name == "images.tar" for file in psutil.Process().open_files())
+
+    with Thumbnails(rows_of(id=["a"], image=["face.jpg"]), tmp_path / "images.tar", None) as pictures:
+        assert np.abs(pixels(pictures.jpeg(0)) - 90).max() < 5
+        assert is_open()
+    assert not is_open()
 
 
 def test_images_shards_and_what_is_gone(tmp_path):

@@ -5,11 +5,8 @@ import multiprocessing
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -26,7 +23,8 @@ from fabnet.video import extract as module
 from fabnet.video.extract import extract
 from fabnet.video.recipe import recipe
 from fabnet.video.unit import Unit, run_unit
-from tests.code.clip_files import number_of, write_clip, write_noise
+from tests.code.clip_files import number_of, write_clip
+from tests.code.killed_workers import Killer, files, many_clips, units_done
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "clips"
 
@@ -64,10 +62,6 @@ def counted(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(module, "run_unit", run)
     return firsts
-
-
-def files(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def test_every_row_holds_its_frame(tmp_path, videos):
@@ -170,26 +164,6 @@ def test_boxes_source(tmp_path, videos):
     assert rejects["reason"].value_counts().to_dict() == {"no_boxes": 5, "box_outside": 1}
 
 
-class Killer(Thread):
-    """Kills something once when this many units of an extraction in `work` are done; `kill` says whether it did."""
-
-    def __init__(self, work: Path, units: int, kill: Callable[[], bool]) -> None:
-        super().__init__(daemon=True)
-        self.work, self.units, self.kill, self.done = work, units, kill, False
-
-    def run(self):
-        while not self.done:
-            if len(list(self.work.glob("*/unit-*/ledger.parquet"))) >= self.units:
-                self.done = self.kill()
-            time.sleep(0.01)
-
-
-def many_clips(root: Path, clips: int) -> Path:
-    for number in range(clips):
-        write_noise(root / f"p{number % 5}" / f"v{number}.mp4", 150)
-    return root
-
-
 def run_unit_or_die(unit: Unit) -> None:
     """As a unit runs with a clip that kills whoever opens it."""
     if any(clip.name == "p1/v1.mp4" for clip in unit.clips()):
@@ -225,38 +199,11 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, monkeypatch):
             os.kill(workers[0].pid or 0, signal.SIGKILL)
         return bool(workers)
 
-    killer = Killer(tmp_path / "work", 3, kill)
+    killer = Killer(lambda: units_done(tmp_path / "work"), 3, kill)
     killer.start()
     extract(params.model_copy(update={"workers": 2}), tmp_path / "frames", tmp_path / "work")
     assert killer.done
     assert files(tmp_path / "frames") == files(tmp_path / "whole")
-
-
-@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
-def test_a_killed_node_of_a_cluster_costs_nothing_but_time(tmp_path, monkeypatch):
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    videos = many_clips(tmp_path / "videos", 16)
-    params = ExtractParams.standalone(videos=videos, image_size=32, fps=5, workers=1)
-    extract(params, tmp_path / "local", tmp_path / "work")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        node = cluster.add_node(num_cpus=1)
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-
-        def kill() -> bool:
-            cluster.remove_node(node, allow_graceful=False)
-            return True
-
-        killer = Killer(tmp_path / "work", 6, kill)
-        killer.start()
-        extract(params.model_copy(update={"engine": "ray", "workers": 0}), tmp_path / "ray", tmp_path / "work")
-        assert killer.done
-    finally:
-        cluster.shutdown()
-    assert files(tmp_path / "ray") == files(tmp_path / "local")
-    assert set(files(tmp_path / "ray")) >= {"index.parquet", "rejects.parquet", "ledger.parquet", "tracks-00000.tar"}
 
 
 @pytest.mark.parametrize(("clips", "count"), [(1, 1), (127, 1), (400, 6), (1024, 16), (100_000, 16), (1_200_000, 147)])

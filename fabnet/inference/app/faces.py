@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,8 @@ from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.faces import found as new_faces
 from fabnet.faces.inputs import IMAGE_SUFFIXES, Input
-from fabnet.inference.app.limits import FPS, LIMIT_S, MAX_BYTES, MAX_FACES, MAX_SECONDS
+from fabnet.faces.watched import Watched
+from fabnet.inference.app.guard import FPS, LIMIT_S, MAX_BYTES, MAX_FACES, MAX_SECONDS
 from fabnet.video.decode import announced_duration, open_video
 from fabnet.video.faces import Frame
 from fabnet.video.reject import Deadline, Rejected
@@ -40,14 +42,24 @@ class UploadFaces:
         tracks_N: number of the track of each: one face through one shot.
         times_N: when its frame is shown, in seconds.
         regions_N4: left, top, right, bottom of what the crop shows, in pixels of the shown frame.
+        sides_N: side of that square, in pixels of the upload.
+        samples_N: number of the sample that shows each.
         frames: JPEG of the frame of each, shrunk.
+        fps: samples per second.
+        samples: how many there are, with a face or without.
+        cuts_s: when shots begin, but the first.
     """
 
     crops_NHWC: NDArray[np.uint8]
     tracks_N: NDArray[np.int64]
     times_N: NDArray[np.float64]
     regions_N4: NDArray[np.float64]
+    sides_N: NDArray[np.float64]
+    samples_N: NDArray[np.int64]
     frames: tuple[bytes, ...]
+    fps: float
+    samples: int
+    cuts_s: tuple[float, ...]
 
     def frame(self, number: int) -> NDArray[np.uint8]:
         """The frame of a face as it is shown, (H, W, 3)."""
@@ -84,7 +96,12 @@ def find_faces(path: Path, params: ExtractParams) -> UploadFaces:
                 found["tracks"],
                 found["times"],
                 found["regions"],
+                found["sides"],
+                found["samples"],
                 tuple(data[start:end] for start, end in zip([0, *ends], ends, strict=False)),
+                float(found["fps"]),
+                int(found["count"]),
+                tuple(found["cuts"].tolist()),
             )
 
 
@@ -96,27 +113,42 @@ def shown_name(path: Path) -> str:
 
 def _find(job: _Job) -> None:
     cv2.setNumThreads(0)
+    watched = Watched()
     try:
-        found = _look(job.path, job.params)
+        found, fps = _look(job.path, job.params, watched)
     except Rejected as rejected:
         raise UserError(f"{shown_name(job.path)}: {_words(rejected, job.path)}") from None
-    frames = [frame for _, _, _, _, frame in found]
+    frames = [one.frame for one in found]
     np.savez(
         job.out,
-        crops=np.stack([crop for crop, *_ in found]),
-        tracks=np.array([track for _, track, *_ in found]),
-        times=np.array([time for _, _, time, *_ in found]),
-        regions=np.array([region for _, _, _, region, _ in found]),
+        crops=np.stack([one.crop for one in found]),
+        tracks=np.array([one.track for one in found]),
+        times=np.array([one.time_s for one in found]),
+        regions=np.array([one.region for one in found]),
+        sides=np.array([one.side for one in found]),
+        samples=np.array([one.sample for one in found]),
         frames=np.frombuffer(b"".join(frames), np.uint8),
         ends=np.cumsum([len(frame) for frame in frames]),
+        fps=fps,
+        count=len(watched.times_T),
+        cuts=watched.cuts_C,
     )
 
 
-_Found = tuple[NDArray[np.uint8], int, float, tuple[float, ...], bytes]
+class _Found(NamedTuple):
+    """A face; attributes as of UploadFaces."""
+
+    crop: NDArray[np.uint8]
+    track: int
+    time_s: float
+    region: tuple[float, ...]
+    side: float
+    sample: int
+    frame: bytes
 
 
-def _look(path: Path, params: ExtractParams) -> list[_Found]:
-    """Crop, track, time, region and frame of every face, in the order of UploadFaces."""
+def _look(path: Path, params: ExtractParams, watched: Watched) -> tuple[list[_Found], float]:
+    """Every face in the order of UploadFaces, and the rate of samples."""
     each = _input(path)
     if each.kind == "video":
         with open_video(path, Deadline(LIMIT_S)) as (container, stream):
@@ -124,7 +156,7 @@ def _look(path: Path, params: ExtractParams) -> list[_Found]:
             # Of a slower clip, no frame comes twice.
             fps = min(FPS, float(stream.average_rate or FPS))
             params = params.model_copy(update={"fps": fps})
-    faces = new_faces.find_faces(each, params, _short)
+    faces = new_faces.find_faces(each, params, lambda frames: watched(_short(frames)))
     found: list[_Found] = []
     for track, face in faces:
         if len(found) == MAX_FACES:
@@ -132,10 +164,11 @@ def _look(path: Path, params: ExtractParams) -> list[_Found]:
         crop = crop_of(face, params)
         frame, scale = _shrunk(face.image)
         region = tuple(edge * scale for edge in astuple(crop.box))
-        found.append((simplejpeg.decode_jpeg(crop.jpeg, "RGB"), track, face.time_s, region, frame))
+        image, side = simplejpeg.decode_jpeg(crop.jpeg, "RGB"), crop.box.right - crop.box.left
+        found.append(_Found(image, track, face.time_s, region, side, face.number, frame))
     faces.check_any()
-    kept = [one for one in found if one[1] not in faces.lost]
-    return sorted(kept, key=lambda one: (-faces.counts[one[1]], one[1], one[2]))
+    kept = [one for one in found if one.track not in faces.lost]
+    return sorted(kept, key=lambda one: (-faces.counts[one.track], one.track, one.time_s)), params.fps
 
 
 def _input(path: Path) -> Input:

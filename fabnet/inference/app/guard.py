@@ -1,4 +1,5 @@
-"""ASGI middleware in front of Gradio: request limits, only uploaded files, and a content security policy.
+"""What a visitor may do: limits of an upload, and ASGI middleware in front of Gradio: request limits, only uploaded
+files, and a content security policy.
 
 Gradio takes a file that a request names by its path for one of its uploads, which it checks only in servers that it
 started itself; and it fetches a file that is named by an address.
@@ -10,10 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fabnet.host_allowlist import error_response
-from fabnet.inference.app.limits import MAX_BYTES
+from fabnet.video.reject import MAX_PIXELS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BYTES = 64 * 2**20
+MAX_SECONDS = 20.0
+MAX_FACES = 300
+#: Frames of a clip in a second, at most.
+FPS = 5.0
+#: For one upload, from its first byte to the last crop.
+LIMIT_S = 60.0
+
+#: In words, for the page; docs/app.md says the same.
+MEGAPIXELS = f"{MAX_PIXELS // 10**5 / 10:.1f} megapixels"
+MEBIBYTES = f"{MAX_BYTES // 2**20} MiB"
+LIMITS = (
+    f"JPEG or PNG of at most {MEGAPIXELS}, or a clip of at most {MAX_SECONDS:g} s; files up to {MEBIBYTES}, "
+    f"{MAX_FACES} faces"
+)
 
 #: Bytes of a request that is no upload: numbers of faces and frames, and where an upload lies.
 _MAX_CALL = 2**16

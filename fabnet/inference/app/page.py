@@ -16,7 +16,7 @@ from fabnet.inference.app import pictures
 from fabnet.inference.app.analysis import Analysis, Reader, analyse, no_warp
 from fabnet.inference.app.faces import shown_name
 from fabnet.inference.app.gallery import Gallery
-from fabnet.inference.app.limits import LIMITS, MAX_BYTES
+from fabnet.inference.app.guard import LIMITS, MAX_BYTES
 
 #: Seconds for which an upload, and what was found in it, are kept at most.
 KEPT_S = 3600
@@ -42,6 +42,7 @@ footer { display: none !important; }
 .about h1 { margin: 0.2rem 0 0.4rem; }
 figure.card { margin: 0; padding: 0.5rem 0.7rem; border: 1px solid #d9dee6; border-radius: 8px; background: white; }
 figure.card figcaption { font-weight: 600; color: #1c2b3f; }
+#timeline iframe { display: block; width: 100%; height: 80vh; border: 1px solid #d9dee6; border-radius: 8px; }
 figure.card img { display: block; width: 100%; height: auto; margin: 0.2rem auto 0; }
 """
 
@@ -95,6 +96,7 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
                 source = gr.Slider(1, 2, 1, step=1, label="Source frame", elem_id="source", interactive=True)
                 target = gr.Slider(1, 2, 2, step=1, label="Target frame", elem_id="target", interactive=True)
                 warped = gr.HTML(elem_id="warped")
+        over_time = gr.HTML(elem_id="timeline", visible=False)
 
         def take(path: str | None, way: Way) -> dict[Any, Any]:
             """A file was dropped, or taken away."""
@@ -104,6 +106,8 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
             areas = {area: gr.update(visible=True) for area in (left, below)}
             right_too = {right: gr.update(visible=bool({"units", "expression"} & analysis.readings.keys()))}
             said = {line: _line(_found_line(Path(path), analysis)), track: _track_choice(analysis)}
+            drawn = pictures.of_clip(reader, analysis, reader.ways[way], shown_name(Path(path)))
+            said |= {over_time: gr.update(value=drawn, visible=bool(drawn))}
             return {seen: analysis, **areas, **right_too, **said, **choose(analysis, analysis.tracks()[0])}
 
         def choose(analysis: Analysis, number: int) -> dict[Any, Any]:
@@ -130,12 +134,12 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
             return {warped: gr.update(value=pictures.of_pair(reader, analysis, *faces), visible=True)}
 
         def hide(problem: str) -> dict[Any, Any]:
-            areas = (left, right, below, track, moment, found)
+            areas = (left, right, below, track, moment, found, over_time)
             hidden = {area: gr.update(visible=False) for area in areas}
             return {seen: None, line: _line(problem, bad=problem != _NOTHING), **hidden}
 
         outputs = [seen, line, left, right, below, track, moment, source, target, found, axes, units, expression]
-        outputs += [neighbours, warp_line, warped]
+        outputs += [neighbours, warp_line, warped, over_time]
         # One at a time: figures and networks take all cores.
         common: dict[str, Any] = {"outputs": outputs, "concurrency_id": "model", "concurrency_limit": 1}
         common |= {"api_visibility": "private", "show_progress_on": line}

@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure
 
+from fabnet.config import ExtractParams
 from fabnet.figures.face import expression_bars, face_readings, found_face, unit_bars
 from fabnet.figures.flow import warped_pair
 from fabnet.figures.preview import clock
@@ -14,7 +15,11 @@ from fabnet.figures.probes import ANGLES
 from fabnet.figures.sheets import neighbour_sheet
 from fabnet.inference.app.analysis import Analysis, Reader, warp
 from fabnet.inference.app.gallery import Gallery
+from fabnet.inference.timeline.gather import Thumbnails, tracks_of
+from fabnet.inference.timeline.page import notes, timeline_page
+from fabnet.inference.timeline.series import Timeline, series_of, values_of
 from fabnet.tables import EXPRESSIONS, UNITS
+from fabnet.video.crop import quality
 
 NEIGHBOURS = 11
 
@@ -58,6 +63,30 @@ def of_pair(reader: Reader, seen: Analysis, source: int, target: int) -> str:
     made = warp(reader, crops[source], crops[target])
     figure = warped_pair(crops[source], crops[target], made.generated, made.flow_2HW)
     return card(figure, "One frame from another", "Source, target, the source warped to the target, and the flow.")
+
+
+def of_clip(reader: Reader, seen: Analysis, params: ExtractParams, name: str) -> str:
+    """HTML of a clip's readings over time, the page of `fabnet timeline` in a frame; empty of a picture, and without
+    probes.
+
+    Args:
+        reader: the model.
+        seen: what was found in the clip.
+        params: how its faces were found.
+        name: of the clip, for people.
+    """
+    faces = seen.faces
+    if faces.samples < 2 or not seen.readings:
+        return ""
+    thumbnails = Thumbnails({track: len(seen.of_track(track)) for track in seen.tracks()})
+    for track, sample, crop in zip(faces.tracks_N.tolist(), faces.samples_N.tolist(), faces.crops_NHWC, strict=True):
+        thumbnails.offer(track, sample, crop)
+    sharpness = np.array([quality(crop)[0] for crop in faces.crops_NHWC])
+    values_NS = values_of(seen.readings, faces.sides_N, sharpness)
+    tracks = tracks_of(faces.tracks_N, faces.samples_N, values_NS, thumbnails)
+    timeline = Timeline(name, faces.fps, faces.samples, faces.cuts_s, series_of(list(seen.readings)), tracks)
+    page = timeline_page(timeline, notes(reader.model, params))
+    return f'<iframe title="Readings over time" srcdoc="{escape(page)}"></iframe>'
 
 
 def card(figure: Figure, title: str, description: str) -> str:

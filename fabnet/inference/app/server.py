@@ -51,8 +51,7 @@ def server(
     import uvicorn
     from fastapi import FastAPI
 
-    from fabnet.inference.app.guard import OnlyUploads, Policy
-    from fabnet.inference.app.limits import MAX_BYTES
+    from fabnet.inference.app.guard import MAX_BYTES, OnlyUploads, Policy
     from fabnet.inference.app.page import CSS, HEAD, build
 
     processes.preload("fabnet.inference.app.faces")

@@ -50,3 +50,16 @@ def open_writer(path: Path, columns: pa.Schema) -> Iterator[Writer]:
         writer = Writer(file)
         yield writer
         writer.finish()
+
+
+def row_groups(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of a file, a group at a time.
+
+    Not `iter_batches`, which keeps the bytes of every group that it has read.
+
+    Args:
+        file: to read.
+        columns: to read; None takes all.
+    """
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns)

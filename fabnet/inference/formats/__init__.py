@@ -1,0 +1,1 @@
+"""The files that faces, their embeddings and readings are written to: one format per file, rows as they come."""
