@@ -180,6 +180,7 @@ def test_an_empty_box_leaves_its_face_out(tmp_path):
 def test_boxes_that_are_wrong_are_one_line(tmp_path):
     header = "left,top,right,bottom"
     assert "labels.csv, line 2: the box 300, 50, 100, 250 has no area" in refusal(tmp_path, header, "300,50,100,250")
+    assert "labels.csv, line 3: the box 0, 0, 0, 0 has no area" in refusal(tmp_path, header, "1,2,301,40", "0,0,0,0")
     assert "labels.csv, line 3: top is 'x', which is no number" in refusal(tmp_path, header, "1,2,301,40", "1,x,3,4")
     assert "labels.csv, line 2: right is infinite" in refusal(tmp_path, header, "1,2,inf,40")
 
