@@ -150,6 +150,9 @@ def test_landmarks_in_fractions_go_with_boxes_in_fractions(tmp_path):
     lines = ["image,left,top,right,bottom,landmarks5", f"a.jpg,0.2,0.2,0.7,0.7,{points}"]
     table = opened(write_table(tmp_path, *lines), "table", **OWN, boxes="fraction").table()
     np.testing.assert_allclose(table["landmarks5"][0], [0.4 * WIDTH, 0.5 * HEIGHT] * 5)
+    whole = ["image,landmarks5", f"a.jpg,{points}"]
+    table = opened(write_table(tmp_path, *whole), "table", **OWN, boxes="fraction").table()
+    np.testing.assert_allclose(table["landmarks5"][0], [0.4 * WIDTH, 0.5 * HEIGHT] * 5)
     points = ";".join(["180;150"] * 5)
     lines[1] = f"a.jpg,0.2,0.2,0.7,0.7,{points}"
     table = opened(write_table(tmp_path, *lines), "table", **OWN, boxes="fraction").table()
