@@ -78,6 +78,7 @@ def in_pixels(edges: pd.DataFrame, told: Unit | None, sizes: np.ndarray, where: 
     Raises:
         UserError: boxes are in another unit than told, in several, or have no area; names the rows.
     """
+    refuse_flat(edges, where)  # first: zeros, which some detectors write where they found nothing, are of no unit
     if len(edges) and told != "pixels" and (found := looks_like(edges, where, sizes)) not in (told, None):
         insist = "; `boxes: pixels` insists that they are pixels" * (told is None)
         raise UserError(
@@ -93,7 +94,6 @@ def in_pixels(edges: pd.DataFrame, told: Unit | None, sizes: np.ndarray, where: 
                 f"image, as `boxes: {told}` says"
             )
         edges = edges * (np.tile(sizes, 2) / _WHOLE[told])
-    refuse_flat(edges, where)
     return edges
 
 

@@ -276,10 +276,11 @@ class ImageFolder:
                 self.name,
                 f"{turned:,}",
             )
+        faces = faces.assign(**_points_in_pixels(faces, said.unit, sizes[:, :2]))
         if not box:
             return faces.assign(**_whole(pd.DataFrame(sizes[:, :2], faces.index, ["width", "height"]), said))
         edges = in_pixels(faces[BOX], said.unit, sizes[:, :2], source)
-        faces = faces.assign(**edges, **_points_in_pixels(faces, said.unit, sizes[:, :2]))
+        faces = faces.assign(**edges)
         shown = edges.round().to_numpy()
         drop(
             (shown[:, :2] >= sizes[:, :2]).any(axis=1) | (shown[:, 2:] <= 0).any(axis=1),

@@ -20,7 +20,7 @@ def nfc(names: pd.Series) -> pd.Series:
     Args:
         names: text.
     """
-    # Arrow tells in an instant that there is nothing to do; its own utf8_normalize does not compose (pyarrow 25).
+    # Arrow tells at once that there is nothing to do. It cannot compose (findings/pyarrow-nfc-does-not-compose.sh).
     if pc.all(pc.string_is_ascii(pa.array(names, pa.string(), from_pandas=True))).as_py() is not False:
         return names
     return names.str.normalize("NFC")

@@ -16,12 +16,12 @@ _BAD = "#c62828"
 
 # Inches.
 _WIDTH, _MARGIN, _GAP = 12.0, 0.3, 0.08
-_NARROW = 7.2  # of a sheet of few frames, which would be larger than they are in a wide one
+_NARROW = 5.2, 7.2  # a sheet of one or two frames, which would be larger than they are in a wide one
 _TITLE, _LINE, _HEADING = 0.34, 0.2, 0.36
 _LABEL, _CROP, _CROP_TIME = 1.6, (0.8, 2.0), 0.17
 _TALLEST = 4.5  # a frame
 # Letters that fit into an inch of a line, and of the title.
-_LETTERS, _TITLE_LETTERS = 13, 8
+_LETTERS, _TITLE_LETTERS = 14, 8
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,13 @@ def preview_sheet(
         tracks: with their crops.
         more_tracks: how many there are beyond those shown.
     """
-    width = _NARROW if len(frames) < 3 else _WIDTH
+    width = _WIDTH
+    columns, cell = _frame_cells(frames, width if len(frames) > 2 else _NARROW[1])
+    if len(frames) < 3:
+        width = max(_NARROW[0], 2 * _MARGIN + columns * (cell[0] + _GAP) - _GAP)
     letters = int(_LETTERS * (width - 2 * _MARGIN))
     lines = [part for line in lines for part in _wrapped(line, letters)]
     problems = _wrapped(f"rejected: {problem}", letters) if problem else []
-    columns, cell = _frame_cells(frames, width)
     crop = _crop_side(tracks, width)
     rows = -(-len(frames) // columns) if frames else 0
     height = (

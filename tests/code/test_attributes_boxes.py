@@ -150,6 +150,9 @@ def test_landmarks_in_fractions_go_with_boxes_in_fractions(tmp_path):
     lines = ["image,left,top,right,bottom,landmarks5", f"a.jpg,0.2,0.2,0.7,0.7,{points}"]
     table = opened(write_table(tmp_path, *lines), "table", **OWN, boxes="fraction").table()
     np.testing.assert_allclose(table["landmarks5"][0], [0.4 * WIDTH, 0.5 * HEIGHT] * 5)
+    whole = ["image,landmarks5", f"a.jpg,{points}"]
+    table = opened(write_table(tmp_path, *whole), "table", **OWN, boxes="fraction").table()
+    np.testing.assert_allclose(table["landmarks5"][0], [0.4 * WIDTH, 0.5 * HEIGHT] * 5)
     points = ";".join(["180;150"] * 5)
     lines[1] = f"a.jpg,0.2,0.2,0.7,0.7,{points}"
     table = opened(write_table(tmp_path, *lines), "table", **OWN, boxes="fraction").table()
@@ -180,6 +183,7 @@ def test_an_empty_box_leaves_its_face_out(tmp_path):
 def test_boxes_that_are_wrong_are_one_line(tmp_path):
     header = "left,top,right,bottom"
     assert "labels.csv, line 2: the box 300, 50, 100, 250 has no area" in refusal(tmp_path, header, "300,50,100,250")
+    assert "labels.csv, line 3: the box 0, 0, 0, 0 has no area" in refusal(tmp_path, header, "1,2,301,40", "0,0,0,0")
     assert "labels.csv, line 3: top is 'x', which is no number" in refusal(tmp_path, header, "1,2,301,40", "1,x,3,4")
     assert "labels.csv, line 2: right is infinite" in refusal(tmp_path, header, "1,2,inf,40")
 
