@@ -26,7 +26,7 @@
       section, canvases, packed, cursor: null,
       raw: packed.raw.map((text, at) => unpack(text, data.series[at])),
       smooth: packed.smooth.map((text, at) => unpack(text, data.series[at])),
-      starts: new Set(packed.tracks.map(([, first]) => first)),
+      starts: new Set([...data.shots, ...packed.tracks.map(([, first]) => first)]),
       outputs: [...section.querySelectorAll(".row output")],
       image: section.querySelector(".at img"), said: section.querySelector(".at output"),
     };
@@ -65,11 +65,13 @@
     }
     pen.strokeStyle = colour("--mark");
     pen.setLineDash([3, 3]);
-    for (const cut of data.cuts) { pen.beginPath(); pen.moveTo(x(cut - 0.5), 0); pen.lineTo(x(cut - 0.5), height); pen.stroke(); }
+    for (const shot of data.shots) {
+      pen.beginPath(); pen.moveTo(x(shot - 0.5), 0); pen.lineTo(x(shot - 0.5), height); pen.stroke();
+    }
     pen.setLineDash([]);
   };
 
-  // A line through the samples in view that lifts between tracks and where there is none: of several within a pixel, the
+  // A line through the samples in view that lifts between tracks and shots, and where there is none: of several within a pixel, the
   // least and the most.
   const line = ({ pen, x }, values, starts, y) => {
     const first = Math.max(0, Math.floor(view.from)), end = Math.min(values.length - 1, Math.ceil(view.to));

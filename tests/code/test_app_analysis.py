@@ -80,7 +80,7 @@ def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, r
     html = of_clip(reader, analyse(clip, reader), params, "talk.mp4")
     shown = data_of(unescape(html))
     data = data_of(timeline_page(timeline_of(clip, reader.model, params), []))
-    assert [shown[key] for key in ("fps", "samples", "cuts")] == [5.0, 15, []]
+    assert [shown[key] for key in ("fps", "samples", "shots")] == [5.0, 15, []]
     assert [shown["lanes"][0][key] for key in ("tracks", "pictures")] == [
         data["lanes"][0][key] for key in ("tracks", "pictures")
     ]

@@ -8,8 +8,8 @@ from commands import run_fabnet
 from inference_files import write_colours, write_model, write_random_heads
 from timeline_pages import data_of, unpacked
 
-from fabnet.inference.timeline.gather import Thumbnails
-from fabnet.inference.timeline.page import timeline_page
+from fabnet.inference.timeline.gather import Thumbnails, timeline_of
+from fabnet.inference.timeline.page import notes, timeline_page
 from fabnet.inference.timeline.series import Timeline, Track, lanes, mouth, series_of, smooth
 from fabnet.model import load
 from fabnet.synthetic.render import render
@@ -54,9 +54,6 @@ def page(made):
     """The page of the clip, and the table of the same faces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
-        from fabnet.inference.timeline.gather import timeline_of
-        from fabnet.inference.timeline.page import notes
-
         trained = load("model", "heads.npz")
         params = trained.face_params(fps=5)
         (made / "talk.html").write_text(timeline_page(timeline_of("talk.mp4", trained, params), notes(trained, params)))
@@ -67,7 +64,7 @@ def test_the_page_holds_the_readings_where_there_was_a_face_and_nothing_else(pag
     path, table = page
     data = data_of(path.read_text())
     assert (data["samples"], data["fps"]) == (FACE + NOBODY + FACE, 5)
-    assert data["cuts"] == [FACE, FACE + NOBODY]
+    assert data["shots"] == [FACE, FACE + NOBODY]
     assert [(first, end) for _, first, end in data["lanes"][0]["tracks"]] == [(0, 9), (15, 24)]
     assert len(data["lanes"]) == 1
     by_name = {series["name"]: (at, series) for at, series in enumerate(data["series"])}
@@ -92,15 +89,15 @@ def test_the_page_holds_the_readings_where_there_was_a_face_and_nothing_else(pag
 
 def test_smoothing_is_a_gaussian_that_stays_within_a_run():
     random = np.random.default_rng(0)
-    samples = np.array([*range(3, 40), *range(44, 45), *range(50, 90)])
+    samples = np.array([*range(3, 40), *range(44, 45), *range(50, 90)])  # and a cut before the 70th
     values = random.normal(size=(len(samples), 2)).astype(np.float32)
-    smoothed = smooth(Track(0, samples, values, {}), fps=12.0)  # a standard deviation of 3 samples
+    smoothed = smooth(Track(0, samples, values, {}), fps=12.0, shots=[70])  # a standard deviation of 3 samples
     for n, here in enumerate(samples):
-        start, end = next((a, b) for a, b in ((3, 40), (44, 45), (50, 90)) if a <= here < b)
+        start, end = next((a, b) for a, b in ((3, 40), (44, 45), (50, 70), (70, 90)) if a <= here < b)
         near = [m for m, there in enumerate(samples) if start <= there < end and abs(there - here) <= 12]
         weights = np.exp(-0.5 * ((samples[near] - here) / 3.0) ** 2)
         np.testing.assert_allclose(smoothed[n], weights @ values[near] / weights.sum(), atol=1e-5)
-    constant = smooth(Track(0, samples, np.full_like(values, 7), {}), fps=1.0)
+    constant = smooth(Track(0, samples, np.full_like(values, 7), {}), fps=1.0, shots=[])
     np.testing.assert_allclose(constant, 7, rtol=1e-6)
 
 
@@ -227,3 +224,13 @@ def test_without_probes_or_a_page_to_write(fabnet, made):
     code, _, err = fabnet("timeline", "talk.mp4", "--model", "model", "--heads", "heads.npz", "--out", "no.png")
     assert (code, err) == (1, ["error: no.png: --out names the HTML file to write, such as talk.html"])
     assert not (made / "no.html").exists()
+
+
+def test_a_model_of_cropped_frames_says_that_it_looks_for_no_face(made, tmp_path):
+    write_random_heads(tmp_path / "heads.npz", write_model(tmp_path / "cropped"))
+    cropped = load(tmp_path / "cropped", tmp_path / "heads.npz")
+    params = cropped.face_params(fps=5)
+    found = timeline_of(made / "talk.mp4", cropped, params)
+    assert len(found.tracks[0].samples_N) == found.samples == FACE + NOBODY + FACE
+    assert found.shots == [FACE, FACE + NOBODY]
+    assert any("Faces were not looked for" in line for line in notes(cropped, params))

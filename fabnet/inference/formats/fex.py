@@ -15,12 +15,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow.csv import CSVWriter
 
-from fabnet.inference.formats.flat import matrix
-from fabnet.inference.formats.head_pose import openface_angles
-from fabnet.tables import ANGLE_COLUMNS, UNITS
+from fabnet.inference.formats.conventions import (
+    HAS_EXPRESSION,
+    HAS_LANDMARKS,
+    HAS_POSE,
+    HAS_UNITS,
+    angles_of,
+    points_of,
+)
+from fabnet.tables import UNITS
 
 #: Any of these makes a file worth writing.
-NEEDS_ANY = ("landmarks68", "roll_deg", "au01", "expression")
+NEEDS_ANY = (HAS_LANDMARKS, HAS_POSE, HAS_UNITS, HAS_EXPRESSION)
 
 #: py-feat's seven emotions by our names, in its order. The eighth class of the probe follows them.
 _EMOTIONS = {
@@ -55,7 +61,7 @@ def fex_schema(columns: pa.Schema) -> pa.Schema:
     names = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"]
     names += [f"{axis}_{point}" for axis in "xy" for point in range(68)]
     names += ["Pitch", "Roll", "Yaw", "X", "Y", "Z"]
-    if "au01" in columns.names:
+    if HAS_UNITS in columns.names:
         names += [f"AU{unit:02d}" for unit in UNITS]
     names += [*_EMOTIONS, "input", "frame", "approx_time", "track", "time_s"]
     types = dict.fromkeys(_TEXTS, pa.string()) | dict.fromkeys(_NUMBERS, pa.int64())
@@ -68,16 +74,15 @@ def _values(rows: pa.Table) -> dict[str, pa.Array]:
     rectangle = {"FaceRectX": left, "FaceRectY": top, "FaceRectWidth": right - left, "FaceRectHeight": bottom - top}
     known: dict[str, NDArray[np.number]] = {**rectangle, "frame": rows["frame"].to_numpy()}
     names = set(rows.column_names)
-    if "landmarks68" in names:
-        # Here the centre of the first pixel is (0, 0), as in OpenCV.
-        points = matrix(rows, "landmarks68").reshape(len(rows), 68, 2) - np.float32(0.5)
+    if HAS_LANDMARKS in names:
+        points = points_of(rows)
         known |= {f"{axis}_{point}": points[:, point, at] for at, axis in enumerate("xy") for point in range(68)}
-    if ANGLE_COLUMNS[0] in names:
-        x, y, z = openface_angles(np.stack([rows[name].to_numpy() for name in ANGLE_COLUMNS], axis=1)).T
+    if HAS_POSE in names:
+        x, y, z = angles_of(rows).T
         known |= {"Pitch": -x, "Roll": z, "Yaw": y}
-    if "au01" in names:
+    if HAS_UNITS in names:
         known |= {f"AU{unit:02d}": rows[f"au{unit:02d}"].to_numpy() for unit in UNITS}
-    if "expression" in names:
+    if HAS_EXPRESSION in names:
         known |= {theirs: rows[f"expression_{ours}"].to_numpy() for theirs, ours in _EMOTIONS.items()}
     texts = {"input": rows["input"].combine_chunks(), "approx_time": _clock(rows["time_s"].combine_chunks())}
     return {

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.inference.formats import fex, openface
+from fabnet.inference.formats.conventions import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS
 from fabnet.inference.formats.fex import open_fex
 from fabnet.inference.formats.openface import open_openface
 from fabnet.inference.formats.parquet import open_writer
@@ -18,7 +19,7 @@ from fabnet.inference.formats.plain_csv import open_plain_csv
 Format = Literal["parquet", "csv", "openface", "fex"]
 
 _NEEDS_ANY = {"openface": openface.NEEDS_ANY, "fex": fex.NEEDS_ANY}
-_PROBES = {"landmarks68": "landmarks68", "roll_deg": "pose", "au01": "units", "expression": "expression"}
+_PROBES = {HAS_LANDMARKS: "landmarks68", HAS_POSE: "pose", HAS_UNITS: "units", HAS_EXPRESSION: "expression"}
 
 
 class Writer(Protocol):

@@ -15,12 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fabnet.inference.formats.flat import matrix
-from fabnet.inference.formats.head_pose import openface_angles
-from fabnet.tables import ANGLE_COLUMNS, UNITS
+from fabnet.inference.formats.conventions import HAS_LANDMARKS, HAS_POSE, HAS_UNITS, angles_of, points_of
+from fabnet.tables import UNITS
 
 #: Any of these makes a file worth writing.
-NEEDS_ANY = ("landmarks68", "roll_deg", "au01")
+NEEDS_ANY = (HAS_LANDMARKS, HAS_POSE, HAS_UNITS)
 
 #: Release 2.2.0 writes a blank after each comma.
 _SEPARATOR = ", "
@@ -43,11 +42,11 @@ class OpenFaceCsv:
 def openface_names(columns: pa.Schema) -> list[str]:
     """The columns of the file, as far as the table has what they hold."""
     names = ["frame", "face_id", "timestamp", "success"]
-    if ANGLE_COLUMNS[0] in columns.names:
+    if HAS_POSE in columns.names:
         names += [f"pose_R{axis}" for axis in "xyz"]
-    if "landmarks68" in columns.names:
+    if HAS_LANDMARKS in columns.names:
         names += [f"{axis}_{point}" for axis in "xy" for point in range(68)]
-    if "au01" in columns.names:
+    if HAS_UNITS in columns.names:
         names += [f"AU{unit:02d}_c" for unit in UNITS]
     return names
 
@@ -61,14 +60,11 @@ def _texts(rows: pa.Table) -> list[pa.Array]:
         pa.array(["1"] * len(rows)),
     ]
     names = set(rows.column_names)
-    if ANGLE_COLUMNS[0] in names:
-        angles = openface_angles(np.stack([rows[name].to_numpy() for name in ANGLE_COLUMNS], axis=1))
-        texts += [_fixed(angle, 3) for angle in angles.T]
-    if "landmarks68" in names:
-        # Here the centre of the first pixel is (0, 0), as in OpenCV.
-        points = matrix(rows, "landmarks68").astype(np.float64).reshape(len(rows), 68, 2) - 0.5
-        texts += [_fixed(values, 1) for axis in (0, 1) for values in points[:, :, axis].T]
-    if "au01" in names:
+    if HAS_POSE in names:
+        texts += [_fixed(angle, 3) for angle in angles_of(rows).T]
+    if HAS_LANDMARKS in names:
+        texts += [_fixed(values, 1) for axis in np.moveaxis(points_of(rows), 2, 0) for values in axis.T]
+    if HAS_UNITS in names:
         texts += [_fixed(rows[f"au{unit:02d}"].to_numpy() >= _PRESENT, 1) for unit in UNITS]
     return texts
 

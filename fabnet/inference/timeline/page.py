@@ -59,6 +59,11 @@ def notes(model: Model, params: ExtractParams) -> list[str]:
         "weighted equally.",
         "A track is one face through one shot; tracks are not matched with each other.",
     ]
+    if params.source != "folder":
+        lines.append(
+            "Faces were not looked for: the middle of every frame is taken for one, so what is said of frames without "
+            "a face means nothing."
+        )
     differing = sorted(differences(model.recipe, recipe(params)), key=lambda each: not each.startswith("source"))
     if differing:
         lines.append(f"The model learnt from other crops, so take the numbers with care ({differing[0]}).")
@@ -108,7 +113,10 @@ def _data(timeline: Timeline, shown: list[list[Track]], ranges: list[tuple[float
     ]
     drawn = []
     for lane in shown:
-        raw, smoothed = [track.values_NS for track in lane], [smooth(track, timeline.fps) for track in lane]
+        raw, smoothed = (
+            [track.values_NS for track in lane],
+            [smooth(track, timeline.fps, timeline.shots) for track in lane],
+        )
         pictures = sorted((sample, jpeg) for track in lane for sample, jpeg in track.thumbnails.items())
         drawn.append(
             {
@@ -118,8 +126,7 @@ def _data(timeline: Timeline, shown: list[list[Track]], ranges: list[tuple[float
                 "pictures": [[sample, data_url("jpeg", jpeg)] for sample, jpeg in pictures],
             }
         )
-    cuts = [round(cut * timeline.fps, 2) for cut in timeline.cuts_s]
-    return {"fps": timeline.fps, "samples": timeline.samples, "cuts": cuts, "series": series, "lanes": drawn}
+    return {"fps": timeline.fps, "samples": timeline.samples, "shots": timeline.shots, "series": series, "lanes": drawn}
 
 
 def _packed(samples: int, lane: list[Track], values: list[NDArray[np.float32]], at: int, series: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 Shape suffixes: N faces of a track, S series, T samples of the video.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,11 @@ class Timeline:
     series: tuple[Series, ...]
     tracks: tuple[Track, ...]
 
+    @property
+    def shots(self) -> list[int]:
+        """The first sample of each shot, but the first one."""
+        return sorted({math.ceil(cut * self.fps - 1e-6) for cut in self.cuts_s})
+
 
 _OF_TASK = {
     "pose": tuple(Series("Head pose", name, "°", -30.0, 30.0, 0) for name in ("Roll", "Pitch", "Yaw")),
@@ -129,26 +135,32 @@ def mouth(points_NK2: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([apart(_UPPER, _LOWER) / eyes, apart(_CORNERS[:1], _CORNERS[1:]) / eyes], axis=1)
 
 
-def runs(samples_N: NDArray[np.int64]) -> list[slice]:
-    """Where samples follow each other without a gap."""
-    if not len(samples_N):
-        return []
-    ends = [*(np.flatnonzero(np.diff(samples_N) != 1) + 1).tolist(), len(samples_N)]
+def runs(samples_N: NDArray[np.int64], shots: Sequence[int]) -> list[slice]:
+    """Where samples follow each other without a gap, within a shot.
+
+    Args:
+        samples_N: numbers of samples, increasing.
+        shots: the first sample of each shot.
+    """
+    gaps = set((np.flatnonzero(np.diff(samples_N) != 1) + 1).tolist())
+    cuts = set(np.searchsorted(samples_N, np.array(shots, np.int64)).tolist())
+    ends = [*sorted((gaps | cuts) - {0, len(samples_N)}), len(samples_N)]
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def smooth(track: Track, fps: float) -> NDArray[np.float32]:
-    """The values of a track, smoothed by a Gaussian that never reaches across a gap, (N, S).
+def smooth(track: Track, fps: float, shots: Sequence[int]) -> NDArray[np.float32]:
+    """The values of a track, smoothed by a Gaussian that reaches across neither gaps nor cuts, (N, S).
 
     At the ends of a run the weights that are left are scaled to sum to 1.
 
     Args:
         track: whose values.
         fps: samples per second.
+        shots: the first sample of each shot.
     """
     sigma = max(1.0, SMOOTHING_S * fps)
     smoothed = np.empty_like(track.values_NS)
-    for run in runs(track.samples_N):
+    for run in runs(track.samples_N, shots):
         values = track.values_NS[run].astype(np.float64)
         weights = gaussian_filter1d(np.ones(len(values)), sigma, mode="constant")
         smoothed[run] = gaussian_filter1d(values, sigma, axis=0, mode="constant") / weights[:, None]
