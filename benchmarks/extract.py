@@ -30,7 +30,7 @@ from fabnet.config import ExtractParams, Source
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
 from fabnet.video.decode import frames
-from fabnet.video.detect import open_detector
+from fabnet.video.detectors import open_detector
 from fabnet.video.extract import extract
 
 WIDTH, HEIGHT, RATE, SECONDS = 640, 360, 25, 40

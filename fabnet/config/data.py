@@ -1,7 +1,7 @@
 """Sections about the data: rendering videos, extracting crops and splitting identities."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,7 @@ STANDALONE: dict[str, Any] = {
     "clips": None,
     "boxes": None,
     "reference_height": 360,
-    "detection": {"detector": "haar", "model": None, "sha256": None, "every": 5, "longest_side": 320},
+    "detection": {"detector": "blazeface", "model": None, "sha256": None, "every": 5, "longest_side": None},
     "tracking": {
         "min_overlap": 0.3,
         "max_gap_s": 1.0,
@@ -83,20 +83,34 @@ class SynthesizeParams(Section):
         return size
 
 
+#: Pixels to which a larger frame is shrunk where params do not say.
+_LONGEST_SIDES = {"blazeface": 1920, "haar": 320, "yunet": 320}
+
+
 class DetectionParams(Section):
     """Finding faces in a frame."""
 
-    detector: Literal["haar", "yunet"] = Field(description="the face detector: OpenCV's Haar cascade, or YuNet")
-    model: Path | None = Field(description="YuNet's ONNX file; null for haar")
-    sha256: Sha256 | None = Field(description="SHA-256 of YuNet's ONNX file; null for haar")
+    detector: Literal["blazeface", "haar", "yunet"] = Field(
+        description="the face detector: BlazeFace, which comes with fabnet, OpenCV's Haar cascades, or YuNet"
+    )
+    model: Path | None = Field(description="YuNet's ONNX file; null for the others")
+    sha256: Sha256 | None = Field(description="SHA-256 of YuNet's ONNX file; null for the others")
     every: Count = Field(description="detect in every k-th decoded frame; boxes in between are interpolated")
-    longest_side: int = Field(ge=64, le=4096, description="pixels to which a larger frame is shrunk for detection")
+    longest_side: Annotated[int, Field(ge=64, le=4096)] | None = Field(
+        description="pixels to which a larger frame is shrunk for detection; null: 1920 for blazeface, which looks at "
+        "tiles of it, and 320 for the others"
+    )
+
+    @property
+    def looked_at_side(self) -> int:
+        """The longest side of a frame that is looked at, pixels."""
+        return self.longest_side or _LONGEST_SIDES[self.detector]
 
     @model_validator(mode="after")
     def _yunet_comes_with_its_file(self) -> "DetectionParams":
         given = self.model is not None and self.sha256 is not None
         if (self.detector == "yunet") != given or (self.model is None) != (self.sha256 is None):
-            raise ValueError("`model` and `sha256` name the file of detector yunet, and are null for haar")
+            raise ValueError("`model` and `sha256` name the file of detector yunet, and are null for the others")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fabnet.config import DetectionParams, ExtractParams
 from fabnet.files import hash_json
-from fabnet.video.detect import HaarDetector, YuNetDetector
+from fabnet.video.detectors import DETECTORS
 
 #: Raise it when a change of the code changes pixels.
 VERSION = 1
@@ -50,11 +50,11 @@ def _way(params: ExtractParams) -> str:
 
 
 def _detection(detection: DetectionParams) -> dict[str, Any]:
-    detector = HaarDetector if detection.detector == "haar" else YuNetDetector
+    detector = DETECTORS[detection.detector]
     described: dict[str, Any] = {
         "detector": detector.name,
         "version": detector.version,
         "every": detection.every,
-        "longest_side": detection.longest_side,
+        "longest_side": detection.looked_at_side,
     }
     return described if detection.sha256 is None else {**described, "sha256": detection.sha256}
