@@ -98,9 +98,7 @@ class BlazeFaceDetector:
     def _look(self, image: NDArray[np.uint8], window: Window) -> Candidates:
         """What may be a face in a window, in pixels of the image."""
         canvas, place = letterbox(image, window)
-        self._network.setInput(cv2.dnn.blobFromImage(canvas, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
-        scores, values = self._network.forward(_OUTPUTS)
-        found = decode(scores[0, :, 0], values[0])
+        found = self._run(canvas)
         height, width = image.shape[:2]
         # Edges of the window that are none of the image, in shares of the input.
         inner = np.array([window.left > 0, window.top > 0])
@@ -110,45 +108,80 @@ class BlazeFaceDetector:
         boxes = place.of(found.boxes[whole].reshape(-1, 2, 2)).reshape(-1, 4)
         return Candidates(found.scores[whole], boxes, place.of(found.points[whole]))
 
+    def _upright(self, image: NDArray[np.uint8], face: Detection) -> Detection | None:
+        """A face as the network sees it where it is seen best, turned upright; None where it sees none there.
+
+        Args:
+            image: uint8 RGB.
+            face: in it.
+        """
+        x, y = (face.box.left + face.box.right) / 2, (face.box.top + face.box.bottom) / 2
+        roll = face.roll_deg or 0.0
+        side = max(_INPUT, (face.box.right - face.box.left) * _INPUT / _BEST)
+        # The square around it at any angle, of which the middle is kept.
+        wide = math.ceil(_INPUT * math.sqrt(2))
+        around = side * wide / _INPUT
+        canvas, place = letterbox(image, Window(x - around / 2, y - around / 2, around), wide)
+        turn = cv2.getRotationMatrix2D((wide / 2 - 0.5, wide / 2 - 0.5), roll, 1)
+        turn[:, 2] -= (wide - _INPUT) / 2
+        found = self._run(cv2.warpAffine(canvas, turn, (_INPUT, _INPUT)))
+        cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+        back = np.array([[cos, sin], [-sin, cos]])
+        centres = place.of((((found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - 0.5) @ back) * _INPUT / wide + 0.5)
+        points = place.of(((found.points - 0.5) @ back) * _INPUT / wide + 0.5)
+        halves = (found.boxes[:, 2:] - found.boxes[:, :2]) * _INPUT / place.scale / 2
+        boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+        faces = _faces([Candidates(found.scores, boxes, points)])
+        return next((each for each in faces if shared(each.box, face.box) > SAME_FACE), None)
+
+    def _run(self, canvas: NDArray[np.uint8]) -> Candidates:
+        self._network.setInput(cv2.dnn.blobFromImage(canvas, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
+        scores, values = self._network.forward(_OUTPUTS)
+        return decode(scores[0, :, 0], values[0])
+
 
 class Placement(NamedTuple):
-    """Where a letterboxed part of an image lies in the network's input.
+    """Where a letterboxed part of an image lies on its canvas.
 
     Attributes:
-        offset: of the part's first pixel, in pixels of the input, x and y.
-        scale: pixels of the input for one of the image, along x and y.
+        pixels: side of the canvas.
+        offset: of the part's first pixel, in pixels of the canvas, x and y.
+        scale: pixels of the canvas for one of the image, along x and y.
         corner: of the part in the image.
     """
+
+    pixels: int
 
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
     corner: NDArray[np.float64]
 
     def of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points (..., 2) in shares of the input, in pixels of the image."""
-        return (points * _INPUT - self.offset) / self.scale + self.corner
+        """Points (..., 2) in shares of the canvas, in pixels of the image."""
+        return (points * self.pixels - self.offset) / self.scale + self.corner
 
 
-def letterbox(image: NDArray[np.uint8], window: Window) -> tuple[NDArray[np.uint8], Placement]:
-    """The network's input (192, 192, 3) for a window of an image, black beyond that, and where the image lies in it.
+def letterbox(image: NDArray[np.uint8], window: Window, pixels: int = _INPUT) -> tuple[NDArray[np.uint8], Placement]:
+    """A canvas (pixels, pixels, 3) with a window of an image, black beyond the image, and where that lies on it.
 
     Args:
         image: uint8 RGB (H, W, 3).
         window: which touches the image.
+        pixels: side of the canvas; that of the network's input.
     """
     height, width = image.shape[:2]
-    factor = _INPUT / window.side
+    factor = pixels / window.side
     left, top = max(0, math.floor(window.left)), max(0, math.floor(window.top))
     right = min(width, math.ceil(window.left + window.side))
     bottom = min(height, math.ceil(window.top + window.side))
-    size = [min(_INPUT, max(1, round(side * factor))) for side in (right - left, bottom - top)]
+    size = [min(pixels, max(1, round(side * factor))) for side in (right - left, bottom - top)]
     part = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
     corner = round((left - window.left) * factor), round((top - window.top) * factor)
-    x, y = (min(max(0, place), _INPUT - side) for place, side in zip(corner, size, strict=True))
-    canvas = np.zeros((_INPUT, _INPUT, 3), np.uint8)
+    x, y = (min(max(0, place), pixels - side) for place, side in zip(corner, size, strict=True))
+    canvas = np.zeros((pixels, pixels, 3), np.uint8)
     canvas[y : y + size[1], x : x + size[0]] = part
     scale = np.array(size) / (right - left, bottom - top)
-    return canvas, Placement(np.array([x, y], float), scale, np.array([left, top], float))
+    return canvas, Placement(pixels, np.array([x, y], float), scale, np.array([left, top], float))
 
 
 def decode(logits: NDArray[np.float32], values: NDArray[np.float32]) -> Candidates:
