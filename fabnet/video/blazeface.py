@@ -6,7 +6,7 @@ square windows: the whole of it at two scales, and tiles of it for small faces.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import cv2
@@ -24,8 +24,11 @@ _OUTPUTS = ("reshaped_classifier_face_4", "reshaped_regressor_face_4")
 _POINTS = 6  # of a face: right eye (left in the image), left eye, nose, mouth, right ear, left ear
 
 # A candidate of a lower score is none; those that overlap more are averaged.
-_MIN_CANDIDATE = 0.5
+_MIN_CANDIDATE = 0.3
 _MAX_OVERLAP = 0.3
+# Of a face that was not expected: the mean of its score and that of a second look at it, turned upright. Chosen on 300
+# stills and 1,000 backgrounds; either look alone has more false faces where it finds as many true ones (decision 23).
+_MIN_SCORE = 0.51
 
 # Sides of a face in pixels of the input between which it is found well, and that at which it is found best.
 _SMALLEST, _BEST, _LARGEST = 12.0, 48.0, 96.0
@@ -68,7 +71,11 @@ class Candidates:
 
 
 class BlazeFaceDetector:
-    """Faces at any roll up to about 45 degrees, frontal or in profile, each with the roll of its eyes."""
+    """Faces at any roll up to about 45 degrees, frontal or in profile, each with the roll of its eyes.
+
+    What lies where a face was expected is believed. Anything else is looked at once more, where it is seen best and
+    turned upright, and its box is the mean of both.
+    """
 
     name = "blazeface"
     version = "full_range/1"
@@ -93,7 +100,22 @@ class BlazeFaceDetector:
             missed = [box for box in faces if all(shared(box, face.box) <= SAME_FACE for face in seen)]
             again = {_best_window([window for window in windows if window != first], box) for box in missed}
             found += [self._look(small, window) for window in windows if window in again]
-        return [Detection(scaled(face.box, 1 / scale), face.score, face.roll_deg) for face in _faces(found)]
+        sure = []
+        for face in _faces(found):
+            known = any(shared(face.box, box) > SAME_FACE for box in faces)
+            if (confirmed := face if known else self._confirmed(small, face)) is not None:
+                sure.append(confirmed)
+        kept = merged(by_score(sure))
+        return [Detection(scaled(face.box, 1 / scale), face.score, face.roll_deg) for face in kept]
+
+    def _confirmed(self, image: NDArray[np.uint8], face: Detection) -> Detection | None:
+        """The mean of a face and of what a second look at it finds; None if that is no face."""
+        again = self._upright(image, face)
+        if again is None or (face.score + again.score) / 2 < _MIN_SCORE:
+            return None
+        edges = zip(astuple(face.box), astuple(again.box), strict=True)
+        box = Box(*((one + other) / 2 for one, other in edges))
+        return Detection(box, (face.score + again.score) / 2, again.roll_deg)
 
     def _look(self, image: NDArray[np.uint8], window: Window) -> Candidates:
         """What may be a face in a window, in pixels of the image."""
