@@ -34,8 +34,9 @@ _MIN_SCORE = 0.51
 _SMALLEST, _BEST, _LARGEST = 12.0, 48.0, 96.0
 # Of the whole frame, so that faces that fill it are not too large.
 _SCALES = (1.0, 0.5)
-# Side and least overlap of tiles, in pixels: a face of 40 is one of 16 of the input.
-_TILE, _TILES_SHARE = 480, 120
+# Side of the smallest tiles in pixels, of which 40 are 24 of the input; larger ones are doubled until the frame fits.
+# Neighbours overlap by a third, so that a face of up to that size lies in one of them as a whole.
+_TILE, _TILES_SHARE = 320, 1 / 3
 # A box that ends so close to an edge of its window, in shares of the window, may be a part of a face that goes on.
 _EDGE = 0.01
 
@@ -290,18 +291,20 @@ def _scale_for(faces: Sequence[Box], longest: int) -> float:
 def _windows(width: int, height: int) -> Iterator[Window]:
     """All that a thorough search looks at."""
     yield from dict.fromkeys(_whole(width, height, scale) for scale in _SCALES)
-    if max(width, height) > _TILE:
-        for top in _starts(height):
-            for left in _starts(width):
-                yield Window(left, top, _TILE)
+    side = _TILE
+    while side < max(width, height):
+        for top in _starts(height, side):
+            for left in _starts(width, side):
+                yield Window(left, top, side)
+        side *= 2
 
 
-def _starts(length: int) -> list[float]:
-    """Where tiles begin along a side."""
-    if length <= _TILE:
-        return [(length - _TILE) / 2]
-    count = 1 + math.ceil((length - _TILE) / (_TILE - _TILES_SHARE))
-    return [n * (length - _TILE) / (count - 1) for n in range(count)]
+def _starts(length: int, side: int) -> list[float]:
+    """Where tiles begin along a side of the image, evenly spread."""
+    if length <= side:
+        return [(length - side) / 2]
+    count = 1 + math.ceil((length - side) / (side * (1 - _TILES_SHARE)))
+    return [n * (length - side) / (count - 1) for n in range(count)]
 
 
 def _best_window(windows: Sequence[Window], box: Box) -> Window | None:

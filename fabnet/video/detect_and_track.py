@@ -27,7 +27,7 @@ _RANGES = [0, 180, 0, 256, 0, 256]
 _MIN_SHARED = 0.7
 _MIN_LAYOUT = 0.3
 # Between two looks at the frames of a shot that search for every face; those between them follow the known ones.
-_THOROUGH_S = 2.0
+_THOROUGH_S = 4.0
 
 # Making an image darker or lighter by a half leaves 0.98.
 _SAME_LAYOUT = 0.95

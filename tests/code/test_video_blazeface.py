@@ -128,13 +128,13 @@ def test_letterboxing_and_back():
     assert place.of(corners) == pytest.approx(np.array([[0, 0], [400, 100]]))
 
 
-@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (481, 90), (640, 360)])
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (321, 90), (640, 360)])
 def test_every_small_face_lies_in_a_tile_as_a_whole(size):
     windows = list(blazeface._windows(*size))
     rng = np.random.default_rng(0)
     for left, top in zip(rng.uniform(0, size[0] - 40, 200), rng.uniform(0, size[1] - 40, 200), strict=True):
         window = blazeface._best_window(windows, Box(left, top, left + 40, top + 40))
-        assert window.side == 480
+        assert window.side == 320
 
 
 def test_small_images_are_not_enlarged():
@@ -203,7 +203,7 @@ def test_real_faces_small_and_in_a_gallery(detector):
         gallery[row * 216 :, column * 384 :][:216, 84:300] = cv2.resize(still[75:375, 75:375], (216, 216))
         small[row * 216 :, column * 384 :][:90, :90] = cv2.resize(still, (90, 90), interpolation=cv2.INTER_AREA)
     assert len(detector.find(gallery)) >= 24
-    assert len(detector.find(small)) >= 22
+    assert len(detector.find(small)) >= 24
 
 
 # -- the file -----------------------------------------------------------------------------------------------------
