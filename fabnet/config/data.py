@@ -37,6 +37,7 @@ STANDALONE: dict[str, Any] = {
         "min_sharpness": 0.0,
     },
     "margin": 0.0,
+    "crop": "upright",
     "recrop": "none",
     "fps": 1.0,
     "image_size": 64,
@@ -153,6 +154,9 @@ class ExtractParams(Section):
     detection: DetectionParams = Field(description="folder: how faces are detected")
     tracking: TrackingParams = Field(description="folder: how detections become tracks")
     margin: float = Field(ge=-0.4, le=4, description="added on each side of a box, as a fraction of its side")
+    crop: Literal["upright", "aligned"] = Field(
+        description="upright: as the frame; aligned: each crop is turned about its middle so that the eyes lie level"
+    )
     recrop: Literal["none", "authors"] = Field(
         description="authors: pad and crop again as FAb-Net's training crops were made, at 256 px"
     )
@@ -187,6 +191,12 @@ class ExtractParams(Section):
         for key, value in values.items():
             merged[key] = {**STANDALONE[key], **value} if isinstance(value, dict) and key in STANDALONE else value
         return cls.model_validate(merged)
+
+    @model_validator(mode="after")
+    def _authors_do_not_align(self) -> "ExtractParams":
+        if self.crop == "aligned" and self.recrop == "authors":
+            raise ValueError("`crop` aligned and `recrop` authors exclude each other: the authors turned no crops")
+        return self
 
     @model_validator(mode="after")
     def _tables_come_with_their_source(self) -> "ExtractParams":

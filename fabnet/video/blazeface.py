@@ -7,6 +7,7 @@ square windows: the whole of it at two scales, and tiles of it for small faces.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -108,6 +109,16 @@ class BlazeFaceDetector:
                 sure.append(confirmed)
         kept = merged(by_score(sure))
         return [Detection(scaled(face.box, 1 / scale), face.score, face.roll_deg) for face in kept]
+
+    def roll_deg(self, image: NDArray[np.uint8], box: Box) -> float | None:
+        """The roll of a face that is known to be in a box, as Detection has it; None where no face is seen there.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+            box: of the face, pixels.
+        """
+        seen = self._upright(image, Detection(box, 1.0))
+        return None if seen is None or seen.score < _MIN_SCORE else seen.roll_deg
 
     def _confirmed(self, image: NDArray[np.uint8], face: Detection) -> Detection | None:
         """The mean of a face and of what a second look at it finds; None if that is no face."""
@@ -241,6 +252,20 @@ def suppressed(found: Candidates) -> Candidates:
         boxes.append((weights[:, None] * found.boxes[group]).sum(axis=0))
         points.append((weights[:, None, None] * found.points[group]).sum(axis=0))
     return Candidates(np.array(scores), np.array(boxes).reshape(-1, 4), np.array(points).reshape(-1, _POINTS, 2))
+
+
+def roll_in(image: NDArray[np.uint8], box: Box) -> float | None:
+    """See BlazeFaceDetector.roll_deg; the network is opened once in a process.
+
+    Raises:
+        UserError: the network's file is missing, cut short or another one.
+    """
+    return _opened().roll_deg(image, box)
+
+
+@cache
+def _opened() -> BlazeFaceDetector:
+    return BlazeFaceDetector(_INPUT)
 
 
 def roll_deg(points: NDArray[np.float64]) -> float:

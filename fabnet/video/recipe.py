@@ -4,6 +4,7 @@ from typing import Any
 
 from fabnet.config import DetectionParams, ExtractParams
 from fabnet.files import hash_json
+from fabnet.video.blazeface import BlazeFaceDetector
 from fabnet.video.detectors import DETECTORS
 
 #: Raise it when a change of the code changes pixels.
@@ -38,6 +39,8 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
         pixels["detection"] = _detection(params.detection)
         tracking = params.tracking
         pixels["tracking"] = {key: getattr(tracking, key) for key in ("min_overlap", "max_gap_s", "smoothing_s")}
+    if params.crop == "aligned":
+        pixels["crop"], pixels["aligned_by"] = params.crop, f"{BlazeFaceDetector.name} {BlazeFaceDetector.version}"
     if params.recrop != "none":
         pixels["recrop"] = params.recrop
     return {**pixels, "fps": params.fps, "hash": hash_json(pixels)}

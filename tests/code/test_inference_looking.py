@@ -20,6 +20,7 @@ def learnt(**values):
         {"source": "voxceleb2", "jpeg_quality": 80, "fps": 2},
         {"source": "frames", "recrop": "authors"},
         {"source": "folder", "margin": 0.3},
+        {"source": "folder", "crop": "aligned"},
         {"source": "folder", "detection": {"detector": "haar", "longest_side": 320}},
         {"source": "folder", "detection": {"every": 2, "longest_side": 500}, "tracking": {"smoothing_s": 0.1}},
     ],

@@ -8,14 +8,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from scipy.io import loadmat
 
+from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
 from fabnet.video import blazeface, bundled
-from fabnet.video.blazeface import BlazeFaceDetector, Candidates, Window, decode, letterbox, roll_deg, suppressed
-from fabnet.video.crop import Box
+from fabnet.video.blazeface import (
+    BlazeFaceDetector,
+    Candidates,
+    Window,
+    decode,
+    letterbox,
+    roll_deg,
+    roll_in,
+    suppressed,
+)
+from fabnet.video.crop import Box, crop, square
+from fabnet.video.faces import Face, Track
+from fabnet.video.unit import crop_of
 
 STILLS = Path(__file__).parents[2] / ".." / "shared" / "aflw2000"
 
@@ -158,6 +171,26 @@ def test_a_drawn_face_wherever_it_is(detector, face):
 def test_the_roll_of_a_turned_face(detector, face):
     straight, turned = (detector.find(placed(face, 200, 60, 60, (320, 320), deg))[0] for deg in (0, -25))
     assert turned.roll_deg - straight.roll_deg == pytest.approx(25, abs=6)
+
+
+def test_aligned_crops_are_upright(detector, face):
+    straight = placed(face, 200, 60, 60, (320, 320))
+    box = square(detector.find(straight)[0].box, 0.3)
+    params = ExtractParams.standalone(videos="v", crop="aligned", image_size=128)
+    track = Track("t", "a", "v")
+    crops, turned = [], []
+    for deg in (0, -20, 20):
+        matrix = cv2.getRotationMatrix2D(((box.left + box.right) / 2, (box.top + box.bottom) / 2), deg, 1)
+        image = cv2.warpAffine(straight, matrix, (320, 320), borderMode=cv2.BORDER_REPLICATE)
+        shown = Face(track, 0, 0.0, image, box)
+        crops.append(simplejpeg.decode_jpeg(crop_of(shown, params).jpeg, "RGB").astype(float))
+        turned.append(crop(image, box, 128).astype(float))
+    middle = np.s_[32:96, 32:96]
+    for each, raw in zip(crops[1:], turned[1:], strict=True):
+        assert abs(each - crops[0])[middle].mean() < 0.6 * abs(raw - turned[0])[middle].mean()
+    rolls = [roll_in(straight, box), roll_in(np.zeros_like(straight), box)]
+    assert rolls[0] == pytest.approx(detector.find(straight)[0].roll_deg, abs=5)
+    assert rolls[1] is None
 
 
 def test_a_quick_look_follows_a_small_face_that_a_glance_at_the_whole_misses(detector, face):
