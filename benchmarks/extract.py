@@ -30,7 +30,7 @@ from fabnet.config import ExtractParams, Source
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
 from fabnet.video.decode import frames
-from fabnet.video.detect import open_detector
+from fabnet.video.detectors import open_detector
 from fabnet.video.extract import extract
 
 WIDTH, HEIGHT, RATE, SECONDS = 640, 360, 25, 40
@@ -167,7 +167,8 @@ def detection(videos: Path) -> None:
                 found += bool(detector.find(frame.image))
                 taken += time.perf_counter() - begin
                 looks += 1
-    print(f"Haar: {1000 * taken / looks:.1f} ms for each of {looks} frames looked at, a face in {found / looks:.0%}")
+    looked = f"{looks} frames looked at, a face in {found / looks:.0%}"
+    print(f"{detector.name}: {1000 * taken / looks:.1f} ms for each of {looked}")
     cost = timed(lambda scratch: ours(videos, scratch, "folder"))
     total = sum(1 for _ in videos.rglob("*.mp4")) * SECONDS * RATE
     print(

@@ -1,7 +1,7 @@
 """Sections about the data: rendering videos, extracting crops and splitting identities."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,7 @@ STANDALONE: dict[str, Any] = {
     "clips": None,
     "boxes": None,
     "reference_height": 360,
-    "detection": {"detector": "haar", "model": None, "sha256": None, "every": 5, "longest_side": 320},
+    "detection": {"detector": "blazeface", "model": None, "sha256": None, "every": 5, "longest_side": None},
     "tracking": {
         "min_overlap": 0.3,
         "max_gap_s": 1.0,
@@ -37,6 +37,7 @@ STANDALONE: dict[str, Any] = {
         "min_sharpness": 0.0,
     },
     "margin": 0.0,
+    "crop": "upright",
     "recrop": "none",
     "fps": 1.0,
     "image_size": 64,
@@ -83,20 +84,34 @@ class SynthesizeParams(Section):
         return size
 
 
+#: Pixels to which a larger frame is shrunk where params do not say.
+_LONGEST_SIDES = {"blazeface": 1920, "haar": 320, "yunet": 320}
+
+
 class DetectionParams(Section):
     """Finding faces in a frame."""
 
-    detector: Literal["haar", "yunet"] = Field(description="the face detector: OpenCV's Haar cascade, or YuNet")
-    model: Path | None = Field(description="YuNet's ONNX file; null for haar")
-    sha256: Sha256 | None = Field(description="SHA-256 of YuNet's ONNX file; null for haar")
+    detector: Literal["blazeface", "haar", "yunet"] = Field(
+        description="the face detector: BlazeFace, which comes with fabnet, OpenCV's Haar cascades, or YuNet"
+    )
+    model: Path | None = Field(description="YuNet's ONNX file; null for the others")
+    sha256: Sha256 | None = Field(description="SHA-256 of YuNet's ONNX file; null for the others")
     every: Count = Field(description="detect in every k-th decoded frame; boxes in between are interpolated")
-    longest_side: int = Field(ge=64, le=4096, description="pixels to which a larger frame is shrunk for detection")
+    longest_side: Annotated[int, Field(ge=64, le=4096)] | None = Field(
+        description="pixels to which a larger frame is shrunk for detection; null: 1920 for blazeface, which looks at "
+        "tiles of it, and 320 for the others"
+    )
+
+    @property
+    def looked_at_side(self) -> int:
+        """The longest side of a frame that is looked at, pixels."""
+        return self.longest_side or _LONGEST_SIDES[self.detector]
 
     @model_validator(mode="after")
     def _yunet_comes_with_its_file(self) -> "DetectionParams":
         given = self.model is not None and self.sha256 is not None
         if (self.detector == "yunet") != given or (self.model is None) != (self.sha256 is None):
-            raise ValueError("`model` and `sha256` name the file of detector yunet, and are null for haar")
+            raise ValueError("`model` and `sha256` name the file of detector yunet, and are null for the others")
         return self
 
 
@@ -139,6 +154,9 @@ class ExtractParams(Section):
     detection: DetectionParams = Field(description="folder: how faces are detected")
     tracking: TrackingParams = Field(description="folder: how detections become tracks")
     margin: float = Field(ge=-0.4, le=4, description="added on each side of a box, as a fraction of its side")
+    crop: Literal["upright", "aligned"] = Field(
+        description="upright: as the frame; aligned: each crop is turned about its middle so that the eyes lie level"
+    )
     recrop: Literal["none", "authors"] = Field(
         description="authors: pad and crop again as FAb-Net's training crops were made, at 256 px"
     )
@@ -173,6 +191,12 @@ class ExtractParams(Section):
         for key, value in values.items():
             merged[key] = {**STANDALONE[key], **value} if isinstance(value, dict) and key in STANDALONE else value
         return cls.model_validate(merged)
+
+    @model_validator(mode="after")
+    def _authors_do_not_align(self) -> "ExtractParams":
+        if self.crop == "aligned" and self.recrop == "authors":
+            raise ValueError("`crop` aligned and `recrop` authors exclude each other: the authors turned no crops")
+        return self
 
     @model_validator(mode="after")
     def _tables_come_with_their_source(self) -> "ExtractParams":

@@ -48,7 +48,8 @@ def params_of(
             "do not have; --faces detect finds boxes of another kind, and --force says that this is meant"
         )
     values: dict[str, Any] = {"videos": ".", "source": _SOURCES[way], "image_size": size, "clip_limit_s": _LIMIT_S}
-    values |= {key: model_recipe[key] for key in ("margin", "jpeg_quality", "recrop", "fps") if key in model_recipe}
+    kept = ("margin", "jpeg_quality", "crop", "recrop", "fps")
+    values |= {key: model_recipe[key] for key in kept if key in model_recipe}
     if way == "detect":
         values["detection"] = _detection(model_recipe.get("detection", {}), detector_model)
         if "tracking" in model_recipe:

@@ -14,7 +14,7 @@ from fabnet.config import ExtractParams
 from fabnet.faces.inputs import Input
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
-from fabnet.video.detect import open_detector
+from fabnet.video.detectors import open_detector
 from fabnet.video.faces import Face, Frame, Track, TrackEnd
 from fabnet.video.frame_buffer import CropBuffer
 from fabnet.video.images import image_frames

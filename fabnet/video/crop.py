@@ -1,5 +1,6 @@
 """A square of a frame becomes a crop: geometry, resizing, JPEG and two measures of quality."""
 
+import math
 from dataclasses import astuple, dataclass
 
 import cv2
@@ -66,6 +67,28 @@ def crop(image: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
         inside = cv2.copyMakeBorder(inside, *pads, borderType=cv2.BORDER_REPLICATE)
     shrinks = right - left > size
     return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def turned_crop(image: NDArray[np.uint8], box: Box, size: int, roll_deg: float) -> NDArray[np.uint8]:
+    """As `crop`, of a square that is turned about the middle of `box`, so that what has this roll lies upright.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        box: square with whole-pixel edges.
+        size: side of the crop.
+        roll_deg: of the head, positive clockwise in the image.
+    """
+    side = int(box.right - box.left)
+    # The square that holds the turned one, at the scale of the crop, then turned and cut.
+    margin = math.ceil(side * (math.sqrt(2) - 1) / 2) + 1
+    around = Box(box.left - margin, box.top - margin, box.right + margin, box.bottom + margin)
+    wide = round((side + 2 * margin) * size / side)
+    scale = (size / side) / (wide / (side + 2 * margin))
+    middle = (wide - 1) / 2
+    turn = cv2.getRotationMatrix2D((middle, middle), roll_deg, scale)
+    turn[:, 2] += (size - 1) / 2 - middle
+    whole = crop(image, around, wide)
+    return np.asarray(cv2.warpAffine(whole, turn, (size, size), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def recrop(image: NDArray[np.uint8], box: Box, size: int) -> tuple[NDArray[np.uint8], Box]:

@@ -4,7 +4,8 @@ from typing import Any
 
 from fabnet.config import DetectionParams, ExtractParams
 from fabnet.files import hash_json
-from fabnet.video.detect import HaarDetector, YuNetDetector
+from fabnet.video.blazeface import BlazeFaceDetector
+from fabnet.video.detectors import DETECTORS
 
 #: Raise it when a change of the code changes pixels.
 VERSION = 1
@@ -38,6 +39,8 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
         pixels["detection"] = _detection(params.detection)
         tracking = params.tracking
         pixels["tracking"] = {key: getattr(tracking, key) for key in ("min_overlap", "max_gap_s", "smoothing_s")}
+    if params.crop == "aligned":
+        pixels["crop"], pixels["aligned_by"] = params.crop, f"{BlazeFaceDetector.name} {BlazeFaceDetector.version}"
     if params.recrop != "none":
         pixels["recrop"] = params.recrop
     return {**pixels, "fps": params.fps, "hash": hash_json(pixels)}
@@ -50,11 +53,11 @@ def _way(params: ExtractParams) -> str:
 
 
 def _detection(detection: DetectionParams) -> dict[str, Any]:
-    detector = HaarDetector if detection.detector == "haar" else YuNetDetector
+    detector = DETECTORS[detection.detector]
     described: dict[str, Any] = {
         "detector": detector.name,
         "version": detector.version,
         "every": detection.every,
-        "longest_side": detection.longest_side,
+        "longest_side": detection.looked_at_side,
     }
     return described if detection.sha256 is None else {**described, "sha256": detection.sha256}

@@ -17,8 +17,9 @@ from fabnet.config import ExtractParams
 from fabnet.files import atomic_directory
 from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, run_starts, shard_name
 from fabnet.processes import time_limit
+from fabnet.video.blazeface import roll_in
 from fabnet.video.clips import Clip, ClipList
-from fabnet.video.crop import Box, crop, encode, quality, recrop
+from fabnet.video.crop import Box, crop, encode, quality, recrop, turned_crop
 from fabnet.video.faces import Face, Track, TrackEnd
 from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
@@ -293,11 +294,13 @@ def crop_of(face: Face, params: ExtractParams) -> Crop:
 
     Args:
         face: in its frame.
-        params: image_size, jpeg_quality and recrop.
+        params: image_size, jpeg_quality, crop and recrop.
     """
     box = face.box
     if params.recrop == "authors":
         image, box = recrop(face.image, box, params.image_size)
+    elif params.crop == "aligned":
+        image = turned_crop(face.image, box, params.image_size, roll_in(face.image, box) or 0.0)
     else:
         image = crop(face.image, box, params.image_size)
     sharpness, brightness = quality(image)

@@ -215,7 +215,9 @@ def test_out_must_be_an_mp4(refused, tmp_path):
 
 def test_a_driving_video_without_any_face(refused, tmp_path):
     video = write_frames(tmp_path / "empty.mp4", [blank()] * 6)
-    assert "empty.mp4: no face in it: haar found no face in 3 frames looked at" in refused(driving=video, params=DETECT)
+    assert "empty.mp4: no face in it: blazeface found no face in 3 frames looked at" in refused(
+        driving=video, params=DETECT
+    )
 
 
 def test_a_driving_video_that_cannot_be_read(refused, tmp_path):
@@ -231,7 +233,7 @@ def test_a_driving_video_that_cannot_be_read(refused, tmp_path):
 
 
 def test_a_source_that_is_of_no_use(refused, tmp_path):
-    assert "wall.jpg: no face in it: haar found none" in refused(
+    assert "wall.jpg: no face in it: blazeface found none" in refused(
         source=write_jpeg(tmp_path / "wall.jpg", blank()), params=DETECT
     )
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -147,7 +147,7 @@ def test_bad_input_is_one_line_that_names_the_file(folder, reader, tmp_path):
         assert expected in str(caught.value)
         assert "\n" not in str(caught.value)
     blank = write_colours(tmp_path / "blank.mp4", frames=5)
-    with pytest.raises(UserError, match=r"^blank\.mp4: no face in it: haar found no face"):
+    with pytest.raises(UserError, match=r"^blank\.mp4: no face in it: blazeface found no face"):
         analyse(blank, reader, "detect")
 
 

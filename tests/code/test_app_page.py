@@ -201,7 +201,7 @@ def test_bad_input_is_one_line_and_the_page_goes_on(visit, folder, tmp_path):
     assert visit.line("large.mp4") == "large.mp4: 68,157,440 bytes; at most 67,108,864 are taken"
     visit.page.click("#way label:has-text('look for faces')")
     visit.drop(folder / "blank.mp4")
-    assert visit.line("blank.mp4").startswith("blank.mp4: no face in it: haar found no face")
+    assert visit.line("blank.mp4").startswith("blank.mp4: no face in it: blazeface found no face")
     visit.page.click("#way label:has-text('as it is')")
     visit.line("blank.mp4: 1 face in 5 frames")
     visit.drop(folder / "face.jpg")

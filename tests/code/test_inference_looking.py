@@ -20,6 +20,8 @@ def learnt(**values):
         {"source": "voxceleb2", "jpeg_quality": 80, "fps": 2},
         {"source": "frames", "recrop": "authors"},
         {"source": "folder", "margin": 0.3},
+        {"source": "folder", "crop": "aligned"},
+        {"source": "folder", "detection": {"detector": "haar", "longest_side": 320}},
         {"source": "folder", "detection": {"every": 2, "longest_side": 500}, "tracking": {"smoothing_s": 0.1}},
     ],
 )
@@ -56,7 +58,7 @@ def test_another_recipe_is_refused_with_what_differs_and_how_to_go_on():
         recipe(params)["hash"],
         "source: cropped in the model's, detected here",
         "margin: 0.0 in the model's, 0.25 here",
-        "detection.detector: absent in the model's, haar here",
+        "detection.detector: absent in the model's, blazeface here",
         "--faces cropped",
         "--force",
     ):

@@ -93,7 +93,10 @@ def test_the_docs_show_every_figure():
             "error: models/autoencoder: was trained with objective autoencoder, which has no flow",
         ),
         ("animate photo.jpg talk.mp4 a.mp4 --faces detect", "error: the model learnt from crops of recipe "),
-        ("animate wall.jpg talk.mp4 a.mp4 --faces detect --force", "error: wall.jpg: no face in it: haar found none"),
+        (
+            "animate wall.jpg talk.mp4 a.mp4 --faces detect --force",
+            "error: wall.jpg: no face in it: blazeface found none",
+        ),
         ("figure warped --model models/fabnet --out a.jpg", "error: a.jpg: the figure is a PNG file; name it a.png"),
         (
             "figure warped --model models/autoencoder --out a.png",

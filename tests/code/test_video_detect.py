@@ -9,10 +9,14 @@ import pytest
 from whole_sections import detection_params
 
 from fabnet.errors import ConfigError
-from fabnet.video import detect
+from fabnet.video import yunet
+from fabnet.video.blazeface import BlazeFaceDetector
 from fabnet.video.crop import Box
-from fabnet.video.detect import Detection, HaarDetector, YuNetDetector, merged, open_detector
+from fabnet.video.detect import Detection, merged
 from fabnet.video.detect_and_track import ShotCuts
+from fabnet.video.detectors import open_detector
+from fabnet.video.haar import HaarDetector
+from fabnet.video.yunet import YuNetDetector
 from tests.code.yunet_file import write_yunet
 
 IMAGE = np.zeros((200, 400, 3), np.uint8)
@@ -90,10 +94,17 @@ def test_merging_keeps_the_first_of_each_face():
     assert merged([]) == []
 
 
-def test_real_cascades_are_opened_once():
-    params = detection_params()
-    assert open_detector(params) is open_detector(detection_params())
-    assert isinstance(open_detector(params), HaarDetector)
+@pytest.mark.parametrize(("name", "kind"), [("haar", HaarDetector), ("blazeface", BlazeFaceDetector)])
+def test_a_detector_is_opened_once(name, kind):
+    params = detection_params(detector=name)
+    assert open_detector(params) is open_detector(detection_params(detector=name))
+    assert isinstance(open_detector(params), kind)
+
+
+def test_each_detector_shrinks_frames_to_a_size_of_its_own():
+    sides = {name: detection_params(detector=name).looked_at_side for name in ("blazeface", "haar")}
+    assert sides == {"blazeface": 1920, "haar": 320}
+    assert detection_params(longest_side=640).looked_at_side == 640
 
 
 @pytest.fixture
@@ -129,7 +140,7 @@ def test_yunet_reads_rows_of_the_shrunken_bgr_image(model, monkeypatch):
     rows[1, [0, 1, 2, 3, 14]] = -2, 0, 30, 40, 0.97
     net, made = Net(rows), []
     create = SimpleNamespace(create=lambda *args: made.append(args) or net)
-    monkeypatch.setattr(detect.cv2, "FaceDetectorYN", create)
+    monkeypatch.setattr(yunet.cv2, "FaceDetectorYN", create)
     detector = YuNetDetector(100, model, hashlib.sha256(b"no network").hexdigest())
     assert made == [(str(model), "", (100, 100), 0.9, 0.3, 5000)]
     image = IMAGE.copy()

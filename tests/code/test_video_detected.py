@@ -49,10 +49,11 @@ class Told:
     name, version, min_score = "told", "1", 10.0
 
     def __init__(self, faces):
-        self.faces, self.times, self.now = faces, [], 0.0
+        self.faces, self.times, self.thorough, self.now = faces, [], [], 0.0
 
-    def find(self, image, expected=()):
+    def find(self, image, expected=(), thorough=True):
         self.times.append(self.now)
+        self.thorough.append(thorough)
         return self.faces(self.now)
 
 
@@ -128,6 +129,14 @@ def test_a_cut_between_two_looks_parts_the_samples(monkeypatch):
     assert len(ends) == 2
     assert [face.number for face in found["a/c/c/0"]] == list(range(53))
     assert [face.number for face in found["a/c/c/1"]] == list(range(53, 100))
+
+
+def test_a_shot_is_searched_thoroughly_at_first_and_every_4_s(monkeypatch):
+    other = np.random.default_rng(8).integers(0, 30, (100, 200, 3), dtype=np.uint8)
+    other[:, 100:] += 200
+    *_, told = search(monkeypatch, lambda time: [at(70)], 10, image=lambda time: PLAIN if time < 2.1 else other)
+    thorough = [time for time, each in zip(told.times, told.thorough, strict=True) if each]
+    assert thorough == pytest.approx([0.0, 2.2, 6.2])
 
 
 def test_errors_of_the_detector_die(monkeypatch):

@@ -244,10 +244,11 @@ def test_recipe_hash_covers_pixels_only():
         {"image_size": 128},
         {"jpeg_quality": 90},
         {"recrop": "authors"},
+        {"crop": "aligned"},
         {"source": "folder"},
     ]
     assert {recipe(base.model_copy(update=change))["hash"] for change in same} == {recipe(base)["hash"]}
-    assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 5
+    assert len({recipe(base.model_copy(update=change))["hash"] for change in [{}, *other]}) == 6
     looked_for = base.model_copy(update={"source": "folder"})
     other = [{"detection": detection_params(every=2)}, {"tracking": tracking_params(smoothing_s=2)}, {"margin": 0.1}]
     other += [{"detection": detection_params(longest_side=640)}]

@@ -16,7 +16,7 @@ from fabnet.frames.augment import to_float
 from fabnet.inference.app.faces import UploadFaces, find_faces
 from fabnet.model import Model
 from fabnet.networks.fabnet import FabNet
-from fabnet.video.detect import open_detector
+from fabnet.video.detectors import open_detector
 from fabnet.video.recipe import recipe
 
 
