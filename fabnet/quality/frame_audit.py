@@ -99,7 +99,8 @@ def _audit_ledger(frames: Path, index: Mapping[str, Any], rejects: pd.DataFrame)
     ):
         if ledger[column].sum() != found:
             raise TableError(f"{path}: column {column}: sums to {ledger[column].sum()}, but {where} holds {found}")
-    counts = ledger[["clips", "rejected_clips", "rejected_tracks", "boxes_clamped"]].sum()
+    told = ["clips", "rejected_clips", "rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored"]
+    counts = ledger[told].sum()
     return {"units": len(ledger), **{str(column): int(count) for column, count in counts.items()}}
 
 

@@ -57,7 +57,7 @@ class Rejects(Table):
     detail: Series[str]
 
     class Config:
-        metadata = {"version": 2}
+        metadata = {"version": 3}
 
 
 class Ledger(Table):
@@ -70,10 +70,16 @@ class Ledger(Table):
     rejected_clips: Series[np.int64] = pa.Field(ge=0)
     rejected_tracks: Series[np.int64] = pa.Field(ge=0, description="of clips that were not rejected as a whole")
     boxes_clamped: Series[np.int64] = pa.Field(ge=0, description="annotated boxes that were cut back to their frame")
+    samples_damaged: Series[np.int64] = pa.Field(
+        ge=0, description="of clips that were kept: left out between a damaged frame and the next key frame"
+    )
+    files_ignored: Series[np.int64] = pa.Field(
+        ge=0, description="files below extract.videos that are no videos; all of them in the first row"
+    )
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
 
     class Config:
-        metadata = {"version": 2}
+        metadata = {"version": 3}
 
     @pa.dataframe_check(name="units_in_order_without_gaps")
     def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:

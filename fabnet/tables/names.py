@@ -23,6 +23,7 @@ REJECT_REASONS = (
     "no_video_stream",
     "no_frames",  # a video stream of length zero
     "truncated",  # decoding broke off before the end; what came before is not used
+    "damaged",  # a larger share of its time than extract.max_damaged, or its frames' times are not to be trusted
     "too_large",  # frames of more pixels than a decoder should be trusted with
     "too_slow",  # took longer than extract.clip_limit_s
     "crashed",  # its process died twice while working on it alone

@@ -19,7 +19,7 @@ from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, ru
 from fabnet.processes import time_limit
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box, crop, encode, quality, recrop
-from fabnet.video.faces import Face, Track, TrackEnd
+from fabnet.video.faces import Face, Tally, Track, TrackEnd
 from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import open_source
@@ -31,7 +31,7 @@ REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("clip", "track_id",
 LEDGER_SCHEMA = pa.schema(
     [
         *((name, pa.int64()) for name in ("unit", "clips", "tracks", "frames", "rejected_clips", "rejected_tracks")),
-        *((name, pa.int64()) for name in ("boxes_clamped", "bytes")),
+        *((name, pa.int64()) for name in ("boxes_clamped", "samples_damaged", "files_ignored", "bytes")),
     ]
 )
 
@@ -58,6 +58,7 @@ class Mark(NamedTuple):
     tracks: int
     rejects: int
     clamped: int
+    damaged: int
 
 
 @contextmanager
@@ -76,10 +77,11 @@ class PartWriter:
         self._row_count = 0
         self._tracks: list[tuple[Track, str]] = []
         self._rejects: list[tuple[str, str, str, str]] = []
-        self._clamped = 0
+        self._clamped = self._damaged = 0
 
     def mark(self) -> Mark:
-        return Mark(self._tar.position, self._row_count, len(self._tracks), len(self._rejects), self._clamped)
+        counts = len(self._tracks), len(self._rejects), self._clamped, self._damaged
+        return Mark(self._tar.position, self._row_count, *counts)
 
     def roll_back(self, mark: Mark) -> None:
         """Forget all that was added since `mark`."""
@@ -88,7 +90,7 @@ class PartWriter:
         self._rows.truncate()
         self._row_count = mark.rows
         del self._tracks[mark.tracks :], self._rejects[mark.rejects :]
-        self._clamped = mark.clamped
+        self._clamped, self._damaged = mark.clamped, mark.damaged
 
     def add_track(self, track: Track, clip: str, crops: Iterable[Crop]) -> None:
         """Append the crops of a track of the clip named `clip`, by increasing frame number.
@@ -115,6 +117,9 @@ class PartWriter:
     def add_clamped(self, boxes: int) -> None:
         self._clamped += boxes
 
+    def add_damaged(self, samples: int) -> None:
+        self._damaged += samples
+
     def add_part(self, part: Path) -> None:
         """Append all that another part holds."""
         with open(part / shard_name(0), "rb") as shard:
@@ -123,7 +128,9 @@ class PartWriter:
                 self.add_track(track, table["clip"][0].as_py(), _crops(table, shard))
         for row in pq.read_table(part / REJECTS, schema=REJECTS_SCHEMA).to_pylist():
             self._rejects.append((row["clip"], row["track_id"], row["reason"], row["detail"]))
-        self._clamped += pq.read_table(part / LEDGER, schema=LEDGER_SCHEMA)["boxes_clamped"][0].as_py()
+        (ledger,) = pq.read_table(part / LEDGER, schema=LEDGER_SCHEMA).to_pylist()
+        self._clamped += ledger["boxes_clamped"]
+        self._damaged += ledger["samples_damaged"]
 
     def finish(self, first: int, clips: int) -> None:
         """Write the tables about clips number `first` to `first` + `clips` - 1. Nothing can be added afterwards.
@@ -147,6 +154,8 @@ class PartWriter:
             "rejected_clips": whole,
             "rejected_tracks": len(self._rejects) - whole,
             "boxes_clamped": self._clamped,
+            "samples_damaged": self._damaged,
+            "files_ignored": 0,
             "bytes": size,
         }
         write_table(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
@@ -237,8 +246,10 @@ def run_unit(unit: Unit) -> None:
         for clip in unit.clips():
             begin = part.mark()
             try:
+                tally = Tally()
                 with time_limit(limit):
-                    _extract(clip, source.find(clip)(source.frames(clip)), unit.params, part, out)
+                    _extract(clip, source.find(clip)(source.frames(clip, tally)), unit.params, part, out)
+                part.add_damaged(tally.damaged)
             except Rejected as rejected:
                 # Damage is known only after the frames before it: what they gave is taken back.
                 part.roll_back(begin)

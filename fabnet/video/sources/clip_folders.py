@@ -15,11 +15,10 @@ from fabnet.config import ExtractParams
 from fabnet.errors import TableError, UserError
 from fabnet.video.boxes import BoxFile, BoxTrack, Reference, split_at_gaps
 from fabnet.video.clips import SUFFIXES, Clip, Distinct, stem
-from fabnet.video.decode import frames
 from fabnet.video.detect_and_track import detect_and_track
-from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.faces import FindFaces, Frame, Tally
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.finders import annotated, centred, span
+from fabnet.video.sources.finders import annotated, centred, decoded, span
 from fabnet.video.sources.identities import Identities, is_id
 from fabnet.video.sources.safe_walk import files, stays_below, sub_folders, walk
 from fabnet.video.sources.text_tables import table_rows
@@ -94,8 +93,8 @@ def _row(table: Path, number: int) -> tuple[str, int]:
 
 
 @dataclass(frozen=True)
-class Cropped:
-    """See Source."""
+class _NamedClips:
+    """What the sources of one's own clips share. See Source."""
 
     params: ExtractParams
 
@@ -104,51 +103,41 @@ class Cropped:
 
     def prepare(self, state: Path) -> None:
         pass
-
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        return frames(clip.path, self.params.fps, limit_s=self.params.clip_limit_s)
-
-    def find(self, clip: Clip) -> FindFaces:
-        return centred(clip)
 
     def inputs(self) -> Iterator[Path]:
         return named_inputs(self.params)
 
 
-@dataclass(frozen=True)
-class Folder:
+class Cropped(_NamedClips):
     """See Source."""
 
-    params: ExtractParams
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally)
 
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
+    def find(self, clip: Clip) -> FindFaces:
+        return centred(clip)
 
-    def prepare(self, state: Path) -> None:
-        pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        every, limit_s = self.params.detection.every, self.params.clip_limit_s
-        return frames(clip.path, self.params.fps, every=every, limit_s=limit_s)
+class Folder(_NamedClips):
+    """See Source."""
+
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally, every=self.params.detection.every)
 
     def find(self, clip: Clip) -> FindFaces:
         return detect_and_track(clip, self.params)
 
     def inputs(self) -> Iterator[Path]:
-        yield from named_inputs(self.params)
+        yield from super().inputs()
         if self.params.detection.model is not None:
             yield self.params.detection.model
 
 
 @dataclass(frozen=True)
-class Boxes:
+class Boxes(_NamedClips):
     """See Source. `state` is the directory that `prepare` writes below."""
 
-    params: ExtractParams
     state: Path
-
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
 
     def prepare(self, state: Path) -> None:
         table = self._table()
@@ -161,15 +150,15 @@ class Boxes:
         name = clip.name if clip else "a.mp4"
         raise TableError(f"{table}: column clip: no row names a clip of {self.params.videos}, such as {name}")
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         tracks = self._tracks(clip)
-        yield from frames(clip.path, self.params.fps, span=span(tracks), limit_s=self.params.clip_limit_s)
+        yield from decoded(clip, self.params, tally, span=span(tracks))
 
     def find(self, clip: Clip) -> FindFaces:
         return annotated(lambda: self._tracks(clip), self.params.margin)
 
     def inputs(self) -> Iterator[Path]:
-        yield from named_inputs(self.params)
+        yield from super().inputs()
         yield self._table()
 
     def _table(self) -> Path:
@@ -213,8 +202,8 @@ class VoxCeleb2:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        return frames(clip.path, self.params.fps, limit_s=self.params.clip_limit_s)
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally)
 
     def find(self, clip: Clip) -> FindFaces:
         return centred(clip)

@@ -13,7 +13,7 @@ from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.video.clips import Clip
 from fabnet.video.crop import centred_square
-from fabnet.video.faces import Face, FindFaces, Frame, TrackEnd
+from fabnet.video.faces import Face, FindFaces, Frame, Tally, TrackEnd
 from fabnet.video.images import image_frames
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.finders import centred
@@ -82,7 +82,7 @@ class Frames:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         return folder_frames(self.params.videos, clip, SUFFIXES, self._placed, self.params.clip_limit_s)
 
     def find(self, clip: Clip) -> FindFaces:
@@ -124,7 +124,7 @@ class VoxCeleb1Frames:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         return folder_frames(self.params.videos, clip, (".jpg",), _placed, self.params.clip_limit_s)
 
     def find(self, clip: Clip) -> FindFaces:

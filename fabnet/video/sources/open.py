@@ -6,7 +6,7 @@ from typing import Protocol
 
 from fabnet.config import ExtractParams
 from fabnet.video.clips import Clip
-from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.faces import FindFaces, Frame, Tally
 from fabnet.video.sources.clip_folders import Boxes, Cropped, Folder, VoxCeleb2
 from fabnet.video.sources.full_videos import FaceTracks, VoxMetadata
 from fabnet.video.sources.image_folders import Frames, VoxCeleb1Frames
@@ -33,8 +33,13 @@ class Source(Protocol):
         """
         ...
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only."""
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only.
+
+        Args:
+            clip: of `list_clips`.
+            tally: counts what is left out.
+        """
         ...
 
     def find(self, clip: Clip) -> FindFaces:
