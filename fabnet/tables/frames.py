@@ -76,6 +76,9 @@ class Ledger(Table):
     files_ignored: Series[np.int64] = pa.Field(
         ge=0, description="files below extract.videos that are no videos; all of them in the first row"
     )
+    clips_crowded: Series[np.int64] = pa.Field(
+        ge=0, description="clips with several kept tracks of one identity at once: it is more than one person"
+    )
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
 
     class Config:

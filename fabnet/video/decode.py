@@ -24,7 +24,7 @@ from fabnet.video.picture import Display, PixelAspect
 from fabnet.video.reject import MAX_PIXELS, Deadline, Rejected, check_size
 
 # Only containers of video, and nothing that could name other files or addresses.
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,asf,gif"
+_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,asf,ogg,mxf,dv,gif"
 _OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
 _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 

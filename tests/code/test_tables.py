@@ -74,7 +74,13 @@ def rejects() -> pd.DataFrame:
 
 def ledger() -> pd.DataFrame:
     counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [4, 0], "frames": [9, 0], "rejected_clips": [0, 2]}
-    others = {"rejected_tracks": [1, 0], "boxes_clamped": [7, 0], "samples_damaged": [2, 0], "files_ignored": [1, 0]}
+    others = {
+        "rejected_tracks": [1, 0],
+        "boxes_clamped": [7, 0],
+        "samples_damaged": [2, 0],
+        "files_ignored": [1, 0],
+        "clips_crowded": [0, 1],
+    }
     return pd.DataFrame(counts | others | {"bytes": [1000, 0]})
 
 

@@ -142,8 +142,9 @@ def test_errors_of_the_detector_die(monkeypatch):
     assert {face.box.left for name in kept for face in found[name]} == {70}
     reasons = sorted((end.rejected.reason, end.rejected.detail) for end in ends.values() if end.rejected)
     assert [reason for reason, _ in reasons] == ["lost"] * len(reasons)
-    assert any("never seen clearly: best score 5, of 10" in detail for _, detail in reasons)
-    assert ("lost", "seen in 6 of 21 frames looked at") in reasons
+    assert any("best score 5: never clearly, which is 10; a small face wants a larger" in each for _, each in reasons)
+    rare = "seen in 6 of 21 frames looked at, best score 50; extract.tracking.min_found asks for 50 % of them"
+    assert ("lost", rare) in reasons
 
 
 def test_a_clip_without_a_face(monkeypatch):

@@ -132,11 +132,11 @@ def test_two_faces_side_by_side_stay_two():
 
 def test_pairs_maximise_all_overlaps_together():
     tracker = Tracker(tracking_params(min_overlap=0.1))
-    tracker.look(0.0, [at(0), at(8)])
+    tracker.look(0.0, [at(0), at(12)])
     one, other = tracker.tracks
-    # The greedy choice would be 8 -> 5, which leaves nothing to 0.
-    tracker.look(0.2, [at(5), at(17)])
-    assert (one.path.last.left, other.path.last.left) == (5, 17)
+    # The greedy choice would be 12 -> 7, which leaves nothing to 0.
+    tracker.look(0.2, [at(7), at(19)])
+    assert (one.path.last.left, other.path.last.left) == (7, 19)
 
 
 def test_a_jump_by_half_a_side_is_followed_from_one_look_to_the_next_only():

@@ -6,6 +6,7 @@ VoxCeleb2's own clips, which are cropped already.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -27,8 +28,12 @@ LAYOUT = "expected <identity>/<video>/<clip>.mp4 or <identity>/<clip>.mp4 below 
 VOXCELEB2_LAYOUT = "expected dev/mp4/<id>/<video>/<clip>.mp4 and test/mp4/... below it"
 
 
-def named_clips(params: ExtractParams) -> Iterator[Clip]:
+def named_clips(params: ExtractParams, others: Counter[str] | None = None) -> Iterator[Clip]:
     """The clips below extract.videos, by name, or those of extract.clips, in its order.
+
+    Args:
+        params: the section `extract`.
+        others: counts the files that are neither clips nor tables of these params, by suffix.
 
     Raises:
         UserError: the folder is missing, holds no clips, or holds a clip outside the folder of an identity; or a row of
@@ -38,7 +43,7 @@ def named_clips(params: ExtractParams) -> Iterator[Clip]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of videos (extract.videos); {LAYOUT}")
     identities = Identities(root)
-    found = _of_table(root, params.clips) if params.clips is not None else _of_folders(root)
+    found = _of_table(root, params.clips) if params.clips is not None else _of_folders(root, others)
     empty = True
     for name, identity in found:
         empty = False
@@ -46,6 +51,11 @@ def named_clips(params: ExtractParams) -> Iterator[Clip]:
         if between and params.clips is None:
             between = between[1:]
         yield Clip(root / name, name, identities.of(identity), "/".join(between) or stem(name))
+    if others is not None and params.clips is None:
+        for table in named_inputs(params):
+            others[table.suffix.lower()] -= 1
+        if params.boxes is not None:
+            others[params.boxes.suffix.lower()] -= 1
     if empty:
         where = params.clips or root
         raise UserError(f"{where}: holds no clips ({', '.join(SUFFIXES)}); {LAYOUT}")
@@ -57,8 +67,8 @@ def named_inputs(params: ExtractParams) -> Iterator[Path]:
         yield params.clips
 
 
-def _of_folders(root: Path) -> Iterator[tuple[str, str]]:
-    for name in walk(root, SUFFIXES):
+def _of_folders(root: Path, others: Counter[str] | None) -> Iterator[tuple[str, str]]:
+    for name in walk(root, SUFFIXES, others=others):
         identity, *below = name.split("/")
         if not below:
             raise UserError(f"{root}: {name} lies in no folder of an identity; {LAYOUT}")
@@ -98,8 +108,8 @@ class _NamedClips:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
+        return named_clips(self.params, others)
 
     def prepare(self, state: Path) -> None:
         pass
@@ -179,7 +189,7 @@ class VoxCeleb2:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder of videos (extract.videos); {VOXCELEB2_LAYOUT}")

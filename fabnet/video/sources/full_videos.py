@@ -88,7 +88,7 @@ class FaceTracks:
     params: ExtractParams
     unit: Unit
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         annotations: dict[str, list[tuple[str, str]]] = {}
         for identity, video in self._folders():
             annotations.setdefault(video, []).append((identity, f"txt/{identity}/{video}"))
@@ -170,7 +170,7 @@ class VoxMetadata:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         table = root / TABLE
         if not table.is_file():

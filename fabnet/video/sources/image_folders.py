@@ -5,6 +5,7 @@ NAME/1.6/VIDEO/NNNNNNN.jpg.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -65,7 +66,7 @@ class Frames:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder (extract.videos); {FRAMES_LAYOUT}")
@@ -104,7 +105,7 @@ class VoxCeleb1Frames:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder (extract.videos); {VOXCELEB1_LAYOUT}")
