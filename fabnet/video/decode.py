@@ -154,11 +154,10 @@ def announced_duration(container: InputContainer, stream: VideoStream) -> Fracti
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A frame, width over height of its pixels, and whether damage before it may show in it."""
+    """A frame and width over height of its pixels; no frame where damage would show in it, or none could be decoded."""
 
-    frame: VideoFrame
-    pixel: Fraction
-    damaged: bool
+    frame: VideoFrame | None
+    pixel: Fraction = Fraction(1)
 
 
 def frames(
@@ -195,7 +194,7 @@ def frames(
     display = Display()
     timed = _timed_frames(path, grid, every is not None, Deadline(limit_s), max_damaged)
     for samples, looked_at, time, decoded in displayed(timed, grid, every):
-        if not decoded.damaged:
+        if decoded.frame is not None:
             yield Frame(float(time), samples, looked_at, display.picture(decoded.frame, decoded.pixel))
         elif tally is not None:
             tally.damaged += len(samples)
@@ -336,6 +335,7 @@ class _Decoder:
     def drain(self) -> Iterator[tuple[Fraction, _Decoded]]:
         """What the decoder still holds; it takes nothing more."""
         yield from self._timed(self._context.decode(None))
+        yield from self._lost()
 
     def _timed(self, decoded: Iterable[VideoFrame]) -> Iterator[tuple[Fraction, _Decoded]]:
         for frame in decoded:
@@ -348,6 +348,7 @@ class _Decoder:
             self._duration = frame.duration * self._time_base if frame.duration else self._interval
             # Broken time stamps may jump back, the order of the frames does not.
             time = time if self._last is None else max(self._last, time)
+            yield from self._lost(time)
             self._pass(time)
             self.interlaced = frame.interlaced_frame
             # Some pictures that only begin to build up are called key frames too, but are of another type.
@@ -355,7 +356,17 @@ class _Decoder:
             if self._broken_from is not None and (frame.pts is None or frame.pts >= self._broken_from):
                 self._damaged, self._broken_from = True, None
             self._damaged = frame.is_corrupt or (self._damaged and not whole)
-            yield time, _Decoded(frame, self._pixel.now(), self._damaged)
+            yield time, _Decoded(None if self._damaged else frame, self._pixel.now())
+
+    def _lost(self, before: Fraction | None = None) -> Iterator[tuple[Fraction, _Decoded]]:
+        """The frame of a broken packet of which nothing came, lest the one before stays on display."""
+        if self._broken_from is None or self._last is None:
+            return
+        time = (self._broken_from - (self.origin or 0)) * self._time_base
+        if self._last < time and (before is None or time < before):
+            self._pass(time)
+            self._damaged = True
+            yield time, _Decoded(None)
 
     def _pass(self, time: Fraction) -> None:
         """The frame before stayed until `time`."""
