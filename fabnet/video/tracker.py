@@ -138,10 +138,12 @@ class FaceTrack:
         failures: number of frames searched since its last detection.
         score: the best of its detections.
         look: what lay around its last box; None where nobody told.
+        instead_of: a track that was missed where this one began, and may be of the same face.
     """
 
     def __init__(self, start_s: float, smoothing_s: float) -> None:
         self.look: NDArray[np.int16] | None = None
+        self.instead_of: FaceTrack | None = None
         self._changes = deque[float](maxlen=RECENT)
         self._change = 0.0  # of the look that is being taken
         self.path = BoxPath(smoothing_s)
@@ -204,7 +206,7 @@ class Tracker:
 
         Pairs of a track and a detection are chosen such that their overlaps have the largest sum; those that overlap by
         less than `min_overlap` are none, nor are those of which the surroundings have become others: a cut of a part of
-        the picture. A detection without a track begins one, and ends one that it shares its place with.
+        the picture. A detection without a track begins one.
 
         Args:
             time_s: of the look; later than the one before.
@@ -229,15 +231,30 @@ class Tracker:
         for j in sorted(set(range(len(detections))) - set(pairs.values())):
             box = detections[j].box
             missed = [track for track in self.tracks if track.failures and track not in over]
-            over += [track for track in missed if _shared(track.path.last, box) > _ONE_FACE]
             # Frames in between belong to the nearer search: the one before had not found it. After a cut, nobody knows.
             start_s = -math.inf if self._look_s is None else (self._look_s + time_s) / 2
             track = FaceTrack(math.nextafter(time_s, -math.inf) if j in fresh else start_s, self._params.smoothing_s)
             track.seen(time_s, detections[j], None if view is None else view(box))
+            track.instead_of = next((each for each in missed if _shared(each.path.last, box) > _ONE_FACE), None)
             self.tracks.append(track)
+        over += self._doubles(over)
         self._look_s = time_s
         late = [track for track in self.tracks if track not in over and track.unseen_s(time_s) >= limit_s]
         return ended + self._end(over + late)
+
+    def _doubles(self, over: Sequence[FaceTrack]) -> list[FaceTrack]:
+        """Of two tracks that may be of one face, the one that is not: a second look at the newer decides."""
+        doubles = []
+        for track in self.tracks:
+            older = track.instead_of
+            if older is None or older in over or older not in self.tracks:
+                track.instead_of = None
+            elif not older.failures:
+                track.instead_of = None  # two faces, if this one was seen, too
+                doubles += [track] if track.failures else []
+            elif track.confirmed:
+                doubles.append(older)
+        return doubles
 
     def cut(self) -> list[FaceTrack]:
         """A shot ends. Returns the tracks that this ends: all of them."""

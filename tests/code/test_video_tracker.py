@@ -280,9 +280,24 @@ def test_a_face_that_goes_with_its_scene_ends_where_it_was_seen():
 
 
 def test_one_face_never_makes_two_tracks_at_once():
+    nose = at(10, y=60, side=16)
+    for later, stays in (([nose, nose], False), ([nose, at(2, side=40)], True)):
+        tracker = Tracker(tracking_params())
+        tracker.look(0.0, [at(0, side=40)])
+        tracker.look(0.2, [at(0, side=40), nose])
+        (face,) = tracker.tracks
+        # Too small to be followed, it is another track; what is seen next decides which of them goes on.
+        for step, seen in enumerate(later):
+            tracker.look(0.4 + 0.2 * step, [seen])
+        assert len(tracker.tracks) == 1
+        assert (tracker.tracks == [face]) == stays
+
+
+def test_two_faces_that_meet_stay_two():
     tracker = Tracker(tracking_params())
-    tracker.look(0.0, [at(0, side=40)])
-    tracker.look(0.2, [at(0, side=40), at(8, side=20)])  # an eye, within
-    (face,) = tracker.tracks
-    ended = tracker.look(0.4, [at(24, y=66, side=40)])  # moved too far to be followed
-    assert (ended, len(tracker.tracks)) == ([], 1) or (ended == [face] and len(tracker.tracks) == 1)
+    tracker.look(0.0, [at(0, side=40), at(100, side=40)])
+    pair = list(tracker.tracks)
+    tracker.look(0.2, [at(0, side=40)])
+    tracker.look(0.4, [at(0, side=40), at(118, y=70, side=40)])  # beside where the other was
+    tracker.look(0.6, [at(0, side=40), at(100, side=40), at(130, y=85, side=40)])
+    assert tracker.tracks[:2] == pair
