@@ -27,6 +27,7 @@ from fabnet.video.engines import Engine, open_engine
 from fabnet.video.recipe import recipe
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import Source, open_source
+from fabnet.video.sources.safe_walk import by_suffix
 from fabnet.video.unit import (
     CLIPS,
     LEDGER,
@@ -40,9 +41,6 @@ from fabnet.video.unit import (
 )
 
 _log = logging.getLogger(__name__)
-
-# Suffixes of ignored files that a line names.
-_KINDS = 5
 
 # Few clips are spread over many units, so that long ones find workers; many over no more than are quickly listed.
 _SPREAD, _CLIPS_PER_UNIT, _MOST_UNITS = 64, 16, 8192
@@ -104,11 +102,10 @@ def _units(params: ExtractParams, state: Path, clips: int) -> list[Unit]:
 
 
 def _tell_ignored(params: ExtractParams, others: Counter[str]) -> None:
-    kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in others.most_common(_KINDS) if count > 0]
-    if kinds:
+    if others.total():
         _log.warning(
             f"{params.videos}: passed over {others.total()} files that are no videos by their suffix "
-            f"({', '.join(kinds)}{', ...' if len(others) > _KINDS else ''}); extract.clips reads those that it lists"
+            f"({by_suffix(others)}); extract.clips reads those that it lists"
         )
 
 

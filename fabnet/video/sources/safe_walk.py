@@ -9,7 +9,7 @@ from stat import S_ISDIR, S_ISREG
 from fabnet.errors import UserError
 
 # Strangers' names have any suffix; those beyond are counted as if they had none.
-_MOST_SUFFIXES = 100
+_MOST_SUFFIXES, _NAMED = 100, 5
 
 
 class RefusedEntry(UserError):
@@ -68,6 +68,12 @@ def walk(root: Path, suffixes: tuple[str, ...], below: str = "", others: Counter
         elif others is not None:
             suffix = PurePosixPath(name).suffix.lower()
             others[suffix if suffix in others or len(others) < _MOST_SUFFIXES else ""] += 1
+
+
+def by_suffix(others: Counter[str]) -> str:
+    """Counts of files for people, such as `3 .txt, 1 without a suffix`; of many suffixes the most frequent ones."""
+    kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in (+others).most_common()]
+    return ", ".join([*kinds[:_NAMED], *["..."] * (len(kinds) > _NAMED)])
 
 
 def stays_below(root: Path, path: Path) -> bool:
