@@ -41,14 +41,12 @@ def surroundings(image: NDArray[np.uint8], box: Box) -> NDArray[np.int16]:
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     left, right = round(x - (box.right - box.left)), round(x + (box.right - box.left))
     top, bottom = round(y - (box.bottom - box.top)), round(y + (box.bottom - box.top))
-    rows = np.clip([top, max(bottom, top + 1)], 0, height)
-    columns = np.clip([left, max(right, left + 1)], 0, width)
-    if rows[0] == rows[1] or columns[0] == columns[1]:
+    inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    if not inside.size:
         return np.zeros((_CELLS, _CELLS, 3), np.int16)
-    inside = image[rows[0] : rows[1], columns[0] : columns[1]]
-    pads = rows[0] - top, max(bottom - rows[1], 0), columns[0] - left, max(right - columns[1], 0)
+    pads = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     if any(pads):
-        inside = cv2.copyMakeBorder(inside, *(int(pad) for pad in pads), borderType=cv2.BORDER_REPLICATE)
+        inside = cv2.copyMakeBorder(inside, *pads, borderType=cv2.BORDER_REPLICATE)
     small = cv2.resize(inside, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.int16)
 

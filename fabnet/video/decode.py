@@ -391,7 +391,7 @@ class _Decoder:
         decoded = end + max((self.origin or 0) * self._time_base, Fraction(0))
         if announced - decoded > max(_SLACK_FRAMES * self._interval, _SLACK_S, _SLACK_SHARE * announced):
             raise Rejected("truncated", f"ends after {float(decoded):.2f} s of {float(announced):.2f} s")
-        if announced and self._last - announced > max(_OVERTIME_S, _OVERTIME_SHARE * announced):
+        if announced and self._last - announced > max(Fraction(_OVERTIME_S), _OVERTIME_SHARE * announced):
             raise Rejected("damaged", f"its times run on to {float(end):.2f} s, of {float(announced):.2f} s announced")
         return end
 

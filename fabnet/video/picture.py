@@ -7,7 +7,7 @@ from struct import unpack
 
 import av.error
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
@@ -120,8 +120,8 @@ class Display:
             Rejected: unreadable or too_large.
         """
         check_size(frame.width, frame.height)
-        matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-        turn = orientation(None if matrix is None else bytes(matrix))
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        turn = orientation(bytes(matrix) if isinstance(matrix, SideData) else None)
         width, height = _square_pixels(frame.width, frame.height, pixel, turn.transposed)
         check_size(width, height)
         try:

@@ -5,11 +5,13 @@ zscale or a GPU to make light linear, and PyAV's build has neither (docs/decisio
 """
 
 import tempfile
+from fractions import Fraction
 from functools import cache
 from typing import Literal
 
 import av.filter
 import numpy as np
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
@@ -127,7 +129,7 @@ def _graph_of(table: str, width: int, height: int) -> av.filter.Graph:
     with tempfile.NamedTemporaryFile("w", suffix=".cube") as file:
         file.write(table)
         file.flush()
-        source = graph.add_buffer(width=width, height=height, format="rgb48le", time_base=1)
+        source = graph.add_buffer(None, width, height, VideoFormat("rgb48le"), time_base=Fraction(1))
         mapping = graph.add("lut3d", file=file.name, interp="tetrahedral")
         sink = graph.add("buffersink")
         source.link_to(mapping)
