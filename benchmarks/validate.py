@@ -112,7 +112,8 @@ def write_frames(root: Path, rows: int) -> None:
     tables.write(pd.DataFrame([one]), frames / SHARDS, tables.Shards)
     tracks = rows // LENGTH
     counts = {"unit": 0, "clips": tracks, "tracks": tracks, "frames": rows, "rejected_clips": 0, "rejected_tracks": 0}
-    ledger = pd.DataFrame([{**counts, "boxes_clamped": 0, "bytes": total}])
+    left_out = {"boxes_clamped": 0, "samples_damaged": 0, "files_ignored": 0, "clips_crowded": 0}
+    ledger = pd.DataFrame([{**counts, **left_out, "bytes": total}])
     tables.write(ledger, frames / LEDGER, tables.Ledger)
     tables.write(tables.Rejects.empty_frame(), frames / REJECTS, tables.Rejects)
     write_json(frames / "crop.json", recipe(ExtractParams.standalone(videos=Path("videos"), image_size=SIZE)))

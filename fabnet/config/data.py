@@ -43,6 +43,7 @@ STANDALONE: dict[str, Any] = {
     "image_size": 64,
     "jpeg_quality": 95,
     "min_frames": 2,
+    "max_damaged": 0.1,
     "clip_limit_s": 600,
     "shard_mb": 256,
     "engine": "local",
@@ -164,6 +165,10 @@ class ExtractParams(Section):
     image_size: ImageSize = Field(description="side of a crop, pixels; a power of two")
     jpeg_quality: int = Field(ge=1, le=100, description="JPEG quality of the crops in the shards")
     min_frames: int = Field(ge=2, description="a track with fewer frames is rejected; a pair needs two")
+    max_damaged: Fraction = Field(
+        description="frames from a damaged one to the next key frame are left out; a clip of whose time they are a "
+        "larger share is rejected: `damaged`"
+    )
     clip_limit_s: float = Field(
         gt=0, description="a clip that takes longer to process, seconds, is rejected: `too_slow`"
     )

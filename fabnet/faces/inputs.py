@@ -1,6 +1,8 @@
 """Input files: videos, images, and folders of them."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,9 @@ from typing import Literal
 
 from fabnet.errors import UserError
 from fabnet.video.clips import SUFFIXES
+from fabnet.video.sources.safe_walk import by_suffix
+
+_log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -42,14 +47,21 @@ def find_inputs(arguments: Sequence[str | Path]) -> tuple[list[Input], list[BadI
     """The files behind the arguments, in their order, folders sorted folder by folder, each file once.
 
     A file named itself is taken for an image by its suffix and for a video otherwise; of a folder, only files with a
-    video's or an image's suffix are taken. Hidden files are passed over, links to folders not followed.
+    video's or an image's suffix are taken, and a warning says how many others there are. Hidden files are passed over,
+    links to folders not followed.
     """
     inputs: dict[Path, Input] = {}
     bad = []
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            files = list(_files(path))
+            others = Counter[str]()
+            files = list(_files(path, others))
+            if others:
+                _log.warning(
+                    f"{_printable(path)}: passed over {others.total()} files that are neither videos nor images by "
+                    f"their suffix ({by_suffix(others)}); name them to have them read"
+                )
             if not files:
                 bad.append(BadInput(_printable(path), "holds no videos and no images"))
         elif path.is_file():
@@ -100,13 +112,17 @@ def no_face(bad: Sequence[BadInput]) -> UserError:
     return UserError(f"no face in any input: {listed(bad)}")
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, others: Counter[str]) -> Iterator[Path]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
-            if not name.startswith(".") and _is(path, SUFFIXES + IMAGE_SUFFIXES) and (path.is_file()):
+            if name.startswith(".") or not path.is_file():
+                continue
+            if _is(path, SUFFIXES + IMAGE_SUFFIXES):
                 yield path
+            else:
+                others[path.suffix.lower()] += 1
 
 
 def _is(path: Path, suffixes: Sequence[str]) -> bool:

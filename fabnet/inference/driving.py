@@ -87,7 +87,8 @@ class Driving:
             Rejected: it is damaged, or shows no face.
         """
         clip = Clip(video.path, video.name, "driving", "driving")
-        decoded = frames(video.path, _FPS, every=1, limit_s=self._params.clip_limit_s)
+        limit_s, max_damaged = self._params.clip_limit_s, self._params.max_damaged
+        decoded = frames(video.path, _FPS, every=1, limit_s=limit_s, max_damaged=max_damaged)
         find = detect_and_track(clip, self._params) if self._params.source == "folder" else centred(clip)
         faces = FaceTracks(find(self._numbered(decoded, progress)))
         for track, face in faces:

@@ -18,6 +18,12 @@ from fabnet.frames.shards import INDEX, SHARDS
 from fabnet.quality.streaming import pieces, unordered
 from fabnet.video.unit import LEDGER, REJECTS
 
+#: Sums of the ledger that a report tells.
+TOLD = [
+    *("clips", "rejected_clips", "rejected_tracks", "boxes_clamped"),
+    *("samples_damaged", "files_ignored", "clips_crowded"),
+]
+
 _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
 
 
@@ -103,7 +109,7 @@ def _audit_ledger(frames: Path, index: Mapping[str, Any], rejects: pd.DataFrame)
     ):
         if ledger[column].sum() != found:
             raise TableError(f"{path}: column {column}: sums to {ledger[column].sum()}, but {where} holds {found}")
-    counts = ledger[["clips", "rejected_clips", "rejected_tracks", "boxes_clamped"]].sum()
+    counts = ledger[TOLD].sum()
     return {"units": len(ledger), **{str(column): int(count) for column, count in counts.items()}}
 
 

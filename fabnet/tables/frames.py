@@ -20,6 +20,7 @@ REJECT_REASONS = (
     "no_video_stream",
     "no_frames",  # a video stream of length zero
     "truncated",  # decoding broke off before the end; what came before is not used
+    "damaged",  # a larger share of its time than extract.max_damaged, or its frames' times are not to be trusted
     "too_large",  # frames of more pixels than a decoder should be trusted with
     "too_slow",  # took longer than extract.clip_limit_s
     "crashed",  # its process died twice while working on it alone
@@ -85,7 +86,7 @@ class Rejects(Table):
     detail: Series[str]
 
     class Config:
-        metadata = {"version": 2}
+        metadata = {"version": 3}
 
 
 class Ledger(Table):
@@ -98,10 +99,19 @@ class Ledger(Table):
     rejected_clips: Series[np.int64] = pa.Field(ge=0)
     rejected_tracks: Series[np.int64] = pa.Field(ge=0, description="of clips that were not rejected as a whole")
     boxes_clamped: Series[np.int64] = pa.Field(ge=0, description="annotated boxes that were cut back to their frame")
+    samples_damaged: Series[np.int64] = pa.Field(
+        ge=0, description="of clips that were kept: left out between a damaged frame and the next key frame"
+    )
+    files_ignored: Series[np.int64] = pa.Field(
+        ge=0, description="files below extract.videos that are no videos; all of them in the first row"
+    )
+    clips_crowded: Series[np.int64] = pa.Field(
+        ge=0, description="clips with several kept tracks of one identity at once: it is more than one person"
+    )
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
 
     class Config:
-        metadata = {"version": 2}
+        metadata = {"version": 3}
 
     @pa.dataframe_check(name="units_in_order_without_gaps")
     def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:

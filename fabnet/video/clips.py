@@ -14,7 +14,11 @@ from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.video.faces import Track
 
-SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
+#: Of the containers that fabnet.video.decode opens.
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".flv", ".wmv", ".asf"),
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".ogv", ".mxf", ".dv"),
+)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.config import ExtractParams
+from fabnet.video.appearance import surroundings
 from fabnet.video.clips import Clip
-from fabnet.video.crop import square
-from fabnet.video.detect import Detector
+from fabnet.video.crop import Box, square
+from fabnet.video.detect import Detection, Detector
 from fabnet.video.detectors import open_detector
 from fabnet.video.faces import Face, FindFaces, Frame, Track, TrackEnd
 from fabnet.video.frame_buffer import FrameBuffer
@@ -31,6 +32,9 @@ _THOROUGH_S = 4.0
 
 # Making an image darker or lighter by a half leaves 0.98.
 _SAME_LAYOUT = 0.95
+
+# Sizes of one film at several rates differ in shape by rounding to even numbers.
+_MOST_STRETCH = 0.03
 
 
 class ShotCuts:
@@ -67,7 +71,8 @@ def _colours_and_layout(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], 
 
 
 def detect_and_track(clip: Clip, params: ExtractParams) -> FindFaces:
-    """Finds faces by looking: several in a frame are several tracks, a cut ends them all.
+    """Finds faces by looking: several in a frame are several tracks, a cut ends them all, and a cut of a part of the
+    picture those within. Where the film goes on in another size, tracks do with scaled boxes; another shape ends them.
 
     A sample waits until the boxes around it are final, so that the frames of up to 3 * smoothing_s + max_gap_s and one
     more look wait; FrameBuffer bounds the memory that they take. Tracks are numbered in the order in which they are
@@ -89,8 +94,7 @@ def detect_and_track(clip: Clip, params: ExtractParams) -> FindFaces:
             for frame in frames:
                 yield from search.take(frame)
             yield from search.end_shot()
-        if not search.any_face:
-            raise Rejected("no_face", f"{detector.name} found no face in {search.attempts} frames looked at")
+        search.check_any_face()
 
     return find
 
@@ -106,11 +110,14 @@ class _Search:
         self._done: dict[FaceTrack, float] = {}  # time of the last frame that was dealt with
         self._look_s = self._thorough_s = -math.inf
         self._numbered = 0
-        self.attempts = 0
-        self.any_face = False  # whether any track was not a false alarm
+        self._size: tuple[int, int] | None = None  # height and width of the frames that boxes of tracks refer to
+        self._attempts = self._with_box = 0
+        self._best = -math.inf  # score
+        self._any_face = False  # whether any track was not a false alarm
 
     def take(self, frame: Frame) -> Iterator[Face | TrackEnd]:
-        if self._cuts.is_cut(frame.image):
+        other_shape = self._size is not None and not _same_shape(self._size, frame.image.shape)
+        if self._cuts.is_cut(frame.image) or other_shape:
             yield from self.end_shot()
         if frame.samples:
             self._waiting.append(frame)
@@ -122,6 +129,23 @@ class _Search:
             yield from self._end(track)
         self._waiting.release(math.inf)
         self._thorough_s = -math.inf
+        self._size = None
+
+    def check_any_face(self) -> None:
+        """Raises Rejected (no_face) if no track was a face."""
+        if self._any_face:
+            return
+        if not self._attempts:
+            raise Rejected("no_face", f"{self._detector.name} had no frame to look at")
+        if not self._with_box:
+            found = f"{self._detector.name} found no face in {self._attempts} frames looked at"
+        else:
+            found = (
+                f"{self._detector.name} found a box in {self._with_box} of {self._attempts} frames looked at, best "
+                f"score {self._best:g}, of {self._detector.min_score:g}, and no two that are one face"
+            )
+        longest = self._params.detection.longest_side
+        raise Rejected("no_face", f"{found}; small faces want a larger extract.detection.longest_side than {longest}")
 
     def _wants(self, frame: Frame) -> bool:
         """Every k-th frame is looked at, and in between such samples that tracks do not end in a slow film."""
@@ -129,12 +153,22 @@ class _Search:
         return since_s > 0 and (frame.looked_at or since_s > self._params.tracking.max_gap_s / 2)
 
     def _look(self, frame: Frame) -> Iterator[Face | TrackEnd]:
-        expected = [track.path.last for track in self._tracker.tracks]
+        if self._size is None:
+            self._size = frame.image.shape[0], frame.image.shape[1]
+        scale = frame.image.shape[1] / self._size[1]
+        expected = [_scaled(track.path.last, scale) for track in self._tracker.tracks]
         thorough = frame.time_s - self._thorough_s >= _THOROUGH_S
-        ended = self._tracker.look(frame.time_s, self._detector.find(frame.image, expected, thorough))
+        found = self._detector.find(frame.image, expected, thorough)
+        self._attempts += 1
+        self._with_box += bool(found)
+        self._best = max([self._best, *(face.score for face in found)])
+        ended = self._tracker.look(
+            frame.time_s,
+            [Detection(_scaled(face.box, 1 / scale), face.score) for face in found] if scale != 1 else found,
+            lambda box: surroundings(frame.image, _scaled(box, scale)),
+        )
         self._look_s = frame.time_s
         self._thorough_s = frame.time_s if thorough else self._thorough_s
-        self.attempts += 1
         for track in ended:
             yield from self._end(track)
         needed_s = frame.time_s
@@ -153,7 +187,8 @@ class _Search:
             self._numbered += 1
         done_s = self._done.get(track, track.start_s)
         for frame in self._waiting.between(done_s, until_s):
-            box = square(track.path.at(frame.time_s), self._params.margin)
+            scale = frame.image.shape[1] / self._size[1] if self._size else 1.0
+            box = square(_scaled(track.path.at(frame.time_s), scale), self._params.margin)
             if not box.touches(frame.image.shape[1], frame.image.shape[0]):
                 continue  # the smoothed path of a face on its way out
             for number in frame.samples:
@@ -167,9 +202,30 @@ class _Search:
         self._done.pop(track, None)
 
     def _verdict(self, track: FaceTrack) -> Rejected | None:
-        if track.score < self._detector.min_score:
-            return Rejected("lost", f"never seen clearly: best score {track.score:g}, of {self._detector.min_score:g}")
-        self.any_face = True
+        seen = f"seen in {track.found} of {track.attempts} frames looked at, best score {track.score:g}"
+        least = self._detector.min_score
+        if track.score < least:
+            longest = self._params.detection.longest_side
+            return Rejected(
+                "lost",
+                f"{seen}: never clearly, which is {least:g}; a small face wants a larger "
+                f"extract.detection.longest_side than {longest}",
+            )
+        self._any_face = True
         if track.found < self._params.tracking.min_found * track.attempts:
-            return Rejected("lost", f"seen in {track.found} of {track.attempts} frames looked at")
+            return Rejected(
+                "lost",
+                f"{seen}; extract.tracking.min_found asks for {100 * self._params.tracking.min_found:g} % of them",
+            )
         return None
+
+
+def _same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two sizes (height, width) are one picture made larger or smaller."""
+    return bool(abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= _MOST_STRETCH)
+
+
+def _scaled(box: Box, factor: float) -> Box:
+    if factor == 1:
+        return box
+    return Box(box.left * factor, box.top * factor, box.right * factor, box.bottom * factor)

@@ -1,7 +1,9 @@
 """Videos become track shards, an index, rejects and a ledger: clips in groups, in parallel, restartable."""
 
 import hashlib
+import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from fabnet.video.engines import Engine, open_engine
 from fabnet.video.recipe import recipe
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import Source, open_source
+from fabnet.video.sources.safe_walk import by_suffix
 from fabnet.video.unit import (
     CLIPS,
     LEDGER,
@@ -36,6 +39,8 @@ from fabnet.video.unit import (
     write_part,
     write_table,
 )
+
+_log = logging.getLogger(__name__)
 
 # Few clips are spread over many units, so that long ones find workers; many over no more than are quickly listed.
 _SPREAD, _CLIPS_PER_UNIT, _MOST_UNITS = 64, 16, 8192
@@ -64,7 +69,9 @@ def extract(params: ExtractParams, out: Path, work: Path) -> None:
     # An orphan of a killed pipeline may still be writing there.
     with locked(work / ".lock", f"{work}: another extraction is at work; wait for it or end it"):
         listed = open_source(params, work)
-        clips = ClipList.write(listed.list_clips(), work / CLIPS)
+        others = Counter[str]()
+        clips = ClipList.write(listed.list_clips(others), work / CLIPS)
+        _tell_ignored(params, others)
         state = work / _state_hash(params, work / CLIPS, listed)
         state.mkdir(exist_ok=True)
         (work / CLIPS).replace(state / CLIPS)
@@ -81,7 +88,7 @@ def extract(params: ExtractParams, out: Path, work: Path) -> None:
                     progress.advance(missing[number].count)
             run_isolated(killed, engine, params.workers)
             progress.advance(sum(unit.count for unit in killed))
-        _join(params, [unit.out for unit in units], out)
+        _join(params, [unit.out for unit in units], out, others.total())
         shutil.rmtree(work)
 
 
@@ -94,7 +101,15 @@ def _units(params: ExtractParams, state: Path, clips: int) -> list[Unit]:
     return [Unit(params, state, first, min(count, clips - first)) for first in range(0, clips, count)]
 
 
-def _join(params: ExtractParams, parts: Sequence[Path], out: Path) -> None:
+def _tell_ignored(params: ExtractParams, others: Counter[str]) -> None:
+    if others.total():
+        _log.warning(
+            f"{params.videos}: passed over {others.total()} files that are no videos by their suffix "
+            f"({by_suffix(others)}); extract.clips reads those that it lists"
+        )
+
+
+def _join(params: ExtractParams, parts: Sequence[Path], out: Path, ignored: int) -> None:
     ledger = _joined(parts, LEDGER, LEDGER_SCHEMA)
     rejects = _joined(parts, REJECTS, REJECTS_SCHEMA)
     total = pc.sum(ledger["frames"]).as_py()
@@ -106,10 +121,18 @@ def _join(params: ExtractParams, parts: Sequence[Path], out: Path) -> None:
             f"{params.videos}: all {pc.sum(ledger['clips']).as_py()} clips were rejected ({reasons}); "
             f"the first: {first['clip']}: {first['detail']}"
         )
+    crowded = pc.sum(ledger["clips_crowded"]).as_py()
+    if crowded:
+        _log.warning(
+            f"{params.videos}: {crowded} of {pc.sum(ledger['clips']).as_py()} clips show several faces of one identity "
+            "at once: frames of different people are learnt as one; cut them apart, or name the people by extract.clips"
+        )
     with atomic_directory(out) as temporary, Progress("join", total, "frame") as progress:
         merge(parts, temporary, params.shard_mb, progress.advance)
         write_table(rejects.to_pandas(), temporary / REJECTS, tables.Rejects, REJECTS_SCHEMA)
-        write_table(ledger.to_pandas(), temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
+        rows = ledger.to_pandas()
+        rows.loc[0, "files_ignored"] = ignored
+        write_table(rows, temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
         write_json(temporary / RECIPE, recipe(params))
 
 

@@ -13,7 +13,7 @@ from fabnet.video.reject import Rejected
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame, upright.
+    """A frame as a player shows it: upright, with square pixels.
 
     Attributes:
         time_s: when its display began, in seconds after the clip's first frame.
@@ -27,6 +27,17 @@ class Frame:
     samples: tuple[int, ...]
     looked_at: bool
     image: NDArray[np.uint8]
+
+
+@dataclass
+class Tally:
+    """What was left out of a clip.
+
+    Attributes:
+        damaged: samples on whose frames damage may show.
+    """
+
+    damaged: int = 0
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,6 @@ def still(path: Path, time_s: float = 0.0) -> NDArray[np.uint8]:
     except OSError as error:
         raise Rejected("unreadable", f"cannot be opened: {error.strerror}") from None
     at = np.ceil(time_s * _PER_SECOND - 1e-6) / _PER_SECOND
-    for frame in frames(path, _PER_SECOND, span=(at, at)):
+    for frame in frames(path, _PER_SECOND, span=(at, at), max_damaged=1.0):
         return frame.image
     raise Rejected("no_frames", f"shows nothing at {time_s:.3f} s")

@@ -7,8 +7,8 @@ from fabnet.files import hash_json
 from fabnet.video.blazeface import BlazeFaceDetector
 from fabnet.video.detectors import DETECTORS
 
-#: Raise it when a change of the code changes pixels.
-VERSION = 1
+#: Raise it when a change of the code changes pixels. 2: pictures as players show them, tracks of one person.
+VERSION = 2
 
 #: Sources whose pictures show one face already, of which the centred square is taken; that of others is given by boxes,
 #: except that of `folder`, which is looked for.

@@ -2,19 +2,28 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from fabnet.config import TrackingParams
+from fabnet.video.appearance import RECENT, change, changed
 from fabnet.video.crop import Box
-from fabnet.video.detect import Detection
+from fabnet.video.detect import Detection, merged
 
 # The Gaussian is cut off at this many standard deviations.
 _REACH = 3.0
+
+# A box that shares more of the smaller one with a track that a look has missed is of its face.
+_ONE_FACE = 0.3
+
+#: What lies around a box of the picture that is looked at; see `fabnet.video.appearance.surroundings`.
+View: TypeAlias = Callable[[Box], NDArray[np.int16]]
 
 # One detection alone is taken for an error of the detector.
 _CONFIRMED_AFTER = 2
@@ -128,9 +137,15 @@ class FaceTrack:
         attempts: number of frames searched from its first detection to its last.
         failures: number of frames searched since its last detection.
         score: the best of its detections.
+        look: what lay around its last box; None where nobody told.
+        instead_of: a track that was missed where this one began, and may be of the same face.
     """
 
     def __init__(self, start_s: float, smoothing_s: float) -> None:
+        self.look: NDArray[np.int16] | None = None
+        self.instead_of: FaceTrack | None = None
+        self._changes = deque[float](maxlen=RECENT)
+        self._change = 0.0  # of the look that is being taken
         self.path = BoxPath(smoothing_s)
         self.start_s, self.end_s = start_s, math.inf
         self.found = self.attempts = 0
@@ -142,16 +157,28 @@ class FaceTrack:
     def confirmed(self) -> bool:
         return self.found >= _CONFIRMED_AFTER
 
-    def seen(self, time_s: float, detection: Detection) -> None:
+    def seen(self, time_s: float, detection: Detection, look: NDArray[np.int16] | None = None) -> None:
+        if look is not None and self.look is not None:
+            self._changes.append(self._change)
         self.path.add(time_s, detection.box)
+        self.look = look
         self.score = max(self.score, detection.score)
         self.found += 1
         self.attempts += self.failures + 1
         self.failures, self._missed_s = 0, math.inf
 
-    def missed(self, time_s: float) -> None:
+    def missed(self, time_s: float, gone: bool = False) -> None:
+        """A look did not find it; where its surroundings are `gone`, nothing after its last box is its own."""
         self.failures += 1
-        self._missed_s = min(self._missed_s, time_s)
+        self._missed_s = min(self._missed_s, self.path.last_s if gone else time_s)
+
+    def is_other(self, time_s: float, view: View, box: Box | None = None) -> bool:
+        """Whether its surroundings have changed, in their place and, if it is given, in that of a new box."""
+        if self.look is None:
+            return False
+        places = [self.path.last] if box is None else [self.path.last, box]
+        self._change = min(change(self.look, view(place)) for place in places)
+        return changed(self._change, time_s - self.path.last_s, self._changes)
 
     def unseen_s(self, time_s: float) -> float:
         """How long before `time_s` it was last seen; 0 where no look has missed it since."""
@@ -174,28 +201,60 @@ class Tracker:
         self.tracks: list[FaceTrack] = []
         self._look_s: float | None = None  # the last one in this shot
 
-    def look(self, time_s: float, detections: Sequence[Detection]) -> list[FaceTrack]:
+    def look(self, time_s: float, detections: Sequence[Detection], view: View | None = None) -> list[FaceTrack]:
         """Take what the detector found at a time. Returns the tracks that this ends.
 
         Pairs of a track and a detection are chosen such that their overlaps have the largest sum; those that overlap by
-        less than `min_overlap` are none. A detection without a track begins one.
+        less than `min_overlap` are none, nor are those of which the surroundings have become others: a cut of a part of
+        the picture. A detection without a track begins one.
+
+        Args:
+            time_s: of the look; later than the one before.
+            detections: those that share their place are one face, the first of them.
+            view: of the picture; without it places alone count.
         """
         limit_s = self._params.max_gap_s
+        detections = merged(detections)
         ended = self._end([track for track in self.tracks if track.unseen_s(time_s) > limit_s])
         pairs = self._pairs([detection.box for detection in detections])
+        others = {
+            i for i, j in pairs.items() if view is not None and self.tracks[i].is_other(time_s, view, detections[j].box)
+        }
+        fresh = {pairs.pop(i) for i in others}
         for i, track in enumerate(self.tracks):
             if i in pairs:
-                track.seen(time_s, detections[pairs[i]])
+                box = detections[pairs[i]].box
+                track.seen(time_s, detections[pairs[i]], None if view is None else view(box))
             else:
-                track.missed(time_s)
+                track.missed(time_s, i in others or (view is not None and track.is_other(time_s, view)))
+        over = [self.tracks[i] for i in sorted(others)]
         for j in sorted(set(range(len(detections))) - set(pairs.values())):
-            # Frames in between belong to the nearer search: the one before had not found it.
+            box = detections[j].box
+            missed = [track for track in self.tracks if track.failures and track not in over]
+            # Frames in between belong to the nearer search: the one before had not found it. After a cut, nobody knows.
             start_s = -math.inf if self._look_s is None else (self._look_s + time_s) / 2
-            track = FaceTrack(start_s, self._params.smoothing_s)
-            track.seen(time_s, detections[j])
+            track = FaceTrack(math.nextafter(time_s, -math.inf) if j in fresh else start_s, self._params.smoothing_s)
+            track.seen(time_s, detections[j], None if view is None else view(box))
+            track.instead_of = next((each for each in missed if _shared(each.path.last, box) > _ONE_FACE), None)
             self.tracks.append(track)
+        over += self._doubles(over)
         self._look_s = time_s
-        return ended + self._end([track for track in self.tracks if track.unseen_s(time_s) >= limit_s])
+        late = [track for track in self.tracks if track not in over and track.unseen_s(time_s) >= limit_s]
+        return ended + self._end(over + late)
+
+    def _doubles(self, over: Sequence[FaceTrack]) -> list[FaceTrack]:
+        """Of two tracks that may be of one face, the one that is not: a second look at the newer decides."""
+        doubles = []
+        for track in self.tracks:
+            older = track.instead_of
+            if older is None or older in over or older not in self.tracks:
+                track.instead_of = None
+            elif not older.failures:
+                track.instead_of = None  # two faces, if this one was seen, too
+                doubles += [track] if track.failures else []
+            elif track.confirmed:
+                doubles.append(older)
+        return doubles
 
     def cut(self) -> list[FaceTrack]:
         """A shot ends. Returns the tracks that this ends: all of them."""
@@ -245,6 +304,13 @@ def overlap(ones: Sequence[Box], others: Sequence[Box]) -> NDArray[np.float64]:
     both = sides.prod(axis=-1)
     areas = [(edges[..., 2:] - edges[..., :2]).prod(axis=-1) for edges in (a, b)]
     return both / (areas[0] + areas[1] - both)
+
+
+def _shared(one: Box, other: Box) -> float:
+    """Intersection over the smaller area."""
+    both_over_union = float(overlap([one], [other])[0, 0])
+    areas = [(box.right - box.left) * (box.bottom - box.top) for box in (one, other)]
+    return both_over_union / (1 + both_over_union) * sum(areas) / min(areas)
 
 
 def _edges(boxes: Sequence[Box]) -> NDArray[np.float64]:

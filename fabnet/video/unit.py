@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,7 +21,7 @@ from fabnet.processes import time_limit
 from fabnet.video.blazeface import roll_in
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box, crop, encode, quality, recrop, turned_crop
-from fabnet.video.faces import Face, Track, TrackEnd
+from fabnet.video.faces import Face, Tally, Track, TrackEnd
 from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import open_source
@@ -32,7 +33,10 @@ REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("clip", "track_id",
 LEDGER_SCHEMA = pa.schema(
     [
         *((name, pa.int64()) for name in ("unit", "clips", "tracks", "frames", "rejected_clips", "rejected_tracks")),
-        *((name, pa.int64()) for name in ("boxes_clamped", "bytes")),
+        *(
+            (name, pa.int64())
+            for name in ("boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "bytes")
+        ),
     ]
 )
 
@@ -59,6 +63,8 @@ class Mark(NamedTuple):
     tracks: int
     rejects: int
     clamped: int
+    damaged: int
+    crowded: int
 
 
 @contextmanager
@@ -77,10 +83,11 @@ class PartWriter:
         self._row_count = 0
         self._tracks: list[tuple[Track, str]] = []
         self._rejects: list[tuple[str, str, str, str]] = []
-        self._clamped = 0
+        self._clamped = self._damaged = self._crowded = 0
 
     def mark(self) -> Mark:
-        return Mark(self._tar.position, self._row_count, len(self._tracks), len(self._rejects), self._clamped)
+        counts = len(self._tracks), len(self._rejects), self._clamped, self._damaged, self._crowded
+        return Mark(self._tar.position, self._row_count, *counts)
 
     def roll_back(self, mark: Mark) -> None:
         """Forget all that was added since `mark`."""
@@ -89,7 +96,7 @@ class PartWriter:
         self._rows.truncate()
         self._row_count = mark.rows
         del self._tracks[mark.tracks :], self._rejects[mark.rejects :]
-        self._clamped = mark.clamped
+        self._clamped, self._damaged, self._crowded = mark.clamped, mark.damaged, mark.crowded
 
     def add_track(self, track: Track, clip: str, crops: Iterable[Crop]) -> None:
         """Append the crops of a track of the clip named `clip`, by increasing frame number.
@@ -116,6 +123,13 @@ class PartWriter:
     def add_clamped(self, boxes: int) -> None:
         self._clamped += boxes
 
+    def add_damaged(self, samples: int) -> None:
+        self._damaged += samples
+
+    def add_crowded(self) -> None:
+        """A clip shows several faces of one identity at once."""
+        self._crowded += 1
+
     def add_part(self, part: Path) -> None:
         """Append all that another part holds."""
         with open(part / shard_name(0), "rb") as shard:
@@ -124,7 +138,10 @@ class PartWriter:
                 self.add_track(track, table["clip"][0].as_py(), _crops(table, shard))
         for row in pq.read_table(part / REJECTS, schema=REJECTS_SCHEMA).to_pylist():
             self._rejects.append((row["clip"], row["track_id"], row["reason"], row["detail"]))
-        self._clamped += pq.read_table(part / LEDGER, schema=LEDGER_SCHEMA)["boxes_clamped"][0].as_py()
+        (ledger,) = pq.read_table(part / LEDGER, schema=LEDGER_SCHEMA).to_pylist()
+        self._clamped += ledger["boxes_clamped"]
+        self._damaged += ledger["samples_damaged"]
+        self._crowded += ledger["clips_crowded"]
 
     def finish(self, first: int, clips: int) -> None:
         """Write the tables about clips number `first` to `first` + `clips` - 1. Nothing can be added afterwards.
@@ -148,6 +165,9 @@ class PartWriter:
             "rejected_clips": whole,
             "rejected_tracks": len(self._rejects) - whole,
             "boxes_clamped": self._clamped,
+            "samples_damaged": self._damaged,
+            "files_ignored": 0,  # the whole extraction knows
+            "clips_crowded": self._crowded,
             "bytes": size,
         }
         write_table(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
@@ -238,8 +258,10 @@ def run_unit(unit: Unit) -> None:
         for clip in unit.clips():
             begin = part.mark()
             try:
+                tally = Tally()
                 with time_limit(limit):
-                    _extract(clip, source.find(clip)(source.frames(clip)), unit.params, part, out)
+                    _extract(clip, source.find(clip)(source.frames(clip, tally)), unit.params, part, out)
+                part.add_damaged(tally.damaged)
             except Rejected as rejected:
                 # Damage is known only after the frames before it: what they gave is taken back.
                 part.roll_back(begin)
@@ -257,6 +279,7 @@ def _extract(
     """Append the tracks of a clip to `part`; the caller takes them back if the clip is rejected."""
     live: dict[str, TrackBuffer] = {}
     ended = set[str]()
+    kept: list[tuple[str, float, float]] = []  # identity, first and last time of each track
 
     def end(track: Track, rejected: Rejected | None) -> None:
         ended.add(track.id)
@@ -265,6 +288,7 @@ def _extract(
             rejected = rejected or judge(buffer, params)
             if rejected is None:
                 part.add_track(track, clip.name, buffer)
+                kept.append((track.identity, buffer[0].time_s, buffer[len(buffer) - 1].time_s))
             else:
                 part.add_reject(clip.name, track.id, rejected)
 
@@ -287,6 +311,13 @@ def _extract(
             buffer.close()
     if not ended:
         raise _too_short(0, params)
+    if _overlap(kept):
+        part.add_crowded()
+
+
+def _overlap(spans: Iterable[tuple[str, float, float]]) -> bool:
+    """Whether two tracks (identity, first and last time) of one identity are on display at once."""
+    return any(one[0] == other[0] and other[1] <= one[2] for one, other in pairwise(sorted(spans)))
 
 
 def crop_of(face: Face, params: ExtractParams) -> Crop:

@@ -71,8 +71,13 @@ def write_pictures(
     rotation: int | None = None,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    matrix: tuple[float, float, float, float] | None = None,
+    sar: Fraction | None = None,
 ) -> Path:
-    """A video of `picture` 0, 1 ... shown at `pts` / `rate` seconds."""
+    """A video of `picture` 0, 1 ... shown at `pts` / `rate` seconds.
+
+    `matrix` is that of its display, a b c d, and `sar` the width over height of its pixels.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
@@ -81,6 +86,11 @@ def write_pictures(
         stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
         if rotation is not None:
             stream.set_display_rotation(rotation)
+        if matrix is not None:
+            a, b, c, d = (round(65536 * each) for each in matrix)
+            stream.set_display_matrix((a, b, 0, c, d, 0, 0, 0, 1 << 30))
+        if sar is not None:
+            stream.codec_context.sample_aspect_ratio = sar
         for number, time in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = time, Fraction(1, rate)

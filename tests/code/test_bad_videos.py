@@ -64,7 +64,7 @@ BAD = {
     "almost.mp4": (lambda path: cut(path, 0.99, movflags="faststart"), "truncated"),
     "cut.mkv": (lambda path: cut(path, 0.5), "truncated"),
     "cut.avi": (lambda path: cut(path, 0.5), "truncated"),
-    "damaged.mp4": (damaged, "truncated"),
+    "damaged.mp4": (damaged, "damaged"),
     "huge.avi": (huge, "too_large"),
     "sound.mp4": (write_sound, "no_video_stream"),
     "zero.mp4": (lambda path: write_clip(path, []), "no_frames"),

@@ -16,8 +16,8 @@ import pytest
 
 from fabnet.errors import ConfigError, UserError
 from fabnet.processes import Outcome, ordered_map, run_isolated, run_jobs, time_limit
-from fabnet.video import cluster
-from fabnet.video.engines import Engine, open_engine
+from fabnet.video import engines
+from fabnet.video.engines import Engine, open_engine, run_on_ray
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
@@ -267,7 +267,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_ray_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)
     with pytest.raises(
         ConfigError, match=r"extract.engine or --engine: ray is not installed; pip install 'fabnet\[ray\]'"
     ):
@@ -278,4 +278,4 @@ def test_ray_that_is_not_installed(monkeypatch):
 def test_no_cluster_at_the_address(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(UserError, match=r"no Ray cluster at 127.0.0.1:1 \(RAY_ADDRESS\)"):
-        list(cluster.run_jobs(partial(mark, tmp_path), range(2), 2))
+        list(run_on_ray(partial(mark, tmp_path), range(2), 2))

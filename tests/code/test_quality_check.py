@@ -277,7 +277,7 @@ def changed(**changes) -> dict:
     return new
 
 
-NOTE = "\n### Index 2\n\n### Ledger 2\n\n### Rejects 2\n\n### Gone removed\n"
+NOTE = "\n### Index 2\n\n### Ledger 3\n\n### Rejects 3\n\n### Gone removed\n"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ NOTE = "\n### Index 2\n\n### Ledger 2\n\n### Rejects 2\n\n### Gone removed\n"
         (changed(columns__size__type="int32", version=2), NOTE, None),
         (
             changed(columns__size__type="int32", version=2),
-            "### Ledger 2\n\n### Rejects 2\n",
+            "### Ledger 3\n\n### Rejects 3\n",
             "Index: say in .* under `### Index 2`",
         ),
         (changed(version=0), NOTE, "lower than 1"),
@@ -306,7 +306,7 @@ def test_changes_are_announced(new, notes, says):
 def test_a_contract_that_goes_is_announced():
     old = {**export(), "Gone": export()["Index"]}
     assert unannounced(old, export(), NOTE) == []
-    assert "Gone: is gone" in unannounced(old, export(), "### Ledger 2\n\n### Rejects 2\n")[0]
+    assert "Gone: is gone" in unannounced(old, export(), "### Ledger 3\n\n### Rejects 3\n")[0]
     assert unannounced({}, export(), NOTE) == []
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.video import decode, packets
-from fabnet.video.decode import displayed, frames, upright
+from fabnet.video.decode import displayed, frames
 from fabnet.video.packets import Grid
 from fabnet.video.reject import Deadline, Rejected
 from tests.code.clip_files import HEIGHT, WIDTH, number_of, picture, write_clip, write_pictures, write_sizes
@@ -254,15 +254,6 @@ def test_rotation_turns_the_picture_upright(tmp_path):
     turned = next(frames(write_clip(tmp_path / "b.mp4", [0, 500, 1000], rotation=90), 1.0)).image
     assert still.shape == (HEIGHT, WIDTH, 3)
     assert turned.shape == (WIDTH, HEIGHT, 3)
-
-
-def test_upright_is_counter_clockwise():
-    image = np.zeros((2, 3, 3), np.uint8)
-    image[0, 2] = 255  # the top right corner comes to the top left
-    assert upright(image, 90)[0, 0, 0] == 255
-    assert upright(image, -90)[2, 1, 0] == 255
-    assert upright(image, -180)[1, 0, 0] == 255
-    assert upright(image, 0) is image
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips are not here")

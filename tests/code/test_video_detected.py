@@ -4,6 +4,7 @@ import math
 import tracemalloc
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,12 +12,13 @@ from fabnet.config import ExtractParams
 from fabnet.video import detect_and_track as module
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
-from fabnet.video.detect import Detection
+from fabnet.video.detect import Detection, open_detector
 from fabnet.video.detect_and_track import detect_and_track
 from fabnet.video.faces import Face, Frame, TrackEnd
 from fabnet.video.frame_buffer import FrameBuffer
 from fabnet.video.reject import Rejected
-from fabnet.video.tracker import BoxPath
+from fabnet.video.sources.clip_folders import Folder
+from fabnet.video.tracker import BoxPath, overlap
 
 
 def at(x, y=50.0, side=20.0, score=50.0):
@@ -151,8 +153,9 @@ def test_errors_of_the_detector_die(monkeypatch):
     assert {face.box.left for name in kept for face in found[name]} == {70}
     reasons = sorted((end.rejected.reason, end.rejected.detail) for end in ends.values() if end.rejected)
     assert [reason for reason, _ in reasons] == ["lost"] * len(reasons)
-    assert any("never seen clearly: best score 5, of 10" in detail for _, detail in reasons)
-    assert ("lost", "seen in 6 of 21 frames looked at") in reasons
+    assert any("best score 5: never clearly, which is 10; a small face wants a larger" in each for _, each in reasons)
+    rare = "seen in 6 of 21 frames looked at, best score 50; extract.tracking.min_found asks for 50 % of them"
+    assert ("lost", rare) in reasons
 
 
 def test_a_clip_without_a_face(monkeypatch):
@@ -197,3 +200,59 @@ def test_memory_is_flat_in_the_length_of_the_film(monkeypatch):
     # Frames of 3 * 0.5 s, and of two looks.
     assert peak(10) < 50 * PLAIN.nbytes
     assert peak(60) < 1.1 * peak(10)
+
+
+# -- sizes, reasons and faults of real films ------------------------------------------------------------------------
+
+
+def test_boxes_follow_a_film_that_changes_its_size(monkeypatch):
+    """As in the same film at one size: the box is scaled, not averaged over both."""
+    small = cv2.resize(PLAIN, (100, 50), interpolation=cv2.INTER_AREA)
+    size = lambda time: 0.5 if 2 <= time < 4 else 1.0  # noqa: E731
+    told = lambda time: [Detection(Box(*(size(time) * edge for edge in (70, 30, 110, 70))), 50.0)]  # noqa: E731
+    found, ends, _ = search(monkeypatch, told, 6, image=lambda time: small if 2 <= time < 4 else PLAIN)
+    assert [end.rejected for end in ends.values()] == [None]
+    for face in found["a/c/c/0"]:
+        width = face.image.shape[1]
+        assert face.box == Box(*(width / 200 * edge for edge in (70, 30, 110, 70)))
+
+
+def test_another_shape_ends_the_tracks(monkeypatch):
+    tall = cv2.resize(PLAIN, (150, 100), interpolation=cv2.INTER_AREA)
+    _, ends, _ = search(monkeypatch, lambda time: [at(70)], 4, image=lambda time: PLAIN if time < 2 else tall)
+    assert len(ends) == 2
+
+
+def test_why_no_face_was_found(monkeypatch):
+    with pytest.raises(Rejected, match=r"told found no face in 10 frames looked at; .*longest_side than 320"):
+        search(monkeypatch, lambda time: [], 2)
+    with pytest.raises(Rejected, match=r"found a box in 10 of 10 frames looked at, best score 9, of 10, and no two"):
+        search(monkeypatch, lambda time: [at(70, score=9.0)], 2)
+
+
+FAULTS = Path(__file__).parents[2] / ".." / "shared" / "faults"
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the shared inputs are not here")
+@pytest.mark.parametrize(("name", "ends"), [("speaker", [2.9, 5.9, 8.9]), ("lecture", [2.9, 5.9])])
+def test_another_speaker_is_another_track(name, ends):
+    params = ExtractParams.standalone(videos=FAULTS, source="folder", fps=5)
+    clip = Clip(FAULTS / f"5/{name}.mp4", f"{name}.mp4", "a", "b")
+    last: dict[str, float] = {}
+    for event in Folder(params).find(clip)(Folder(params).frames(clip)):
+        if isinstance(event, Face):
+            last[event.track.id] = event.number / 5
+    assert list(last.values()) == pytest.approx(ends, abs=0.15)
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="the shared inputs are not here")
+@pytest.mark.parametrize("name", ["res75", "res83"])
+def test_sizes_of_real_faces(name):
+    """A box is where the detector sees the face in a frame of that size."""
+    params = ExtractParams.standalone(videos=FAULTS, source="folder", fps=2)
+    clip, detector = Clip(FAULTS / f"4/{name}.webm", f"{name}.webm", "a", "b"), open_detector(params.detection)
+    faces = [each for each in Folder(params).find(clip)(Folder(params).frames(clip)) if isinstance(each, Face)]
+    assert len({face.image.shape for face in faces}) > 1
+    for face in faces:
+        (seen,) = detector.find(face.image)[:1]
+        assert overlap([face.box], [seen.box])[0, 0] >= 0.8

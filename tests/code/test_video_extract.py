@@ -20,8 +20,11 @@ from fabnet.errors import UserError
 from fabnet.files import hash_json, read_json
 from fabnet.frames.store import FrameStore
 from fabnet.video import extract as module
+from fabnet.video.crop import Box
 from fabnet.video.extract import extract
+from fabnet.video.faces import Face
 from fabnet.video.recipe import recipe
+from fabnet.video.sources.clip_folders import Cropped
 from fabnet.video.unit import Unit, run_unit
 from tests.code.clip_files import number_of, write_clip
 from tests.code.killed_workers import Killer, files, many_clips, units_done
@@ -273,3 +276,39 @@ def test_real_clips(tmp_path):
     assert store.tracks.length.tolist() == [4, 7, 7, 3]
     assert len(tables.read(tmp_path / "frames" / "rejects.parquet", tables.Rejects)) == 0
     assert store.decode(np.arange(store.frame_count)).std() > 30
+
+
+def test_files_that_are_no_videos_are_said_and_counted(tmp_path, caplog):
+    params = ExtractParams.standalone(videos=tmp_path / "videos", workers=1, fps=2, image_size=16)
+    write_clip(params.videos / "ann" / "a.mp4", [0, 500, 1000, 1500])
+    write_clip(params.videos / "bob" / "b.mp4", [0, 500, 1000, 1500])
+    for name in ("ann/a.txt", "ann/b.txt", "bob/c.wav"):
+        (params.videos / name).touch()
+    extract(params, tmp_path / "frames", tmp_path / "work")
+    ledger = tables.read(tmp_path / "frames" / "ledger.parquet", tables.Ledger)
+    assert ledger["files_ignored"].tolist() == [3, *[0] * (len(ledger) - 1)]
+    assert "passed over 3 files that are no videos by their suffix (2 .txt, 1 .wav)" in caplog.text
+    assert ledger["clips_crowded"].sum() == 0
+    assert "several faces" not in caplog.text
+
+
+def test_several_faces_under_one_identity_are_said(tmp_path, caplog, monkeypatch):
+    params = ExtractParams.standalone(videos=tmp_path / "videos", workers=1, fps=2, image_size=16)
+    write_clip(params.videos / "ann" / "a.mp4", [0, 500, 1000, 1500])
+    write_clip(params.videos / "bob" / "b.mp4", [0, 500, 1000, 1500])
+
+    def find(source, clip):
+        """Two faces at once of ann, two after another of bob."""
+
+        def faces(frames):
+            for number, frame in enumerate(frames):
+                for face in (0, 1) if clip.identity == "ann" else (number // 2,):
+                    yield Face(clip.track(face), number, frame.time_s, frame.image, Box(9 * face, 0, 9 * face + 40, 40))
+
+        return faces
+
+    monkeypatch.setattr(Cropped, "find", find)
+    extract(params, tmp_path / "frames", tmp_path / "work")
+    ledger = tables.read(tmp_path / "frames" / "ledger.parquet", tables.Ledger)
+    assert ledger[["tracks", "clips_crowded"]].sum().tolist() == [4, 1]
+    assert "1 of 2 clips show several faces of one identity at once" in caplog.text

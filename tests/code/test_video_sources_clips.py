@@ -2,17 +2,20 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
+import av
 import pytest
 
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.video.clips import Clip, ClipList
+from fabnet.faces.inputs import find_inputs
+from fabnet.video.clips import SUFFIXES, Clip, ClipList
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.open import open_source
 from fabnet.video.sources.safe_walk import RefusedEntry, walk
-from tests.code.clip_files import write_clip
+from tests.code.clip_files import write_clip, write_pictures
 from tests.code.travelling import sent
 
 
@@ -94,6 +97,68 @@ def test_order_is_that_of_the_whole_names(tmp_path):
     names = ["a/x.mp4", "a b/x.mp4", "a-b/x.mp4", "a.mp4", "ab/x.mp4", "Z/x.mp4", "a/é/x.mp4", "a/e.mp4", "a/e/y.mp4"]
     touch(tmp_path, *names)
     assert list(walk(tmp_path, (".mp4",))) == sorted(names)
+
+
+def test_what_is_no_video_is_counted(tmp_path):
+    root = touch(
+        tmp_path / "videos", "ann/a.mp4", "ann/b.MPG", "ann/v/c.flv", "ann/notes.txt", "bob/d.wav", "bob/e.TXT", "f"
+    )
+    touch(root, ".hidden", "ann/.DS_Store")
+    (root / "boxes.csv").write_text("clip,time_s,left,top,right,bottom\nann/a.mp4,0,0,0,9,9\n")
+    params = ExtractParams.standalone(videos=root, source="boxes", boxes=root / "boxes.csv")
+    others = Counter[str]()
+    clips = list(open_source(params, tmp_path).list_clips(others))
+    assert [clip.name for clip in clips] == ["ann/a.mp4", "ann/b.MPG", "ann/v/c.flv"]
+    assert +others == {".txt": 2, ".wav": 1, "": 1}
+
+
+def test_many_suffixes_do_not_fill_memory(tmp_path):
+    others = Counter[str]()
+    touch(tmp_path, *(f"a.{number:x}" for number in range(150)))
+    assert list(walk(tmp_path, (".mp4",), others=others)) == []
+    assert others.total() == 150
+    assert len(others) <= 101
+
+
+#: A codec that each container holds.
+CONTAINERS = {
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".flv", ".ts", ".mts", ".m2ts"), "libx264"),
+    ".3gp": "mpeg4",
+    ".3g2": "mpeg4",
+    ".avi": "mpeg4",
+    ".divx": "mpeg4",
+    ".webm": "libvpx",
+    ".wmv": "wmv2",
+    ".asf": "wmv2",
+    ".mpg": "mpeg1video",
+    ".mpeg": "mpeg2video",
+    ".m2v": "mpeg2video",
+    ".vob": "mpeg2video",
+    ".ogv": "libtheora",
+    ".mxf": "mpeg2video",
+    ".dv": "dvvideo",
+}
+
+
+def test_every_suffix_is_that_of_a_container_that_is_read():
+    assert set(CONTAINERS) == set(SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_clips_of_any_container(tmp_path, suffix):
+    codec, size = CONTAINERS[suffix], (720, 576) if suffix == ".dv" else (176, 144)
+    if codec == "libtheora" and "libtheora" not in av.codecs_available:
+        pytest.skip("this build of PyAV does not write it")
+    other = {".divx": ".avi", ".dv": ".dv"}.get(suffix, suffix)
+    path = write_pictures(tmp_path / f"videos/ann/a{other}", list(range(30)), codec, size)
+    path = path.rename(path.with_suffix(suffix))
+    params = ExtractParams.standalone(videos=tmp_path / "videos", image_size=16)
+    source = open_source(params, tmp_path)
+    (clip,) = source.list_clips()
+    shown = list(source.frames(clip))
+    assert [frame.samples for frame in shown] == [(0,), (1,)]
+    assert shown[0].image.std() > 20
+    assert [each.path for each in find_inputs([tmp_path / "videos"])[0]] == [path]
 
 
 def test_name_that_is_not_utf8_is_refused(tmp_path):

@@ -1,12 +1,16 @@
 """Tracks and their smoothed boxes, against scipy's filter and naive formulas."""
 
 import math
+from functools import partial
+from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 from whole_sections import tracking_params
 
+from fabnet.video.appearance import change, changed, surroundings
 from fabnet.video.crop import Box
 from fabnet.video.detect import Detection
 from fabnet.video.tracker import BoxPath, Tracker, overlap
@@ -132,11 +136,11 @@ def test_two_faces_side_by_side_stay_two():
 
 def test_pairs_maximise_all_overlaps_together():
     tracker = Tracker(tracking_params(min_overlap=0.1))
-    tracker.look(0.0, [at(0), at(8)])
+    tracker.look(0.0, [at(0), at(12)])
     one, other = tracker.tracks
-    # The greedy choice would be 8 -> 5, which leaves nothing to 0.
-    tracker.look(0.2, [at(5), at(17)])
-    assert (one.path.last.left, other.path.last.left) == (5, 17)
+    # The greedy choice would be 12 -> 7, which leaves nothing to 0.
+    tracker.look(0.2, [at(7), at(19)])
+    assert (one.path.last.left, other.path.last.left) == (7, 19)
 
 
 def test_a_jump_by_half_a_side_is_followed_from_one_look_to_the_next_only():
@@ -183,3 +187,117 @@ def test_a_cut_ends_all_and_the_next_shot_begins_where_it_begins():
     assert [track.end_s for track in ended] == [math.inf, math.inf]
     tracker.look(0.4, [at(0)])
     assert tracker.tracks[0].start_s == -math.inf
+
+
+# -- what lies around a face --------------------------------------------------------------------------------------
+
+
+def scene(seed, shift=0, noise=0):
+    """A picture of blurred coloured noise, moved, with finer noise over it."""
+    rng = np.random.default_rng(seed)
+    image = cv2.resize(rng.integers(0, 256, (12, 20, 3), dtype=np.uint8), (200, 120), interpolation=cv2.INTER_CUBIC)
+    moved = np.roll(image, shift, axis=1).astype(int) + rng.integers(-noise, noise + 1, image.shape)
+    return np.clip(moved, 0, 255).astype(np.uint8)
+
+
+def naive_change(one, other):
+    """Cell by cell: the least difference to any cell within reach, on average; the greater of both ways."""
+    ways = []
+    for a, b in ((one, other), (other, one)):
+        least = []
+        for y in range(16):
+            for x in range(16):
+                steps = product(range(-5, 6), repeat=2)
+                near = [(min(max(y + dy, 0), 15), min(max(x + dx, 0), 15)) for dy, dx in steps]
+                least.append(min(sum(abs(int(p) - int(q)) for p, q in zip(a[y, x], b[at], strict=True)) for at in near))
+        ways.append(np.mean(least))
+    return max(ways)
+
+
+def test_change_against_a_naive_loop():
+    box = Box(60, 40, 100, 80)
+    one, other = surroundings(scene(1), box), surroundings(scene(2), box)
+    assert one.shape == (16, 16, 3)
+    assert change(one, other) == pytest.approx(naive_change(one, other))
+    assert change(one, other) == change(other, one)
+    assert change(one, one) == 0
+
+
+def test_motion_and_noise_change_little_and_another_scene_much():
+    box = Box(60, 40, 100, 80)
+    one = surroundings(scene(1), box)
+    for shift, noise in ((0, 10), (10, 0), (-10, 3)):
+        assert change(one, surroundings(scene(1, shift, noise), box)) < 6
+    assert change(one, surroundings(scene(2), box)) > 10
+
+
+def test_surroundings_beyond_the_picture():
+    image = scene(3)
+    for box in (Box(-10, -10, 30, 30), Box(180, 100, 220, 140), Box(0, 0, 200, 120)):
+        assert surroundings(image, box).shape == (16, 16, 3)
+    assert not surroundings(image, Box(400, 400, 420, 420)).any()
+
+
+def test_what_is_much_depends_on_what_was_before():
+    assert changed(6.0, 0.2)
+    assert not changed(5.0, 0.2)
+    assert changed(4.0, 0.2, [0.5, 0.4])  # of a face that sat still
+    assert not changed(6.0, 0.2, [1.0, 4.0])  # of one that moves
+    assert not changed(2.5, 0.2, [0.0])
+    assert changed(10.0, 1.0, [0.5])
+    assert not changed(9.0, 1.0, [0.5])
+
+
+def views(*seeds):
+    """What lies around a box in pictures of these scenes."""
+    return [partial(surroundings, scene(seed)) for seed in seeds]
+
+
+def test_another_person_in_the_same_place_is_another_track():
+    tracker = Tracker(tracking_params())
+    first, second = views(1, 2)
+    for step in range(5):
+        assert tracker.look(0.2 * step, [at(60, side=40)], first) == []
+    (before,) = tracker.tracks
+    assert tracker.look(1.0, [at(60, side=40)], second) == [before]
+    assert before.end_s == pytest.approx(0.8)  # whose the frames between are, nobody knows
+    (after,) = tracker.tracks
+    assert 0.99 < after.start_s < 1.0
+    assert tracker.look(1.2, [at(60, side=40)], second) == []
+    assert (before.found, after.found) == (5, 2)
+
+
+def test_a_face_that_goes_with_its_scene_ends_where_it_was_seen():
+    tracker = Tracker(tracking_params(max_gap_s=0.5))
+    first, second = views(1, 2)
+    tracker.look(0.0, [at(60, side=40)], first)
+    tracker.look(0.2, [at(60, side=40)], first)
+    ended = [track for step in range(2, 6) for track in tracker.look(0.2 * step, [], second)]
+    assert [track.end_s for track in ended] == [0.2]
+    tracker.look(1.2, [at(60, side=40)], second)
+    ended = [track for step in range(7, 11) for track in tracker.look(0.2 * step, [], second)]
+    assert [track.end_s for track in ended] == [pytest.approx(1.3)]  # half way, where the scene stays
+
+
+def test_one_face_never_makes_two_tracks_at_once():
+    nose = at(10, y=60, side=16)
+    for later, stays in (([nose, nose], False), ([nose, at(2, side=40)], True)):
+        tracker = Tracker(tracking_params())
+        tracker.look(0.0, [at(0, side=40)])
+        tracker.look(0.2, [at(0, side=40), nose])
+        (face,) = tracker.tracks
+        # Too small to be followed, it is another track; what is seen next decides which of them goes on.
+        for step, seen in enumerate(later):
+            tracker.look(0.4 + 0.2 * step, [seen])
+        assert len(tracker.tracks) == 1
+        assert (tracker.tracks == [face]) == stays
+
+
+def test_two_faces_that_meet_stay_two():
+    tracker = Tracker(tracking_params())
+    tracker.look(0.0, [at(0, side=40), at(100, side=40)])
+    pair = list(tracker.tracks)
+    tracker.look(0.2, [at(0, side=40)])
+    tracker.look(0.4, [at(0, side=40), at(118, y=70, side=40)])  # beside where the other was
+    tracker.look(0.6, [at(0, side=40), at(100, side=40), at(130, y=85, side=40)])
+    assert tracker.tracks[:2] == pair

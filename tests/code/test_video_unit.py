@@ -20,7 +20,7 @@ from fabnet.video import frame_buffer, unit
 from fabnet.video.clips import Clip, ClipList
 from fabnet.video.crop import Box
 from fabnet.video.extract import run_isolated
-from fabnet.video.faces import Face, FindFaces, Frame, Track, TrackEnd
+from fabnet.video.faces import Face, FindFaces, Frame, Tally, Track, TrackEnd
 from fabnet.video.reject import Rejected
 from fabnet.video.unit import LEDGER, REJECTS, Unit, run_unit
 
@@ -42,7 +42,7 @@ class Scripted:
 
     script: Script
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         return iter(())
 
     def find(self, clip: Clip) -> FindFaces:
@@ -96,6 +96,9 @@ def test_interleaved_tracks_are_stored_one_after_another(tmp_path, monkeypatch):
             "rejected_clips": 0,
             "rejected_tracks": 0,
             "boxes_clamped": 3,
+            "samples_damaged": 0,
+            "files_ignored": 0,
+            "clips_crowded": 0,
             "bytes": int(index["size"].sum()),
         }
     ]

@@ -42,7 +42,8 @@ def frames(tmp_path):
     tables.write(rejects, out / "rejects.parquet", tables.Rejects)
     size = [6 * len(jpeg), 6 * len(jpeg)]
     counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [2, 2], "frames": [6, 6], "rejected_clips": [1, 0]}
-    ledger = pd.DataFrame(counts | {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "bytes": size})
+    counts |= {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "samples_damaged": [0, 4], "files_ignored": [3, 0]}
+    ledger = pd.DataFrame(counts | {"clips_crowded": [1, 1], "bytes": size})
     tables.write(ledger, out / "ledger.parquet", tables.Ledger)
     return out
 
@@ -77,7 +78,16 @@ def test_counts(frames, splits, monkeypatch, rows):
             "tracks_by_split": {"test": 1, "train": 2, "validation": 1},
         },
         "rejects": {"rows": 2, "reasons": {"too_small": 1, "truncated": 1}},
-        "ledger": {"units": 2, "clips": 5, "rejected_clips": 1, "rejected_tracks": 1, "boxes_clamped": 7},
+        "ledger": {
+            "units": 2,
+            "clips": 5,
+            "rejected_clips": 1,
+            "rejected_tracks": 1,
+            "boxes_clamped": 7,
+            "samples_damaged": 4,
+            "files_ignored": 3,
+            "clips_crowded": 2,
+        },
         "shards": {"rows": 1, "bytes": (frames / shard_name(0)).stat().st_size},
         "splits": {"rows": 3, "identities": {"test": 1, "train": 1, "validation": 1}},
     }

@@ -7,6 +7,7 @@ VoxCeleb2's own clips, which are cropped already.
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,11 +17,10 @@ from fabnet.config import ExtractParams
 from fabnet.errors import TableError, UserError
 from fabnet.video.boxes import BoxFile, BoxTrack, Reference, split_at_gaps
 from fabnet.video.clips import SUFFIXES, Clip, Distinct, stem
-from fabnet.video.decode import frames
 from fabnet.video.detect_and_track import detect_and_track
-from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.faces import FindFaces, Frame, Tally
 from fabnet.video.reject import Rejected
-from fabnet.video.sources.finders import annotated, centred, span
+from fabnet.video.sources.finders import annotated, centred, decoded, span
 from fabnet.video.sources.identities import Identities, is_id
 from fabnet.video.sources.safe_walk import files, stays_below, sub_folders, walk
 from fabnet.video.sources.text_tables import table_rows
@@ -29,8 +29,12 @@ LAYOUT = "expected <identity>/<video>/<clip>.mp4 or <identity>/<clip>.mp4 below 
 VOXCELEB2_LAYOUT = "expected dev/mp4/<id>/<video>/<clip>.mp4 and test/mp4/... below it"
 
 
-def named_clips(params: ExtractParams) -> Iterator[Clip]:
+def named_clips(params: ExtractParams, others: Counter[str] | None = None) -> Iterator[Clip]:
     """The clips below extract.videos, by name, or those of extract.clips, in its order.
+
+    Args:
+        params: the section `extract`.
+        others: counts the files that are neither clips nor tables of these params, by suffix.
 
     Raises:
         UserError: the folder is missing, holds no clips, or holds a clip outside the folder of an identity; or a row of
@@ -40,7 +44,7 @@ def named_clips(params: ExtractParams) -> Iterator[Clip]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of videos (extract.videos); {LAYOUT}")
     identities = Identities(root)
-    found = _of_table(root, params.clips) if params.clips is not None else _of_folders(root)
+    found = _of_table(root, params.clips) if params.clips is not None else _of_folders(root, others)
     empty = True
     for name, identity in found:
         empty = False
@@ -48,6 +52,11 @@ def named_clips(params: ExtractParams) -> Iterator[Clip]:
         if between and params.clips is None:
             between = between[1:]
         yield Clip(root / name, name, identities.of(identity), "/".join(between) or stem(name))
+    if others is not None and params.clips is None:
+        for table in named_inputs(params):
+            others[table.suffix.lower()] -= 1
+        if params.boxes is not None:
+            others[params.boxes.suffix.lower()] -= 1
     if empty:
         where = params.clips or root
         raise UserError(f"{where}: holds no clips ({', '.join(SUFFIXES)}); {LAYOUT}")
@@ -59,8 +68,8 @@ def named_inputs(params: ExtractParams) -> Iterator[Path]:
         yield params.clips
 
 
-def _of_folders(root: Path) -> Iterator[tuple[str, str]]:
-    for name in walk(root, SUFFIXES):
+def _of_folders(root: Path, others: Counter[str] | None) -> Iterator[tuple[str, str]]:
+    for name in walk(root, SUFFIXES, others=others):
         identity, *below = name.split("/")
         if not below:
             raise UserError(f"{root}: {name} lies in no folder of an identity; {LAYOUT}")
@@ -95,61 +104,51 @@ def _row(table: Path, number: int) -> tuple[str, int]:
 
 
 @dataclass(frozen=True)
-class Cropped:
-    """See Source."""
+class _NamedClips:
+    """What the sources of one's own clips share. See Source."""
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
+        return named_clips(self.params, others)
 
     def prepare(self, state: Path) -> None:
         pass
-
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        return frames(clip.path, self.params.fps, limit_s=self.params.clip_limit_s)
-
-    def find(self, clip: Clip) -> FindFaces:
-        return centred(clip)
 
     def inputs(self) -> Iterator[Path]:
         return named_inputs(self.params)
 
 
-@dataclass(frozen=True)
-class Folder:
+class Cropped(_NamedClips):
     """See Source."""
 
-    params: ExtractParams
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally)
 
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
+    def find(self, clip: Clip) -> FindFaces:
+        return centred(clip)
 
-    def prepare(self, state: Path) -> None:
-        pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        every, limit_s = self.params.detection.every, self.params.clip_limit_s
-        return frames(clip.path, self.params.fps, every=every, limit_s=limit_s)
+class Folder(_NamedClips):
+    """See Source."""
+
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally, every=self.params.detection.every)
 
     def find(self, clip: Clip) -> FindFaces:
         return detect_and_track(clip, self.params)
 
     def inputs(self) -> Iterator[Path]:
-        yield from named_inputs(self.params)
+        yield from super().inputs()
         if self.params.detection.model is not None:
             yield self.params.detection.model
 
 
 @dataclass(frozen=True)
-class Boxes:
+class Boxes(_NamedClips):
     """See Source. `state` is the directory that `prepare` writes below."""
 
-    params: ExtractParams
     state: Path
-
-    def list_clips(self) -> Iterator[Clip]:
-        return named_clips(self.params)
 
     def prepare(self, state: Path) -> None:
         table = self._table()
@@ -162,15 +161,15 @@ class Boxes:
         name = clip.name if clip else "a.mp4"
         raise TableError(f"{table}: column clip: no row names a clip of {self.params.videos}, such as {name}")
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         tracks = self._tracks(clip)
-        yield from frames(clip.path, self.params.fps, span=span(tracks), limit_s=self.params.clip_limit_s)
+        yield from decoded(clip, self.params, tally, span=span(tracks))
 
     def find(self, clip: Clip) -> FindFaces:
         return annotated(lambda: self._tracks(clip), self.params.margin)
 
     def inputs(self) -> Iterator[Path]:
-        yield from named_inputs(self.params)
+        yield from super().inputs()
         yield self._table()
 
     def _table(self) -> Path:
@@ -191,7 +190,7 @@ class VoxCeleb2:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder of videos (extract.videos); {VOXCELEB2_LAYOUT}")
@@ -214,8 +213,8 @@ class VoxCeleb2:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        return frames(clip.path, self.params.fps, limit_s=self.params.clip_limit_s)
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        return decoded(clip, self.params, tally)
 
     def find(self, clip: Clip) -> FindFaces:
         return centred(clip)

@@ -1,12 +1,31 @@
-"""Where the faces of a clip are when nobody has to look: in the centre, or in the boxes of an annotation."""
+"""What sources share: the frames of a video file under params, and faces for which nobody has to look."""
 
 from collections.abc import Callable, Iterator, Sequence
 
+from fabnet.config import ExtractParams
 from fabnet.video.boxes import BoxTrack
 from fabnet.video.clips import Clip
 from fabnet.video.crop import centred_square, square
-from fabnet.video.faces import Face, FindFaces, Frame, TrackEnd
+from fabnet.video.decode import frames
+from fabnet.video.faces import Face, FindFaces, Frame, Tally, TrackEnd
 from fabnet.video.reject import Rejected
+
+
+def decoded(
+    clip: Clip,
+    params: ExtractParams,
+    tally: Tally | None,
+    every: int | None = None,
+    span: tuple[float, float] | None = None,
+) -> Iterator[Frame]:
+    """The frames of a video file; see fabnet.video.decode.frames.
+
+    Args:
+        clip: the file.
+        params: fps, clip_limit_s and max_damaged.
+        tally, every, span: as there.
+    """
+    return frames(clip.path, params.fps, every, span, params.clip_limit_s, params.max_damaged, tally)
 
 
 def centred(clip: Clip) -> FindFaces:

@@ -18,11 +18,10 @@ from fabnet.errors import TableError, UserError
 from fabnet.progress import Progress
 from fabnet.video.boxes import BoxTrack, Place, Reference, split_at_gaps
 from fabnet.video.clips import SUFFIXES, Clip, named_track, stem
-from fabnet.video.decode import frames
-from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.faces import FindFaces, Frame, Tally
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.face_track_file import FIRST_ROW, FPS, FaceTrackFile, Unit, read_face_track
-from fabnet.video.sources.finders import annotated, span
+from fabnet.video.sources.finders import annotated, decoded, span
 from fabnet.video.sources.identities import Identities, is_id
 from fabnet.video.sources.safe_walk import files, sub_folders
 from fabnet.video.sources.text_tables import table_rows
@@ -67,17 +66,18 @@ def full_clips(root: Path, annotations: dict[str, list[tuple[str, str]]], layout
         yield Clip(root / name, name, identity, video, tuple(annotation for _, annotation in tracks))
 
 
-def full_frames(clip: Clip, tracks: list[BoxTrack], params: ExtractParams) -> Iterator[Frame]:
+def full_frames(clip: Clip, tracks: list[BoxTrack], params: ExtractParams, tally: Tally | None) -> Iterator[Frame]:
     """The frames of a full video from its earliest box to its latest.
 
     Args:
         clip: the video.
         tracks: its boxes.
-        params: fps and clip_limit_s.
+        params: of the extraction.
+        tally: see fabnet.video.decode.frames.
     """
     if not clip.path.is_file():
         raise Rejected("unreadable", f"no video for its annotations; expected {clip.name}.mp4")
-    yield from frames(clip.path, params.fps, span=span(tracks), limit_s=params.clip_limit_s)
+    yield from decoded(clip, params, tally, span=span(tracks))
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class FaceTracks:
     params: ExtractParams
     unit: Unit
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         annotations: dict[str, list[tuple[str, str]]] = {}
         for identity, video in self._folders():
             annotations.setdefault(video, []).append((identity, f"txt/{identity}/{video}"))
@@ -107,8 +107,8 @@ class FaceTracks:
         state.mkdir(parents=True, exist_ok=True)
         checked.touch()
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        yield from full_frames(clip, self._tracks(clip), self.params)
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        yield from full_frames(clip, self._tracks(clip), self.params, tally)
 
     def find(self, clip: Clip) -> FindFaces:
         return annotated(lambda: self._tracks(clip), self.params.margin)
@@ -170,7 +170,7 @@ class VoxMetadata:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         table = root / TABLE
         if not table.is_file():
@@ -188,8 +188,8 @@ class VoxMetadata:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        yield from full_frames(clip, _row_tracks(clip), self.params)
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        yield from full_frames(clip, _row_tracks(clip), self.params, tally)
 
     def find(self, clip: Clip) -> FindFaces:
         return annotated(lambda: _row_tracks(clip), self.params.margin)

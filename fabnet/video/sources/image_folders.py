@@ -5,6 +5,7 @@ NAME/1.6/VIDEO/NNNNNNN.jpg.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,7 +14,7 @@ from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.video.clips import Clip
 from fabnet.video.crop import centred_square
-from fabnet.video.faces import Face, FindFaces, Frame, TrackEnd
+from fabnet.video.faces import Face, FindFaces, Frame, Tally, TrackEnd
 from fabnet.video.images import image_frames
 from fabnet.video.reject import Rejected
 from fabnet.video.sources.finders import centred
@@ -65,7 +66,7 @@ class Frames:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder (extract.videos); {FRAMES_LAYOUT}")
@@ -82,7 +83,7 @@ class Frames:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         return folder_frames(self.params.videos, clip, SUFFIXES, self._placed, self.params.clip_limit_s)
 
     def find(self, clip: Clip) -> FindFaces:
@@ -104,7 +105,7 @@ class VoxCeleb1Frames:
 
     params: ExtractParams
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         root = self.params.videos
         if not root.is_dir():
             raise UserError(f"{root}: no such folder (extract.videos); {VOXCELEB1_LAYOUT}")
@@ -124,7 +125,7 @@ class VoxCeleb1Frames:
     def prepare(self, state: Path) -> None:
         pass
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
         return folder_frames(self.params.videos, clip, (".jpg",), _placed, self.params.clip_limit_s)
 
     def find(self, clip: Clip) -> FindFaces:

@@ -1,12 +1,13 @@
 """What every layout of clips can do, and the one that params.yaml names."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from fabnet.config import ExtractParams
 from fabnet.video.clips import Clip
-from fabnet.video.faces import FindFaces, Frame
+from fabnet.video.faces import FindFaces, Frame, Tally
 from fabnet.video.sources.clip_folders import Boxes, Cropped, Folder, VoxCeleb2
 from fabnet.video.sources.full_videos import FaceTracks, VoxMetadata
 from fabnet.video.sources.image_folders import Frames, VoxCeleb1Frames
@@ -15,8 +16,11 @@ from fabnet.video.sources.image_folders import Frames, VoxCeleb1Frames
 class Source(Protocol):
     """The clips below extract.videos in one layout, and the way to the faces in them. Can be pickled."""
 
-    def list_clips(self) -> Iterator[Clip]:
+    def list_clips(self, others: Counter[str] | None = None) -> Iterator[Clip]:
         """All clips, one at a time, in an order that depends on their names alone.
+
+        Args:
+            others: counts files that were passed over because of their suffix, by suffix, where any file may lie.
 
         Raises:
             UserError: the folder does not have this layout, or a file that comes with the clips is wrong. It may come
@@ -33,8 +37,13 @@ class Source(Protocol):
         """
         ...
 
-    def frames(self, clip: Clip) -> Iterator[Frame]:
-        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only."""
+    def frames(self, clip: Clip, tally: Tally | None = None) -> Iterator[Frame]:
+        """The frames of a clip that `find` needs, by increasing time. Raises Rejected, on iteration only.
+
+        Args:
+            clip: of `list_clips`.
+            tally: counts what is left out.
+        """
         ...
 
     def find(self, clip: Clip) -> FindFaces:

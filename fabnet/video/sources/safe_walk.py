@@ -1,11 +1,15 @@
 """Walking a folder of data from strangers: in one order, without hidden files, and never out of it."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 
 from fabnet.errors import UserError
+
+# Strangers' names have any suffix; those beyond are counted as if they had none.
+_MOST_SUFFIXES, _NAMED = 100, 5
 
 
 class RefusedEntry(UserError):
@@ -40,7 +44,7 @@ def files(root: Path, below: str, suffixes: tuple[str, ...]) -> list[str]:
     return [name for name in _entries(root, below) if name.lower().endswith(suffixes)]
 
 
-def walk(root: Path, suffixes: tuple[str, ...], below: str = "") -> Iterator[str]:
+def walk(root: Path, suffixes: tuple[str, ...], below: str = "", others: Counter[str] | None = None) -> Iterator[str]:
     """All files below `root`/`below` with one of these suffixes, as paths below `root` with "/".
 
     The paths come sorted, though no more than the names in one folder and its parents are held at a time. Hidden files
@@ -50,6 +54,7 @@ def walk(root: Path, suffixes: tuple[str, ...], below: str = "") -> Iterator[str
         root: the folder of clips.
         suffixes: in lower case, with their dots.
         below: a path below `root` with "/" at its end; all of `root` by default.
+        others: counts the files with other suffixes, by suffix.
 
     Raises:
         UserError: a folder that cannot be read.
@@ -57,9 +62,18 @@ def walk(root: Path, suffixes: tuple[str, ...], below: str = "") -> Iterator[str
     """
     for name in _entries(root, below):
         if name.endswith("/"):
-            yield from walk(root, suffixes, below + name)
+            yield from walk(root, suffixes, below + name, others)
         elif name.lower().endswith(suffixes):
             yield below + name
+        elif others is not None:
+            suffix = PurePosixPath(name).suffix.lower()
+            others[suffix if suffix in others or len(others) < _MOST_SUFFIXES else ""] += 1
+
+
+def by_suffix(others: Counter[str]) -> str:
+    """Counts of files for people, such as `3 .txt, 1 without a suffix`; of many suffixes the most frequent ones."""
+    kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in (+others).most_common()]
+    return ", ".join([*kinds[:_NAMED], *["..."] * (len(kinds) > _NAMED)])
 
 
 def stays_below(root: Path, path: Path) -> bool:
