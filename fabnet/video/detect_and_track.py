@@ -144,7 +144,7 @@ class _Search:
                 f"{self._detector.name} found a box in {self._with_box} of {self._attempts} frames looked at, best "
                 f"score {self._best:g}, of {self._detector.min_score:g}, and no two that are one face"
             )
-        longest = self._params.detection.longest_side
+        longest = self._params.detection.looked_at_side
         raise Rejected("no_face", f"{found}; small faces want a larger extract.detection.longest_side than {longest}")
 
     def _wants(self, frame: Frame) -> bool:
@@ -205,7 +205,7 @@ class _Search:
         seen = f"seen in {track.found} of {track.attempts} frames looked at, best score {track.score:g}"
         least = self._detector.min_score
         if track.score < least:
-            longest = self._params.detection.longest_side
+            longest = self._params.detection.looked_at_side
             return Rejected(
                 "lost",
                 f"{seen}: never clearly, which is {least:g}; a small face wants a larger "

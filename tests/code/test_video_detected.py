@@ -12,7 +12,8 @@ from fabnet.config import ExtractParams
 from fabnet.video import detect_and_track as module
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
-from fabnet.video.detect import Detection, open_detector
+from fabnet.video.detect import Detection
+from fabnet.video.detectors import open_detector
 from fabnet.video.detect_and_track import detect_and_track
 from fabnet.video.faces import Face, Frame, TrackEnd
 from fabnet.video.frame_buffer import FrameBuffer
@@ -224,7 +225,7 @@ def test_another_shape_ends_the_tracks(monkeypatch):
 
 
 def test_why_no_face_was_found(monkeypatch):
-    with pytest.raises(Rejected, match=r"told found no face in 10 frames looked at; .*longest_side than 320"):
+    with pytest.raises(Rejected, match=r"told found no face in 10 frames looked at; .*longest_side than 1920"):
         search(monkeypatch, lambda time: [], 2)
     with pytest.raises(Rejected, match=r"found a box in 10 of 10 frames looked at, best score 9, of 10, and no two"):
         search(monkeypatch, lambda time: [at(70, score=9.0)], 2)
