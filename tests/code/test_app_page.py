@@ -148,7 +148,7 @@ def visit(browser, address):
 
 def test_an_image_shows_its_crop_and_what_the_probes_read(visit, folder):
     assert visit.line("Nothing to look at yet")
-    assert "at most 33.6 megapixels" in visit.page.inner_text(".about")
+    assert "at most 33.5 megapixels" in visit.page.inner_text(".about")
     visit.drop(folder / "face.jpg")
     assert visit.line("face.jpg") == "face.jpg: 1 face."
     for area in ("#found", "#axes", "#units", "#expression"):
