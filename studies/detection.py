@@ -105,11 +105,15 @@ def share(hits: Sequence[bool]) -> dict[str, Any]:
     return {"hits": sum(hits), "n": len(hits), "value": round(value, 2), "low": round(low, 2), "high": round(high, 2)}
 
 
+def listed(clips: Path) -> list[dict[str, str]]:
+    """The rows of clips.csv, but for clips that show a person at times only."""
+    with open(clips / "clips.csv") as file:
+        return [row for row in csv.DictReader(file) if not row["usable"].startswith("partly")]
+
+
 def looked_at(clips: Path, fps: float) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Frames of the clips, and what clips.csv says of their use."""
-    with open(clips / "clips.csv") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
+    for row in listed(clips):
         for frame in frames(clips / row["path"], fps):
             yield row["usable"], frame.image
 
@@ -125,8 +129,6 @@ def backgrounds(clips: Path, detectors: Sequence[Detector], seed: int) -> list[N
     rng = np.random.default_rng(seed)
     crops: list[NDArray[np.uint8]] = []
     for usable, image in looked_at(clips, FPS):
-        if usable.startswith("partly"):
-            continue
         people = []
         if not usable.startswith("NO FACE"):
             best = [found[0].box for each in detectors if (found := each.find(image, thorough=False))]
@@ -196,7 +198,8 @@ def main() -> None:
     faces = stills(args.folder / "aflw2000", args.half)
     detectors = {name: detector(name) for name in DETECTORS}
     grounds = backgrounds(args.folder / "clips", list(detectors.values()), args.half == "report")
-    told: dict[str, Any] = {"stills": len(faces), "backgrounds": len(grounds), "clips": 51, "detectors": {}}
+    clips = len(listed(args.folder / "clips"))
+    told: dict[str, Any] = {"stills": len(faces), "backgrounds": len(grounds), "clips": clips, "detectors": {}}
     for name, each in detectors.items():
         false = [face.score for ground in grounds for face in each.find(ground) if face.score >= args.min_score]
         told["detectors"][name] = {
