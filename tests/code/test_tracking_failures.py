@@ -106,7 +106,8 @@ def test_a_command_on_a_server_that_is_not_there_is_one_line_at_once(
     assert time.monotonic() - began < 20  # most of it imports
     out, err = capfd.readouterr()
     assert out == ""
-    (line,) = err.splitlines()
+    *steps, line = err.splitlines()
+    assert all("(step " in step for step in steps)  # how far `register` came
     assert line.startswith("error: http://127.0.0.1:9: the tracking store failed: no connection to 127.0.0.1:9: ")
 
 
