@@ -136,8 +136,8 @@ class Model:
             params: how faces are found, see `face_params`.
 
         Returns:
-            FaceCrops, one for each face and sampled frame, which know their track, frame, time and box. Tracks that
-            the detector lost are left out.
+            FaceCrops, one for each face and sampled frame, which know their track, frame, time, box and score.
+            Tracks that the detector lost are left out.
 
         Raises:
             UserError: the file cannot be read, or shows no face.
@@ -220,12 +220,15 @@ class Model:
             parts.append(self.table(batch, recipe(params)["hash"]))
         return pa.concat_tables(parts).to_pandas()
 
-    def columns(self) -> pa.Schema:
+    def columns(self, scored: bool = False) -> pa.Schema:
         """Columns of the table of embeddings, those of probes last.
 
         A row is a face: `track` counts the faces of an input through its shots, `frame` is the number of the sample,
         at `fps` per second of the video, `time_s` when that frame is shown; the box is the square that the crop was
         cut from, in pixels of the frame; `recipe` the hash of the crop recipe.
+
+        Args:
+            scored: with `score`, the probability that the detector gives the face, 0 to 1; for faces that have one.
         """
         return pa.schema(
             [
@@ -234,6 +237,7 @@ class Model:
                 ("frame", pa.int64()),
                 ("time_s", pa.float64()),
                 *((edge, pa.float64()) for edge in _EDGES),
+                *([("score", pa.float32())] if scored else []),
                 ("embedding", pa.list_(pa.float32(), self.dimension)),
                 ("recipe", pa.string()),
                 *(readings.fields(self.probes) if self.probes else []),
@@ -244,17 +248,19 @@ class Model:
         """The rows of some faces, which go through the network at once.
 
         Args:
-            faces: one or more.
+            faces: one or more; all have a score, or none.
             recipe_hash: of the recipe that they were cropped by.
         """
         embeddings = self.embed(np.stack([face.image for face in faces]), len(faces))
         if not np.isfinite(embeddings).all():
             raise ValueError(f"{faces[0].input}: an embedding is not finite")
-        columns = self.columns()
+        scored = faces[0].score is not None
+        columns = self.columns(scored)
         regions = np.array([[getattr(face.box, edge) for edge in _EDGES] for face in faces], np.float64)
         plain = [[getattr(face, name) for face in faces] for name in ("input", "track", "frame", "time_s")]
         arrays = [pa.array(values, column.type) for values, column in zip(plain, columns, strict=False)]
         arrays += [pa.array(edge) for edge in regions.T]
+        arrays += [pa.array([face.score for face in faces], pa.float32())] if scored else []
         arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self.dimension))
         arrays.append(pa.array([recipe_hash] * len(faces), pa.string()))
         if self.probes is not None:

@@ -1,5 +1,6 @@
 """The faces of one video or image: found, numbered by track, cropped as a network sees them."""
 
+import math
 import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,8 @@ class FaceCrop:
         time_s: when the frame is shown, in seconds after the first one.
         box: the part of the frame that the crop shows, in pixels; the centre of the first pixel is (0.5, 0.5).
         image: uint8 (H, W, 3) RGB, encoded as JPEG and decoded again, as the crops of training are.
+        score: the probability that the detector gives the face, 0 to 1; None where none was looked for, or the detector
+            gives none.
     """
 
     input: str
@@ -42,6 +45,7 @@ class FaceCrop:
     time_s: float
     box: Box
     image: NDArray[np.uint8]
+    score: float | None = None
 
 
 class FaceTracks:
@@ -104,14 +108,15 @@ class Faces:
         """
         buffer = CropBuffer()
         weakref.finalize(self, buffer.close)
-        tracks = array("q")
+        tracks, scores = array("q"), array("d")
         for number, face in found:
             buffer.append(crop_of(face, params))
             tracks.append(number)
+            scores.append(math.nan if face.score is None else face.score)
         found.check_any()
         self.name = name
         self.tracks = {number: count for number, count in found.counts.items() if number not in found.lost}
-        self._buffer, self._track = buffer, tracks
+        self._buffer, self._track, self._scores = buffer, tracks, scores
         self._kept = np.flatnonzero(~np.isin(np.array(tracks), list(found.lost)))
 
     def __len__(self) -> int:
@@ -121,7 +126,8 @@ class Faces:
         for row in self._kept.tolist():
             crop = self._buffer[row]
             image = simplejpeg.decode_jpeg(crop.jpeg, "RGB")
-            yield FaceCrop(self.name, self._track[row], crop.frame_no, crop.time_s, crop.box, image)
+            score = None if math.isnan(self._scores[row]) else self._scores[row]
+            yield FaceCrop(self.name, self._track[row], crop.frame_no, crop.time_s, crop.box, image, score)
 
 
 def find_faces(
@@ -157,4 +163,5 @@ def _detect(clip: Clip, params: ExtractParams, frames: Iterator[Frame]) -> Itera
         if not found:
             raise Rejected("no_face", f"{detector.name} found none")
         for number, face in enumerate(found):
-            yield Face(clip.track(number), 0, frame.time_s, frame.image, square(face.box, params.margin))
+            score = face.score if detector.probability else None
+            yield Face(clip.track(number), 0, frame.time_s, frame.image, square(face.box, params.margin), score)

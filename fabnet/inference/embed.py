@@ -23,11 +23,12 @@ from fabnet.inference.formats.parquet import row_groups
 from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
 from fabnet.model import Model
 from fabnet.progress import Progress
+from fabnet.video.detectors import are_scored
 from fabnet.video.engines import open_engine
 from fabnet.video.recipe import recipe
 
 #: Raise it when a change of the code changes what is in a part.
-_VERSION = 1
+_VERSION = 2
 
 #: Images of a job: enough to fill batches, few enough to lose little when a run is interrupted.
 _IMAGES = 256
@@ -170,7 +171,7 @@ def _columns(model: Model, params: ExtractParams) -> pa.Schema:
     }
     if model.probes is not None:
         about["heads"] = json.dumps(model.probes.meta, sort_keys=True)
-    return model.columns().with_metadata(about)
+    return model.columns(are_scored(params)).with_metadata(about)
 
 
 def _join(jobs: Sequence[Job], out: Path, columns: pa.Schema, format: Format) -> None:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -22,6 +23,7 @@ from fabnet.faces.inputs import Input
 from fabnet.files import atomic_file
 from fabnet.inference.formats.parquet import open_writer
 from fabnet.model import Model
+from fabnet.video.detectors import are_scored
 from fabnet.video.reject import Rejected
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,11 @@ class Job:
     recipe_hash: str
     batch_size: int
     out: Path
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Of its part."""
+        return self.model.columns(are_scored(self.params))
 
 
 @dataclass
@@ -73,7 +80,7 @@ def run_job(job: Job) -> None:
     torch.set_num_threads(1)
     outcomes = [Outcome(each.name) for each in job.inputs]
     found = _found(job, outcomes)
-    with atomic_file(job.out) as temporary, open_writer(temporary, job.model.columns()) as file:
+    with atomic_file(job.out) as temporary, open_writer(temporary, job.columns) as file:
         while batch := list(islice(found, job.batch_size)):
             file.add(job.model.table(batch, job.recipe_hash))
         file.describe({_META: _dumped(outcomes)})
@@ -81,7 +88,7 @@ def run_job(job: Job) -> None:
 
 def write_failure(job: Job, reason: str) -> None:
     """Write the part of a job that cannot be run: no rows, and why."""
-    with atomic_file(job.out) as temporary, open_writer(temporary, job.model.columns()) as file:
+    with atomic_file(job.out) as temporary, open_writer(temporary, job.columns) as file:
         file.describe({_META: _dumped([Outcome(each.name, rejected=reason) for each in job.inputs])})
 
 
@@ -109,7 +116,7 @@ def _found(job: Job, outcomes: list[Outcome]) -> Iterator[FaceCrop]:
                     count = sum(faces.counts.values())
                     logger.info(f"{each.name}: at {face.time_s:.0f} s, {count} faces")
                 image, box = network_crop(face, job.params)
-                yield FaceCrop(each.name, number, face.number, face.time_s, box, image)
+                yield FaceCrop(each.name, number, face.number, face.time_s, box, image, face.score)
             outcome.lost = {number: _line(reject) for number, reject in faces.lost.items()}
         except Rejected as reject:
             outcome.rejected = _line(reject)

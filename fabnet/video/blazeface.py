@@ -82,6 +82,7 @@ class BlazeFaceDetector:
     name = "blazeface"
     version = "full_range/1"
     min_score = 0.6
+    probability = True
 
     def __init__(self, longest_side: int) -> None:
         """Raises UserError: the network's file is missing, cut short or another one."""

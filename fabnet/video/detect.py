@@ -34,11 +34,13 @@ class Detector(Protocol):
     Attributes:
         name, version: for the crop recipe; `version` is raised when its boxes change.
         min_score: that the best detection of a track has to reach, or the track is taken for a false alarm.
+        probability: whether its scores are probabilities, 0 to 1, and not on a scale of its own.
     """
 
     name: str
     version: str
     min_score: float
+    probability: bool
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = (), thorough: bool = True) -> list[Detection]:
         """The faces in an image, by falling score.

@@ -188,11 +188,13 @@ class _Search:
         done_s = self._done.get(track, track.start_s)
         for frame in self._waiting.between(done_s, until_s):
             scale = frame.image.shape[1] / self._size[1] if self._size else 1.0
-            box = square(_scaled(track.path.at(frame.time_s), scale), self._params.margin)
+            found = track.path.at(frame.time_s)
+            box = square(_scaled(found.box, scale), self._params.margin)
             if not box.touches(frame.image.shape[1], frame.image.shape[0]):
                 continue  # the smoothed path of a face on its way out
+            score = found.score if self._detector.probability else None
             for number in frame.samples:
-                yield Face(self._names[track], number, frame.time_s, frame.image, box)
+                yield Face(self._names[track], number, frame.time_s, frame.image, box, score)
         self._done[track] = max(done_s, until_s)
 
     def _end(self, track: FaceTrack) -> Iterator[Face | TrackEnd]:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from fabnet.config import DetectionParams
+from fabnet.config import DetectionParams, ExtractParams
 from fabnet.errors import ConfigError
 from fabnet.video.blazeface import BlazeFaceDetector
 from fabnet.video.detect import Detector
@@ -32,3 +32,8 @@ def open_detector(params: DetectionParams) -> Detector:
     if params.model is None or params.sha256 is None:
         raise ConfigError("extract.detection: detector yunet needs `model` and `sha256`")
     return YuNetDetector(longest_side, params.model, params.sha256)
+
+
+def are_scored(params: ExtractParams) -> bool:
+    """Whether each face that is found under these params has a score: it is detected, and its score a probability."""
+    return params.source == "folder" and DETECTORS[params.detection.detector].probability

@@ -56,6 +56,8 @@ class Face:
     Attributes:
         number: of the sample; increases within a track.
         box: the square to crop, with whole-pixel edges; touches the image.
+        score: the probability that the detector gives the face, 0 to 1; None where the box was given, or the detector
+            gives none.
     """
 
     track: Track
@@ -63,6 +65,7 @@ class Face:
     time_s: float
     image: NDArray[np.uint8]
     box: Box
+    score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class HaarDetector:
     name = "haar"
     version = "frontalface_alt2+profileface/1"
     min_score = 12.0  # on 51 real clips, no track of something else reached more than 10, and every face's at least 18
+    probability = False  # the number of windows that agree
 
     def __init__(self, longest_side: int) -> None:
         self._longest_side = longest_side

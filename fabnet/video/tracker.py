@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from itertools import islice
 from typing import TypeAlias
 
@@ -30,11 +31,12 @@ _CONFIRMED_AFTER = 2
 
 
 class BoxPath:
-    """Boxes by increasing time, read while they are still being added.
+    """A face's boxes and their scores by increasing time, read while they are still being added.
 
     At the time of each added box, the smoothed path is the value there of the straight line that fits the boxes around
     best, weighted by a Gaussian of their distance in time. Far from the ends that is the Gaussian filter; at the ends a
     mere weighted mean would lag behind a moving face. Between those times the path is linear, beyond them constant.
+    Scores are read likewise, but not smoothed, so that they stay between those around.
 
     Args:
         smoothing_s: standard deviation of the Gaussian; 0 does not smooth.
@@ -44,6 +46,7 @@ class BoxPath:
         self._smoothing_s = smoothing_s
         self._times: list[float] = []
         self._edges: list[NDArray[np.float64]] = []
+        self._scores: list[float] = []
         self._smoothed: list[NDArray[np.float64]] = []  # of the first so many times: those that are final
         self._closed = False
 
@@ -60,11 +63,12 @@ class BoxPath:
         """Number of boxes that are held."""
         return len(self._times)
 
-    def add(self, time_s: float, box: Box) -> None:
+    def add(self, time_s: float, face: Detection) -> None:
         if self._closed or (self._times and time_s <= self._times[-1]):
             raise ValueError(f"a box at {time_s} s comes too late")
         self._times.append(time_s)
-        self._edges.append(np.array([box.left, box.top, box.right, box.bottom]))
+        self._edges.append(np.array(astuple(face.box)))
+        self._scores.append(face.score)
 
     def close(self) -> None:
         """No more boxes will be added: all of the path is final."""
@@ -82,18 +86,20 @@ class BoxPath:
             return math.inf
         return self._times[len(self._smoothed) - 1] if self._smoothed else -math.inf
 
-    def at(self, time_s: float) -> Box:
-        """The box at a time where the path is final."""
+    def at(self, time_s: float) -> Detection:
+        """The box and the score at a time where the path is final."""
         after = bisect_left(self._times, time_s)
         if after > len(self._smoothed) - (not self._closed):
             raise ValueError(f"the path is not final at {time_s} s")
         if after == 0 or after == len(self._smoothed):
-            edges = self._smoothed[min(after, len(self._smoothed) - 1)]
+            nearest = min(after, len(self._smoothed) - 1)
+            edges, score = self._smoothed[nearest], self._scores[nearest]
         else:
             before_s, after_s = self._times[after - 1], self._times[after]
             share = (time_s - before_s) / (after_s - before_s)
             edges = (1 - share) * self._smoothed[after - 1] + share * self._smoothed[after]
-        return Box(*edges.tolist())
+            score = (1 - share) * self._scores[after - 1] + share * self._scores[after]
+        return Detection(Box(*edges.tolist()), score)
 
     def forget(self, before_s: float) -> None:
         """Drop what the path from `before_s` on does not need."""
@@ -105,7 +111,7 @@ class BoxPath:
         from_s = min(before_s, next_s - _REACH * self._smoothing_s)
         count = min(bisect_left(self._times, from_s) - 1, final - 1)
         if count > 0:
-            del self._times[:count], self._edges[:count], self._smoothed[:count]
+            del self._times[:count], self._edges[:count], self._scores[:count], self._smoothed[:count]
 
     def _smooth(self, index: int) -> NDArray[np.float64]:
         if self._smoothing_s == 0:
@@ -130,7 +136,7 @@ class FaceTrack:
     """A face through one shot, as far as it has been seen.
 
     Attributes:
-        path: its boxes.
+        path: its boxes and their scores.
         start_s, end_s: it holds the frames with start_s < time <= end_s; end_s is infinite where nothing but the end
             of the shot ends it. A frame that no detector looked at belongs to it if the nearest that one did does.
         found: number of detections.
@@ -160,7 +166,7 @@ class FaceTrack:
     def seen(self, time_s: float, detection: Detection, look: NDArray[np.int16] | None = None) -> None:
         if look is not None and self.look is not None:
             self._changes.append(self._change)
-        self.path.add(time_s, detection.box)
+        self.path.add(time_s, detection)
         self.look = look
         self.score = max(self.score, detection.score)
         self.found += 1

@@ -20,6 +20,7 @@ class YuNetDetector:
     name = "yunet"
     version = "opencv_zoo/1"
     min_score = 0.9
+    probability = True
 
     _MIN_SCORE = min_score
     _MAX_OVERLAP = 0.3

@@ -75,9 +75,10 @@ def test_a_clip_is_sampled_at_its_own_rate_and_its_track_is_one(folder, reader):
     np.testing.assert_allclose(analyse(slow, reader).faces.times_N, np.arange(4) / 2)
 
 
-def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, reader):
-    clip, params = folder / "talk.mp4", reader.ways["cropped"].model_copy(update={"fps": 5.0})
-    html = of_clip(reader, analyse(clip, reader), params, "talk.mp4")
+@pytest.mark.parametrize("way", ["cropped", "detect"])
+def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, reader, way):
+    clip, params = folder / "talk.mp4", reader.ways[way].model_copy(update={"fps": 5.0})
+    html = of_clip(reader, analyse(clip, reader, way), params, "talk.mp4")
     shown = data_of(unescape(html))
     data = data_of(timeline_page(timeline_of(clip, reader.model, params), []))
     assert [shown[key] for key in ("fps", "samples", "shots")] == [5.0, 15, []]
@@ -89,6 +90,9 @@ def test_a_clip_has_the_timeline_of_the_command_and_a_picture_has_none(folder, r
     ):
         step = (series["high"] - series["low"]) / 254
         np.testing.assert_allclose(unpacked(ours, series), unpacked(theirs, theirs_too), atol=step)
+    names = [series["name"] for series in data["series"]]
+    assert [series["name"] for series in shown["series"]] == names
+    assert ("Detector's score" in names) == (way == "detect")
     assert of_clip(reader, analyse(folder / "face.jpg", reader), params, "face.jpg") == ""
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
-from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads
+from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
 from scipy.special import expit, softmax
 
 from fabnet.conversion import SAME_EVERYWHERE
@@ -22,6 +23,8 @@ from fabnet.model import load
 from fabnet.networks.build import load_model
 from fabnet.networks.encoder import embed_images
 from fabnet.tables import UNIT_COLUMNS
+from fabnet.video.detectors import open_detector
+from fabnet.video.tracker import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,7 @@ def test_embeddings_are_those_of_crops_made_by_hand(model, params, tmp_path):
     assert frame["time_s"].tolist() == pytest.approx([0, 1, 2, 3, 4])
     assert (frame[["left", "top", "right", "bottom"]] == [8, 0, 72, 64]).all(axis=None)
     assert set(frame["recipe"]) == {model.recipe["hash"]}
+    assert "score" not in frame  # nobody looked for the face
 
 
 def test_the_file_says_what_it_was_made_with(model, params, tmp_path):
@@ -135,6 +139,48 @@ def test_the_table_holds_what_training_would_read(model, params, tmp_path):
     rows = pq.read_table(tmp_path / "out.parquet")
     np.testing.assert_allclose(np.array(rows["embedding"].to_pylist()), expected, atol=1e-6)
     assert rows["recipe"][0].as_py() == read_json(tmp_path / "frames/crop.json")["hash"]
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory):
+    """A clip of a face, and a model whose faces are looked for."""
+    folder = tmp_path_factory.mktemp("talk")
+    return write_talk(folder / "talk.mp4"), load(write_model(folder / "found", source="folder"))
+
+
+def test_faces_of_a_video_have_the_score_of_the_looks_around(talk, tmp_path, monkeypatch):
+    clip, found = talk
+    looks, look = [], Tracker.look
+
+    def noted(self, time_s, detections, view=None):
+        looks.extend((time_s, each.score) for each in detections)
+        return look(self, time_s, detections, view)
+
+    monkeypatch.setattr(Tracker, "look", noted)
+    embed([clip], found, tmp_path / "out.parquet", found.face_params(fps=5, workers=1))
+    rows = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    times, scores = zip(*looks, strict=True)
+    assert len(set(times)) == len(times) < len(rows) == 15
+    assert np.ptp(scores) > 0.001
+    np.testing.assert_allclose(rows["score"], np.interp(rows["time_s"], times, scores), atol=1e-6)
+    assert rows["score"].between(0.5, 1).all()
+    pd.testing.assert_frame_equal(found.predict(clip, found.face_params(fps=5)), rows)
+
+
+def test_a_face_of_an_image_has_the_score_of_the_detector(talk, tmp_path):
+    clip, found = talk
+    with av.open(str(clip)) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    cv2.imwrite(str(tmp_path / "face.png"), image)
+    params = found.face_params(workers=1)
+    (seen,) = open_detector(params.detection).find(np.ascontiguousarray(image[..., ::-1]))
+    embed([tmp_path / "face.png"], found, tmp_path / "out.parquet", params)
+    rows = pq.read_table(tmp_path / "out.parquet")
+    assert rows["score"].to_pylist() == [pytest.approx(seen.score)]
+    # A cascade's count is none.
+    params = found.face_params("detect", force=True, workers=1, detection={"detector": "haar"})
+    assert embed([tmp_path / "face.png", clip], found, tmp_path / "out.parquet", params).inputs == 2
+    assert pq.read_schema(tmp_path / "out.parquet").names == found.columns().names
 
 
 _PEAK = """

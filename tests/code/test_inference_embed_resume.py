@@ -2,10 +2,11 @@
 
 import pyarrow.parquet as pq
 import pytest
-from inference_files import write_colours, write_model, write_random_heads
+from inference_files import write_colours, write_model, write_random_heads, write_talk
 
 from fabnet.errors import UserError
 from fabnet.faces.face_params import params_of
+from fabnet.faces.found import FaceCrop
 from fabnet.inference import embed as embed_module
 from fabnet.inference import job as job_module
 from fabnet.inference.embed import embed
@@ -99,3 +100,23 @@ def test_parts_of_another_input_model_or_option_are_not_taken_over(model, params
     embed(clips, model, out, params)
     assert len(done) == 1
     assert not (tmp_path / "out.parquet.parts").exists()
+
+
+def test_parts_of_before_faces_had_a_score_are_made_again(tmp_path, monkeypatch):
+    found = load(write_model(tmp_path / "found", source="folder"))
+    clips, out = [write_talk(tmp_path / f"{name}.mp4", 2) for name in "ab"], tmp_path / "out.parquet"
+    params = found.face_params(fps=1, workers=1)
+    with monkeypatch.context() as before:
+        before.setattr(embed_module, "_VERSION", 1)
+        before.setattr(job_module, "are_scored", lambda params: False)
+        before.setattr(job_module, "FaceCrop", lambda *known: FaceCrop(*known[:6]))
+        count_jobs(before, stop_after=1)
+        with pytest.raises(KeyboardInterrupt):
+            embed(clips, found, out, params)
+    (part,) = (tmp_path / "out.parquet.parts").glob("part-*.parquet")
+    assert "score" not in pq.read_schema(part).names
+    done = count_jobs(monkeypatch)
+    assert embed(clips, found, out, params).faces == 4
+    assert len(done) == 2
+    assert pq.read_table(out)["score"].null_count == 0
+    assert not part.parent.exists()

@@ -2,6 +2,7 @@
 
 import csv
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from commands import run_fabnet
-from inference_files import write_colours, write_model, write_random_heads
+from inference_files import write_colours, write_model, write_random_heads, write_talk
 
 from fabnet.inference.convert import convert
 from fabnet.inference.formats import openface
@@ -20,12 +21,14 @@ from fabnet.model import load
 from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState
 
+SCORES = (0.5, 0.8049, 0.8051, 0.9999, 1.0)
 UNITS = (1, 2, 4, 5, 6, 9, 12, 17, 20, 25, 26)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A model with probes, a clip, and its table: `read.parquet` with readings, `bare.parquet` without."""
+    """A model with probes, a clip, and its table: `read.parquet` with readings, `bare.parquet` without, and
+    `scored.parquet` with readings and scores."""
     folder = tmp_path_factory.mktemp("formats")
     write_model(folder / "model")
     write_random_heads(folder / "heads.npz", folder / "model")
@@ -37,6 +40,10 @@ def made(tmp_path_factory):
             faces = list(trained.faces("clip.mp4"))
             with open_writer(Path(f"{name}.parquet"), trained.columns()) as file:
                 file.add(trained.table(faces, "recipe"))
+        scored = [replace(face, score=score) for face, score in zip(faces, SCORES, strict=True)]
+        trained = load("model", "heads.npz")
+        with open_writer(Path("scored.parquet"), trained.columns(scored=True)) as file:
+            file.add(trained.table(scored, "recipe"))
     return folder
 
 
@@ -112,6 +119,28 @@ def test_openface_has_a_column_only_where_there_is_a_probe(fabnet, made):
     )
 
 
+def test_openface_has_the_confidence_that_a_detector_gave(fabnet, made):
+    assert fabnet("convert", "scored.parquet", "--format", "openface", "--out", "scored.csv")[0] == 0
+    assert fabnet("convert", "read.parquet", "--format", "openface", "--out", "plain.csv")[0] == 0
+    scored, plain = (
+        [line.split(", ") for line in (made / f"{name}.csv").read_text().splitlines()] for name in ("scored", "plain")
+    )
+    assert scored[0][:6] == ["frame", "face_id", "timestamp", "confidence", "success", "pose_Rx"]
+    assert [row[3] for row in scored[1:]] == ["0.50", "0.80", "0.81", "1.00", "1.00"]
+    assert [row[:3] + row[4:] for row in scored] == plain
+    faces = pd.read_csv(made / "scored.csv", skipinitialspace=True)
+    assert faces.query("confidence > 0.8")["frame"].tolist() == [3, 4, 5]
+
+
+def test_fex_has_the_score_that_a_detector_gave(fabnet, made):
+    assert fabnet("convert", "scored.parquet", "--format", "fex", "--out", "scored-fex.csv")[0] == 0
+    assert fabnet("convert", "read.parquet", "--format", "fex", "--out", "plain-fex.csv")[0] == 0
+    scored, plain = pd.read_csv(made / "scored-fex.csv"), pd.read_csv(made / "plain-fex.csv")
+    assert scored["FaceScore"].tolist() == pytest.approx(SCORES, abs=1e-6)
+    assert scored.columns.tolist() == plain.columns.tolist()
+    pd.testing.assert_frame_equal(scored.drop(columns="FaceScore"), plain.drop(columns="FaceScore"))
+
+
 def test_fex(fabnet, made):
     assert fabnet("convert", "read.parquet", "--format", "fex", "--out", "fex.csv")[0] == 0
     fex, table = pd.read_csv(made / "fex.csv"), pd.read_parquet(made / "read.parquet")
@@ -147,17 +176,18 @@ def test_csv_holds_the_whole_table(fabnet, made):
     assert len(plain.columns) == len(single) + 16 + 136 + 10
 
 
-def test_embed_writes_what_convert_writes(fabnet, made):
-    assert (
-        fabnet("embed", "clip.mp4", "--model", "model", "--heads", "heads.npz", "--out", "t.parquet", "--workers", 1)[0]
-        == 0
-    )
+@pytest.mark.parametrize(("clip", "faces"), [("clip.mp4", 5), ("talk.mp4", 2)])
+def test_embed_writes_what_convert_writes(clip, faces, fabnet, made):
+    """Of a face that is taken from the middle, and of one that is looked for, which has a score."""
+    if clip == "talk.mp4":
+        write_talk(made / clip, 2)
+    ways = () if clip == "clip.mp4" else ("--faces", "detect", "--force")
+    embed = ("embed", clip, "--model", "model", "--heads", "heads.npz", "--workers", 1, *ways)
+    assert fabnet(*embed, "--out", "t.parquet")[0] == 0
+    assert ("score" in pq.read_schema(made / "t.parquet").names) == (clip == "talk.mp4")
     for name in ("csv", "openface", "fex"):
-        code, out, err = fabnet(
-            *("embed", "clip.mp4", "--model", "model", "--heads", "heads.npz", "--workers", 1),
-            *("--format", name, "--out", f"embedded-{name}.csv"),
-        )
-        assert (code, out) == (0, [f"embedded-{name}.csv: 5 faces in 1 tracks of 1 inputs"]), err
+        code, out, err = fabnet(*embed, "--format", name, "--out", f"embedded-{name}.csv")
+        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 tracks of 1 inputs"]), err
         assert fabnet("convert", "t.parquet", "--format", name, "--out", f"converted-{name}.csv")[0] == 0
         assert (made / f"embedded-{name}.csv").read_bytes() == (made / f"converted-{name}.csv").read_bytes()
 

@@ -84,6 +84,8 @@ def test_the_page_holds_the_readings_where_there_was_a_face_and_nothing_else(pag
     np.testing.assert_allclose(
         unpacked(data["lanes"][0]["raw"][at], series), expected["right"] - expected["left"], atol=0.01
     )
+    at, series = by_name["Detector's score"]
+    np.testing.assert_allclose(unpacked(data["lanes"][0]["raw"][at], series), expected["score"], atol=1 / 254)
     assert {sample for sample, _ in data["lanes"][0]["pictures"]} == set(table["frame"])
 
 
@@ -122,7 +124,7 @@ def test_tracks_of_a_lane_are_never_seen_at_once():
 @pytest.mark.parametrize(("fps", "people"), [(5, 4), (25, 1)])
 def test_ten_minutes_are_less_than_5_mb(fps, people):
     random = np.random.default_rng(0)
-    series = series_of(["pose", "landmarks68", "units", "expression"])
+    series = series_of(["pose", "landmarks68", "units", "expression"], scored=True)
     count = 600 * fps
     thumbnails = Thumbnails(dict.fromkeys(range(people), count))
     tracks = []
@@ -234,3 +236,4 @@ def test_a_model_of_cropped_frames_says_that_it_looks_for_no_face(made, tmp_path
     assert len(found.tracks[0].samples_N) == found.samples == FACE + NOBODY + FACE
     assert found.shots == [FACE, FACE + NOBODY]
     assert any("Faces were not looked for" in line for line in notes(cropped, params))
+    assert [one.name for one in found.series if one.group == "Quality"] == ["Side", "Sharpness"]

@@ -13,8 +13,8 @@ from fabnet.video import detect_and_track as module
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
 from fabnet.video.detect import Detection
-from fabnet.video.detectors import open_detector
 from fabnet.video.detect_and_track import detect_and_track
+from fabnet.video.detectors import open_detector
 from fabnet.video.faces import Face, Frame, TrackEnd
 from fabnet.video.frame_buffer import FrameBuffer
 from fabnet.video.reject import Rejected
@@ -51,7 +51,8 @@ class Told:
 
     name, version, min_score = "told", "1", 10.0
 
-    def __init__(self, faces):
+    def __init__(self, faces, probability=False):
+        self.probability = probability
         self.faces, self.times, self.thorough, self.now = faces, [], [], 0.0
 
     def find(self, image, expected=(), thorough=True):
@@ -60,12 +61,14 @@ class Told:
         return self.faces(self.now)
 
 
-def search(monkeypatch, faces, seconds, rate=25, fps=4.0, every=5, image=lambda time: PLAIN, **tracking):
+def search(
+    monkeypatch, faces, seconds, rate=25, fps=4.0, every=5, image=lambda time: PLAIN, probability=False, **tracking
+):
     """Run `detected` over a made film; {track id: faces}, {track id: end}, the detector."""
     params = ExtractParams.standalone(
         videos=Path("v"), source="folder", fps=fps, detection={"every": every}, tracking={"max_gap_s": 1.0} | tracking
     )
-    told = Told(faces)
+    told = Told(faces, probability)
     monkeypatch.setattr(module, "open_detector", lambda params: told)
 
     def film():
@@ -105,11 +108,42 @@ def test_boxes_are_those_of_the_whole_path(monkeypatch):
     times = sorted(noise)
     path = BoxPath(ExtractParams.standalone(videos="v").tracking.smoothing_s)
     for time in times:
-        path.add(time, at(40 + 3 * time + noise[time]).box)
+        path.add(time, at(40 + 3 * time + noise[time]))
     path.close()
     assert len(found["a/c/c/0"]) == 300
     for face in found["a/c/c/0"]:
-        assert face.box == square(path.at(face.time_s), 0.0)
+        assert face.box == square(path.at(face.time_s).box, 0.0)
+
+
+def test_scores_are_those_of_the_looks_around(monkeypatch):
+    """Two faces at once, one of them missed by a look, in a film that changes its size on the way."""
+    small = cv2.resize(PLAIN, (100, 50), interpolation=cv2.INTER_AREA)
+    scores = dict(zip(np.round(np.arange(0, 6, 0.2), 6), np.random.default_rng(9).uniform(20, 40, 30), strict=True))
+    size = lambda time: 0.5 if 2 <= time < 4 else 1.0  # noqa: E731
+
+    def faces(time):
+        left, right = (
+            Detection(Box(*(size(time) * edge for edge in edges)), score)
+            for edges, score in (
+                ((20, 30, 60, 70), scores[round(time, 6)]),
+                ((120, 30, 160, 70), scores[round(time, 6)] / 2),
+            )
+        )
+        return [left] if math.isclose(time, 3.0) else [left, right]
+
+    image = lambda time: small if 2 <= time < 4 else PLAIN  # noqa: E731
+    found, _, _ = search(monkeypatch, faces, 6, fps=25, image=image, probability=True)
+    times = list(scores)
+    seen = [time for time in times if not math.isclose(time, 3.0)]
+    for of_track, factor, at_times in ((found["a/c/c/0"], 1, times), (found["a/c/c/1"], 0.5, seen)):
+        expected = np.interp([face.time_s for face in of_track], at_times, [factor * scores[time] for time in at_times])
+        np.testing.assert_allclose([face.score for face in of_track], expected)
+        assert len(of_track) == 150
+
+
+def test_scores_on_a_scale_of_their_own_are_none_of_a_face(monkeypatch):
+    found, _, _ = search(monkeypatch, lambda time: [at(70)], 2)
+    assert {face.score for face in found["a/c/c/0"]} == {None}
 
 
 def test_several_faces_are_several_tracks_by_their_beginning(monkeypatch):

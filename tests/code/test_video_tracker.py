@@ -1,6 +1,7 @@
 """Tracks and their smoothed boxes, against scipy's filter and naive formulas."""
 
 import math
+from dataclasses import astuple
 from functools import partial
 from itertools import product
 
@@ -16,14 +17,14 @@ from fabnet.video.detect import Detection
 from fabnet.video.tracker import BoxPath, Tracker, overlap
 
 
-def edges(box):
-    return np.array([box.left, box.top, box.right, box.bottom])
+def edges(face):
+    return np.array(astuple(face.box))
 
 
-def path_of(times, rows, smoothing_s):
+def path_of(times, rows, smoothing_s, scores=None):
     path = BoxPath(smoothing_s)
-    for time, row in zip(times, rows, strict=True):
-        path.add(time, Box(*row))
+    for time, row, score in zip(times, rows, scores or [0.5] * len(times), strict=True):
+        path.add(time, Detection(Box(*row), score))
     path.close()
     return path
 
@@ -71,14 +72,23 @@ def test_without_smoothing_boxes_are_interpolated():
         assert edges(path.at(time)) == pytest.approx([np.interp(time, times, np.array(rows)[:, i]) for i in range(4)])
 
 
+@pytest.mark.parametrize("smoothing_s", [0.0, 0.5])
+def test_scores_are_interpolated_and_never_smoothed(smoothing_s):
+    rng = np.random.default_rng(4)
+    times, scores = np.cumsum(rng.uniform(0.1, 0.5, 30)).tolist(), rng.uniform(0.3, 1, 30).tolist()
+    path = path_of(times, rng.normal(100, 5, (30, 4)).tolist(), smoothing_s, scores)
+    for time in (-1.0, *times, *rng.uniform(times[0], times[-1], 50).tolist(), times[-1] + 1):
+        assert path.at(time).score == pytest.approx(np.interp(time, times, scores))
+
+
 def test_what_is_read_early_is_what_is_read_at_the_end():
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.uniform(0.05, 0.6, 200)).tolist()
-    rows = rng.normal(100, 5, (200, 4)).tolist()
-    whole = path_of(times, rows, 0.3)
+    rows, scores = rng.normal(100, 5, (200, 4)).tolist(), rng.uniform(0, 1, 200).tolist()
+    whole = path_of(times, rows, 0.3, scores)
     path, done = BoxPath(0.3), times[0]
-    for time, row in zip(times, rows, strict=True):
-        path.add(time, Box(*row))
+    for time, row, score in zip(times, rows, scores, strict=True):
+        path.add(time, Detection(Box(*row), score))
         final = path.settle(time)
         for at in np.linspace(done, final, 5).tolist() if final > done else []:
             assert path.at(at) == whole.at(at)
@@ -93,11 +103,11 @@ def test_what_is_read_early_is_what_is_read_at_the_end():
 def test_boxes_come_by_increasing_time():
     path = path_of([0.0, 1.0], [[0, 0, 1, 1]] * 2, 0.5)
     with pytest.raises(ValueError, match="too late"):
-        path.add(2.0, Box(0, 0, 1, 1))
+        path.add(2.0, at(0))
     path = BoxPath(0.5)
-    path.add(1.0, Box(0, 0, 1, 1))
+    path.add(1.0, at(0))
     with pytest.raises(ValueError, match="too late"):
-        path.add(1.0, Box(0, 0, 1, 1))
+        path.add(1.0, at(0))
 
 
 # -- association --------------------------------------------------------------------------------------------------

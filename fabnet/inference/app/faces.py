@@ -43,6 +43,7 @@ class UploadFaces:
         times_N: when its frame is shown, in seconds.
         regions_N4: left, top, right, bottom of what the crop shows, in pixels of the shown frame.
         sides_N: side of that square, in pixels of the upload.
+        scores_N: probability that the detector gives each; NaN where it gives none.
         samples_N: number of the sample that shows each.
         frames: JPEG of the frame of each, shrunk.
         fps: samples per second.
@@ -55,6 +56,7 @@ class UploadFaces:
     times_N: NDArray[np.float64]
     regions_N4: NDArray[np.float64]
     sides_N: NDArray[np.float64]
+    scores_N: NDArray[np.float64]
     samples_N: NDArray[np.int64]
     frames: tuple[bytes, ...]
     fps: float
@@ -97,6 +99,7 @@ def find_faces(path: Path, params: ExtractParams) -> UploadFaces:
                 found["times"],
                 found["regions"],
                 found["sides"],
+                found["scores"],
                 found["samples"],
                 tuple(data[start:end] for start, end in zip([0, *ends], ends, strict=False)),
                 float(found["fps"]),
@@ -126,6 +129,7 @@ def _find(job: _Job) -> None:
         times=np.array([one.time_s for one in found]),
         regions=np.array([one.region for one in found]),
         sides=np.array([one.side for one in found]),
+        scores=np.array([one.score for one in found], np.float64),  # None becomes NaN
         samples=np.array([one.sample for one in found]),
         frames=np.frombuffer(b"".join(frames), np.uint8),
         ends=np.cumsum([len(frame) for frame in frames]),
@@ -143,6 +147,7 @@ class _Found(NamedTuple):
     time_s: float
     region: tuple[float, ...]
     side: float
+    score: float | None
     sample: int
     frame: bytes
 
@@ -165,7 +170,7 @@ def _look(path: Path, params: ExtractParams, watched: Watched) -> tuple[list[_Fo
         frame, scale = _shrunk(face.image)
         region = tuple(edge * scale for edge in astuple(crop.box))
         image, side = simplejpeg.decode_jpeg(crop.jpeg, "RGB"), crop.box.right - crop.box.left
-        found.append(_Found(image, track, face.time_s, region, side, face.number, frame))
+        found.append(_Found(image, track, face.time_s, region, side, face.score, face.number, frame))
     faces.check_any()
     kept = [one for one in found if one.track not in faces.lost]
     return sorted(kept, key=lambda one: (-faces.counts[one.track], one.track, one.time_s)), params.fps

@@ -20,6 +20,7 @@ from fabnet.inference.timeline.page import notes, timeline_page
 from fabnet.inference.timeline.series import Timeline, series_of, values_of
 from fabnet.tables import EXPRESSIONS, UNITS
 from fabnet.video.crop import quality
+from fabnet.video.detectors import are_scored
 
 NEIGHBOURS = 11
 
@@ -82,9 +83,11 @@ def of_clip(reader: Reader, seen: Analysis, params: ExtractParams, name: str) ->
     for track, sample, crop in zip(faces.tracks_N.tolist(), faces.samples_N.tolist(), faces.crops_NHWC, strict=True):
         thumbnails.offer(track, sample, crop)
     sharpness = np.array([quality(crop)[0] for crop in faces.crops_NHWC])
-    values_NS = values_of(seen.readings, faces.sides_N, sharpness)
+    scored = are_scored(params)
+    values_NS = values_of(seen.readings, faces.sides_N, sharpness, faces.scores_N if scored else None)
     tracks = tracks_of(faces.tracks_N, faces.samples_N, values_NS, thumbnails)
-    timeline = Timeline(name, faces.fps, faces.samples, faces.cuts_s, series_of(list(seen.readings)), tracks)
+    series = series_of(list(seen.readings), scored)
+    timeline = Timeline(name, faces.fps, faces.samples, faces.cuts_s, series, tracks)
     page = timeline_page(timeline, notes(reader.model, params))
     return f'<iframe title="Readings over time" srcdoc="{escape(page)}"></iframe>'
 

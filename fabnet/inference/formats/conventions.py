@@ -14,7 +14,9 @@ from scipy.spatial.transform import Rotation
 from fabnet.inference.formats.plain_csv import matrix
 from fabnet.tables import ANGLE_COLUMNS
 
-#: Columns of a table of faces that hold the readings of a task.
+#: The column of a table of faces that holds the detector's probability, where there is one.
+HAS_SCORE = "score"
+#: Columns that hold the readings of a task.
 HAS_POSE, HAS_LANDMARKS, HAS_UNITS, HAS_EXPRESSION = ANGLE_COLUMNS[0], "landmarks68", "au01", "expression"
 
 

@@ -1,8 +1,8 @@
 """The CSV of py-feat's `Fex`, as version 2 reads it (`feat.utils.io.read_feat`): its columns, order, names and units.
 
 Columns that every Fex has are there, and empty where nothing is measured, as py-feat leaves them itself; identities,
-gaze and the size of the frame, which are of other networks or not in the table, are left out. docs/embed.md says what
-is converted.
+gaze and the size of the frame, which are of other networks or not in the table, are left out. docs/formats.md says
+what is converted.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from fabnet.inference.formats.conventions import (
     HAS_EXPRESSION,
     HAS_LANDMARKS,
     HAS_POSE,
+    HAS_SCORE,
     HAS_UNITS,
     angles_of,
     points_of,
@@ -74,6 +75,8 @@ def _values(rows: pa.Table) -> dict[str, pa.Array]:
     rectangle = {"FaceRectX": left, "FaceRectY": top, "FaceRectWidth": right - left, "FaceRectHeight": bottom - top}
     known: dict[str, NDArray[np.number]] = {**rectangle, "frame": rows["frame"].to_numpy()}
     names = set(rows.column_names)
+    if HAS_SCORE in names:
+        known["FaceScore"] = rows[HAS_SCORE].to_numpy()
     if HAS_LANDMARKS in names:
         points = points_of(rows)
         known |= {f"{axis}_{point}": points[:, point, at] for at, axis in enumerate("xy") for point in range(68)}

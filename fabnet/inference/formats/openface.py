@@ -1,8 +1,8 @@
 """The CSV of OpenFace 2: columns, order, units and separators of its release 2.2.0.
 
-Columns that a probe cannot fill are left out: confidence, gaze, pose_T, 3D landmarks, shape parameters and the
-intensities AU*_r. docs/embed.md says what is converted. Sources: the program's recorder of CSV files and its page on
-the output format (https://github.com/TadasBaltrusaitis/OpenFace/wiki/Output-Format).
+Columns that nothing here fills are left out: gaze, pose_T, 3D landmarks, shape parameters, the intensities AU*_r, and
+confidence where no detector gave a probability. docs/formats.md says what is converted. Sources: the program's recorder
+of CSV files and its page on the output format (https://github.com/TadasBaltrusaitis/OpenFace/wiki/Output-Format).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fabnet.inference.formats.conventions import HAS_LANDMARKS, HAS_POSE, HAS_UNITS, angles_of, points_of
+from fabnet.inference.formats.conventions import HAS_LANDMARKS, HAS_POSE, HAS_SCORE, HAS_UNITS, angles_of, points_of
 from fabnet.tables import UNITS
 
 #: Any of these makes a file worth writing.
@@ -41,7 +41,10 @@ class OpenFaceCsv:
 
 def openface_names(columns: pa.Schema) -> list[str]:
     """The columns of the file, as far as the table has what they hold."""
-    names = ["frame", "face_id", "timestamp", "success"]
+    names = ["frame", "face_id", "timestamp"]
+    if HAS_SCORE in columns.names:
+        names.append("confidence")
+    names.append("success")
     if HAS_POSE in columns.names:
         names += [f"pose_R{axis}" for axis in "xyz"]
     if HAS_LANDMARKS in columns.names:
@@ -57,9 +60,11 @@ def _texts(rows: pa.Table) -> list[pa.Array]:
         pc.add(rows["frame"].combine_chunks(), 1).cast(pa.string()),  # OpenFace counts frames from 1
         rows["track"].combine_chunks().cast(pa.string()),
         _fixed(rows["time_s"].to_numpy(), 3),
-        pa.array(["1"] * len(rows)),
     ]
     names = set(rows.column_names)
+    if HAS_SCORE in names:
+        texts.append(_fixed(rows[HAS_SCORE].to_numpy(), 2))
+    texts.append(pa.array(["1"] * len(rows)))
     if HAS_POSE in names:
         texts += [_fixed(angle, 3) for angle in angles_of(rows).T]
     if HAS_LANDMARKS in names:

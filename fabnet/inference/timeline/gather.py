@@ -20,6 +20,7 @@ from fabnet.inference.timeline.series import Timeline, Track, series_of, values_
 from fabnet.model import Model
 from fabnet.progress import Progress
 from fabnet.video.crop import quality
+from fabnet.video.detectors import are_scored
 from fabnet.video.reject import Rejected
 
 #: Samples per second where nobody asks for others: a syllable lasts about 0.2 s.
@@ -65,7 +66,7 @@ def timeline_of(path: Path | str, model: Model, params: ExtractParams) -> Timeli
         params.fps,
         len(watched.times_T),
         tuple(watched.cuts_C.tolist()),
-        series_of([head.task for head in model.probes.heads]),
+        series_of([head.task for head in model.probes.heads], are_scored(params)),
         tracks_of(np.array(tracks), np.array(samples), np.concatenate(values), thumbnails),
     )
 
@@ -131,4 +132,5 @@ def _values(faces: Sequence[FaceCrop], model: Model) -> NDArray[np.float32]:
     regions = np.array([astuple(face.box) for face in faces], np.float64)
     readings = model.read(model.embed(np.stack([face.image for face in faces]), len(faces)), regions)
     sharpness = np.array([quality(face.image)[0] for face in faces])
-    return values_of(readings, regions[:, 2] - regions[:, 0], sharpness)
+    scores = None if faces[0].score is None else np.array([face.score for face in faces], np.float64)
+    return values_of(readings, regions[:, 2] - regions[:, 0], sharpness, scores)

@@ -91,15 +91,25 @@ _OF_TASK = {
     "expression": tuple(Series("Expression", name.capitalize(), "", 0.0, 1.0, 2) for name in EXPRESSIONS),
 }
 _QUALITY = (Series("Quality", "Side", "px", 0.0, 100.0, 0), Series("Quality", "Sharpness", "", 0.0, 100.0, 0))
+_SCORE = Series("Quality", "Detector's score", "", 0.0, 1.0, 2)
 
 
-def series_of(tasks: Sequence[str]) -> tuple[Series, ...]:
-    """The series of a model whose probes know these tasks, in the order of `values_of`."""
-    return (*(one for task, several in _OF_TASK.items() if task in tasks for one in several), *_QUALITY)
+def series_of(tasks: Sequence[str], scored: bool = False) -> tuple[Series, ...]:
+    """The series of faces, in the order of `values_of`.
+
+    Args:
+        tasks: that the probes know.
+        scored: whether the faces have a score.
+    """
+    known = (one for task, several in _OF_TASK.items() if task in tasks for one in several)
+    return (*known, *_QUALITY, *([_SCORE] if scored else []))
 
 
 def values_of(
-    readings: Mapping[str, NDArray[np.float32]], sides_N: NDArray[np.floating], sharpness_N: NDArray[np.floating]
+    readings: Mapping[str, NDArray[np.float32]],
+    sides_N: NDArray[np.floating],
+    sharpness_N: NDArray[np.floating],
+    scores_N: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """The values of N faces, (N, S).
 
@@ -107,11 +117,13 @@ def values_of(
         readings: by task, as `fabnet.model.Model.read` gives them.
         sides_N: of the boxes, in pixels of the video.
         sharpness_N: of the crops, see fabnet.video.crop.quality.
+        scores_N: the detector's probabilities, where the faces have any.
     """
     columns = [
         mouth(readings[task]) if task == "landmarks68" else readings[task] for task in _OF_TASK if task in readings
     ]
-    return np.column_stack([*columns, sides_N, sharpness_N]).astype(np.float32)
+    scores = [] if scores_N is None else [scores_N]
+    return np.column_stack([*columns, sides_N, sharpness_N, *scores]).astype(np.float32)
 
 
 def mouth(points_NK2: NDArray[np.floating]) -> NDArray[np.float64]:
