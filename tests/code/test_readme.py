@@ -103,6 +103,13 @@ def test_paths_that_the_docs_name_exist():
     assert [(page, path) for page, path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_notice_names_every_file_of_another_licence():
+    named = set(re.findall(r"^  (fabnet/\S+)", (ROOT / "NOTICE").read_text(), flags=re.MULTILINE))
+    theirs = [path for path in (ROOT / "fabnet/video/bundled").iterdir() if path.is_file() and path.suffix != ".py"]
+    assert theirs
+    assert named == {path.relative_to(ROOT).as_posix() for path in theirs}
+
+
 def test_every_finding_is_a_row_of_their_page_and_stands_alone():
     rows = re.findall(
         r"^\| \[([\w-]+)\]\(([\w-]+)\.sh\) \|", (ROOT / "findings/README.md").read_text(), flags=re.MULTILINE
