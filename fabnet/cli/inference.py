@@ -71,7 +71,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="The file to write.")],
     format: Format = None,
 ) -> None:
-    """Write a table of embeddings in another format, without the model."""
+    """Write a table of embeddings in another format."""
     from fabnet.inference.convert import convert as write
     from fabnet.inference.formats.open import choose_format
 
@@ -98,7 +98,7 @@ def preview(
 ) -> None:
     """Draw a contact sheet of a video.
 
-    It shows frames with the boxes of its tracks, and the crops that a network will see.
+    The sheet has frames with the boxes of tracks, and the crops that a network will see.
     """
     from fabnet.faces.face_params import params_of
     from fabnet.figures.pictures import save

@@ -45,7 +45,7 @@ def schema(
 def tidy() -> None:
     """Move files that no stage makes to .work/aside.
 
-    Such as a removed variant's models in a folder that stages share.
+    Models of a removed variant, for example, in a folder that stages share.
     """
     from fabnet.leftovers import move_aside
     from fabnet.tracking.store import project_root
@@ -98,7 +98,7 @@ def set_values(
 ) -> None:
     """Set values in params.yaml, all or none.
 
-    Such as `extract.fps=2 train.variants.fabnet.flip=false`.
+    For example `extract.fps=2 train.variants.fabnet.flip=false`.
 
     Other lines of the file stay as they are.
     """

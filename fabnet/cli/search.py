@@ -42,7 +42,7 @@ def search(
 ) -> None:
     """Find the faces of an index most similar to given ones.
 
-    These are those of an image, a video, or a row of the index.
+    Given are images, videos, or ids of the index.
     """
     if out.suffix not in (".html", ".parquet"):
         raise typer.BadParameter(f"{out}: ends in neither .html nor .parquet", param_hint="--out")
