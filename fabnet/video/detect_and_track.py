@@ -114,6 +114,7 @@ class _Search:
         self._attempts = self._with_box = 0
         self._best = -math.inf  # score
         self._any_face = False  # whether any track was not a false alarm
+        self._longest = 0  # side of the frames that were looked at, in pixels
 
     def take(self, frame: Frame) -> Iterator[Face | TrackEnd]:
         other_shape = self._size is not None and not _same_shape(self._size, frame.image.shape)
@@ -144,8 +145,7 @@ class _Search:
                 f"{self._detector.name} found a box in {self._with_box} of {self._attempts} frames looked at, best "
                 f"score {self._best:g}, of {self._detector.min_score:g}, and no two that are one face"
             )
-        longest = self._params.detection.looked_at_side
-        raise Rejected("no_face", f"{found}; small faces want a larger extract.detection.longest_side than {longest}")
+        raise Rejected("no_face", f"{found}{self._advice()}")
 
     def _wants(self, frame: Frame) -> bool:
         """Every k-th frame is looked at, and in between such samples that tracks do not end in a slow film."""
@@ -160,6 +160,7 @@ class _Search:
         thorough = frame.time_s - self._thorough_s >= _THOROUGH_S
         found = self._detector.find(frame.image, expected, thorough)
         self._attempts += 1
+        self._longest = max(self._longest, *frame.image.shape[:2])
         self._with_box += bool(found)
         self._best = max([self._best, *(face.score for face in found)])
         ended = self._tracker.look(
@@ -203,16 +204,18 @@ class _Search:
             yield TrackEnd(self._names.pop(track), self._verdict(track))
         self._done.pop(track, None)
 
+    def _advice(self) -> str:
+        """What may help a small face, where frames were made smaller to be looked at."""
+        looked_at = self._params.detection.looked_at_side
+        if self._longest <= looked_at:
+            return ""
+        return f"; a small face wants a larger extract.detection.longest_side than {looked_at}"
+
     def _verdict(self, track: FaceTrack) -> Rejected | None:
         seen = f"seen in {track.found} of {track.attempts} frames looked at, best score {track.score:g}"
         least = self._detector.min_score
         if track.score < least:
-            longest = self._params.detection.looked_at_side
-            return Rejected(
-                "lost",
-                f"{seen}: never clearly, which is {least:g}; a small face wants a larger "
-                f"extract.detection.longest_side than {longest}",
-            )
+            return Rejected("lost", f"{seen}: never clearly, which is {least:g}{self._advice()}")
         self._any_face = True
         if track.found < self._params.tracking.min_found * track.attempts:
             return Rejected(
