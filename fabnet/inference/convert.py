@@ -50,6 +50,8 @@ def convert(table: Path, out: Path, format: Format) -> int:
 
 @contextmanager
 def _opened(table: Path) -> Iterator[pq.ParquetFile]:
+    if table.is_dir():
+        raise UserError(f"{table}: is a folder; name a Parquet file of `fabnet embed`")
     if not table.is_file():
         raise UserError(f"{table}: no such file; name a Parquet file of `fabnet embed`")
     try:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fabnet.config import ExtractParams
+from fabnet.errors import UserError
 from fabnet.faces.found import find_faces
 from fabnet.faces.inputs import find_input
 from fabnet.figures.preview import ShownFrame, ShownTrack, clock, preview_sheet
@@ -92,7 +93,7 @@ def preview(path: str, params: ExtractParams) -> Preview:
     """Find the faces of a video, or image, and draw what was found and which tracks `extract` would reject.
 
     Raises:
-        UserError: there is no such file.
+        UserError: there is no such file, or no frame of it can be read.
     """
     video = find_input(path, "a preview shows one video")
     problem = ""
@@ -105,6 +106,8 @@ def preview(path: str, params: ExtractParams) -> Preview:
                 gathered.judge()
         except Rejected as reject:
             problem = f"{reject.reason}: {reject.detail}"
+    if problem and not gathered.frames:
+        raise UserError(f"{path}: {problem}")
     tracks = sorted(gathered.tracks.values(), key=lambda track: (-len(track.buffer), track.number))
     shown = sorted(tracks[:_TRACKS], key=lambda track: track.number)
     crops = recipe(params)

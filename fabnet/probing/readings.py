@@ -106,6 +106,8 @@ def read_heads(path: Path | str) -> SavedHeads:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file of probes; `dvc repro probe` writes probes/SET/heads/ENCODER.npz")
+    if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
+        raise UserError(f"{path}: not a file of probes; `dvc repro probe` writes probes/SET/heads/ENCODER.npz")
     try:
         with np.load(path, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))

@@ -234,6 +234,7 @@ BAD = {
     ("convert", "absent.parquet", "--out", "no.csv"): (
         "absent.parquet: no such file; name a Parquet file of `fabnet embed`"
     ),
+    ("convert", ".", "--out", "no.csv"): ".: is a folder; name a Parquet file of `fabnet embed`",
     ("convert", "clip.mp4", "--out", "no.csv"): "clip.mp4: no Parquet file: ",
     (
         "convert",

@@ -92,10 +92,12 @@ def test_a_rejected_video_still_gives_a_sheet(monkeypatch, tmp_path):
     drawn = preview(str(clip), PARAMS)
     assert drawn.rejects == ["truncated: ends after 3.4 s"]
     assert "rejected: truncated: ends after 3.4 s" in [text.get_text() for text in drawn.sheet.texts]
+
+
+def test_a_file_without_a_frame_is_an_error(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
-    drawn = preview(str(tmp_path / "text.mp4"), PARAMS)
-    assert (drawn.frames, drawn.tracks) == (0, 0)
-    assert drawn.rejects[0].startswith("unreadable: ")
+    with pytest.raises(UserError, match=r"text\.mp4: unreadable: not a video"):
+        preview(str(tmp_path / "text.mp4"), PARAMS)
 
 
 def test_an_image_is_shown_too(tmp_path):

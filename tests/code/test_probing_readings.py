@@ -80,8 +80,9 @@ def test_no_file_of_probes(tmp_path, path):
     (tmp_path / "text.npz").write_text("not a zip")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:-100])
     for name in ("other.npz", "one.npy", "pickle.npz", "text.npz", "cut.npz"):
-        with pytest.raises(UserError, match=rf"{name}: not a file of probes"):
+        with pytest.raises(UserError, match=rf"{name}: not a file of probes") as refused:
             read_heads(tmp_path / name)
+        assert "unsafe" not in str(refused.value)
 
 
 def test_damaged_numbers_and_other_versions_are_refused(path):
