@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fabnet.video.bundled import BLAZEFACE
 from fabnet.video.crop import Box
-from fabnet.video.detect import SAME_FACE, Detection, by_score, merged, scaled, shared, shrunk
+from fabnet.video.detect import SAME_FACE, Detection, by_score, merged, overlaps, scaled, shared, shrunk
 
 # The network's input, and its one grid of anchors: square, as large as the input, in the middle of cells of 4 pixels.
 _INPUT = 192
@@ -246,7 +246,7 @@ def suppressed(found: Candidates) -> Candidates:
     left = np.argsort(-found.scores, kind="stable")
     scores, boxes, points = [], [], []
     while len(left):
-        same = _overlap(found.boxes[left[0]], found.boxes[left]) > _MAX_OVERLAP
+        same = overlaps(found.boxes[left[:1]], found.boxes[left])[0] > _MAX_OVERLAP
         group, left = left[same], left[~same]
         weights = found.scores[group] / found.scores[group].sum()
         scores.append(found.scores[group[0]])
@@ -277,14 +277,6 @@ def roll_deg(points: NDArray[np.float64]) -> float:
     """
     x, y = points[1] - points[0]
     return math.degrees(math.atan2(y, x))
-
-
-def _overlap(one: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of a box (4,) with others (N, 4)."""
-    sides = np.maximum(np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2]), 0)
-    both = sides[:, 0] * sides[:, 1]
-    areas = [(boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]) for boxes in (one, others)]
-    return np.asarray(both / (areas[0] + areas[1] - both))
 
 
 def _faces(found: Sequence[Candidates]) -> list[Detection]:

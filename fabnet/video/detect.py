@@ -72,6 +72,20 @@ def shared(one: Box, other: Box) -> float:
     return width * height / min(areas)
 
 
+def overlaps(ones: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union (N, M).
+
+    Args:
+        ones: N boxes: left, top, right and bottom of each, (N, 4).
+        others: M boxes, (M, 4).
+    """
+    a, b = ones[:, None], others[None]
+    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    both = sides.prod(axis=-1)
+    areas = [(edges[..., 2:] - edges[..., :2]).prod(axis=-1) for edges in (a, b)]
+    return np.asarray(both / (areas[0] + areas[1] - both))
+
+
 def by_score(detections: Iterable[Detection]) -> list[Detection]:
     return sorted(detections, key=lambda face: (-face.score, face.box.left, face.box.top))
 

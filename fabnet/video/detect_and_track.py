@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fabnet.config import ExtractParams
 from fabnet.video.appearance import surroundings
 from fabnet.video.clips import Clip
-from fabnet.video.crop import Box, square
-from fabnet.video.detect import Detection, Detector
+from fabnet.video.crop import square
+from fabnet.video.detect import Detection, Detector, scaled
 from fabnet.video.detectors import open_detector
 from fabnet.video.faces import Face, FindFaces, Frame, Track, TrackEnd
 from fabnet.video.frame_buffer import FrameBuffer
@@ -156,7 +156,7 @@ class _Search:
         if self._size is None:
             self._size = frame.image.shape[0], frame.image.shape[1]
         scale = frame.image.shape[1] / self._size[1]
-        expected = [_scaled(track.path.last, scale) for track in self._tracker.tracks]
+        expected = [scaled(track.path.last, scale) for track in self._tracker.tracks]
         thorough = frame.time_s - self._thorough_s >= _THOROUGH_S
         found = self._detector.find(frame.image, expected, thorough)
         self._attempts += 1
@@ -165,8 +165,8 @@ class _Search:
         self._best = max([self._best, *(face.score for face in found)])
         ended = self._tracker.look(
             frame.time_s,
-            [Detection(_scaled(face.box, 1 / scale), face.score) for face in found] if scale != 1 else found,
-            lambda box: surroundings(frame.image, _scaled(box, scale)),
+            [Detection(scaled(face.box, 1 / scale), face.score) for face in found] if scale != 1 else found,
+            lambda box: surroundings(frame.image, scaled(box, scale)),
         )
         self._look_s = frame.time_s
         self._thorough_s = frame.time_s if thorough else self._thorough_s
@@ -190,7 +190,7 @@ class _Search:
         for frame in self._waiting.between(done_s, until_s):
             scale = frame.image.shape[1] / self._size[1] if self._size else 1.0
             found = track.path.at(frame.time_s)
-            box = square(_scaled(found.box, scale), self._params.margin)
+            box = square(scaled(found.box, scale), self._params.margin)
             if not box.touches(frame.image.shape[1], frame.image.shape[0]):
                 continue  # the smoothed path of a face on its way out
             score = found.score if self._detector.probability else None
@@ -228,9 +228,3 @@ class _Search:
 def _same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether two sizes (height, width) are one picture made larger or smaller."""
     return bool(abs(one[0] * other[1] / (one[1] * other[0]) - 1) <= _MOST_STRETCH)
-
-
-def _scaled(box: Box, factor: float) -> Box:
-    if factor == 1:
-        return box
-    return Box(box.left * factor, box.top * factor, box.right * factor, box.bottom * factor)

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from fabnet.config import TrackingParams
 from fabnet.video.appearance import RECENT, change, changed
 from fabnet.video.crop import Box
-from fabnet.video.detect import Detection, merged
+from fabnet.video.detect import Detection, merged, overlaps, shared
 
 # The Gaussian is cut off at this many standard deviations.
 _REACH = 3.0
@@ -241,7 +241,7 @@ class Tracker:
             start_s = -math.inf if self._look_s is None else (self._look_s + time_s) / 2
             track = FaceTrack(math.nextafter(time_s, -math.inf) if j in fresh else start_s, self._params.smoothing_s)
             track.seen(time_s, detections[j], None if view is None else view(box))
-            track.instead_of = next((each for each in missed if _shared(each.path.last, box) > _ONE_FACE), None)
+            track.instead_of = next((each for each in missed if shared(each.path.last, box) > _ONE_FACE), None)
             self.tracks.append(track)
         over += self._doubles(over)
         self._look_s = time_s
@@ -305,18 +305,7 @@ def _doubled(box: Box) -> Box:
 
 def overlap(ones: Sequence[Box], others: Sequence[Box]) -> NDArray[np.float64]:
     """Intersection over union of each of N boxes with each of M, (N, M)."""
-    a, b = _edges(ones)[:, None], _edges(others)[None]
-    sides = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
-    both = sides.prod(axis=-1)
-    areas = [(edges[..., 2:] - edges[..., :2]).prod(axis=-1) for edges in (a, b)]
-    return both / (areas[0] + areas[1] - both)
-
-
-def _shared(one: Box, other: Box) -> float:
-    """Intersection over the smaller area."""
-    both_over_union = float(overlap([one], [other])[0, 0])
-    areas = [(box.right - box.left) * (box.bottom - box.top) for box in (one, other)]
-    return both_over_union / (1 + both_over_union) * sum(areas) / min(areas)
+    return overlaps(_edges(ones), _edges(others))
 
 
 def _edges(boxes: Sequence[Box]) -> NDArray[np.float64]:
