@@ -88,7 +88,8 @@ def check_recipe(model_recipe: dict[str, Any], params: ExtractParams) -> None:
     if ours["hash"] == model_recipe.get("hash"):
         return
     way = _WAYS.get(model_recipe.get("source", ""))
-    keep = f"leave --faces and --margin to the model (--faces {way}), " if way else ""
+    asked_for = any(model_recipe.get(key) != ours[key] for key in ("source", "margin"))
+    keep = f"leave --faces and --margin to the model (--faces {way}), " if way and asked_for else ""
     raise UserError(
         f"the model learnt from crops of recipe {model_recipe.get('hash')}, these would be of {ours['hash']}: "
         f"{'; '.join(differences(model_recipe, ours))}. Embeddings of other crops mean something else: {keep}train on "

@@ -30,6 +30,9 @@ def test_a_recipe_gives_params_of_the_same_recipe(values):
     params = params_of(there, 32)
     assert recipe(params) == there
     check_recipe(there, params)
+    with pytest.raises(UserError, match="version: 1 in the model's, ") as older:
+        check_recipe(there | {"version": 1, "hash": "0"}, params)
+    assert "leave --faces" not in str(older.value)  # no flag was the reason
 
 
 def test_yunet_comes_by_its_file(tmp_path):
