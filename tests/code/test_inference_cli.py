@@ -66,7 +66,9 @@ def test_every_command_of_the_docs_works(command, fabnet):
     else:
         rows = pq.read_table(written).to_pandas()
         assert len(rows) > 2
-        documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", DOCS, flags=re.MULTILINE))))
+        tables = "".join(re.findall(r"^\| column \|.*\n(?:\|.*\n)+", DOCS, flags=re.MULTILINE))
+        documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", tables, flags=re.MULTILINE))))
+        documented -= {"score"} - set(rows)  # of faces that were detected
         if "--heads" in arguments:
             ellipses = {column for column in rows if re.match(r"au\d\d|expression_", column)}
             assert set(rows) - ellipses <= documented <= set(rows)
