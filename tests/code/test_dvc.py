@@ -36,7 +36,10 @@ def test_make_passes_over_the_hint_that_dvc_repeats(tmp_path, caplog):
         rule = f"all:\n\t@{{ cat {tmp_path}/out.txt; {end}; }} | sed -uE '$(HINT)'\n"
         (tmp_path / "rule.mk").write_text(f"include {ROOT}/Makefile\n{rule}")
         done = subprocess.run(
-            ["make", "-f", str(tmp_path / "rule.mk"), "all"], cwd=tmp_path, capture_output=True, text=True
+            ["make", "--no-print-directory", "-f", str(tmp_path / "rule.mk"), "all"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
         assert done.stdout.splitlines() == ["Running stage 'split':", "Use `dvc push` to send", "add: git add x"]
         assert (done.returncode == 0) == (end == "true")
