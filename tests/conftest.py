@@ -23,7 +23,24 @@ gc.set_threshold(10_000, 20, 20)
 
 
 #: Files that last longest, which begin first: no worker is left with one of them at the end.
-_LONGEST = ("test_pipeline.py", "test_tracking_server.py", "test_contracts.py", "test_dvc.py", "test_processes.py")
+_LONGEST = (
+    "test_pipeline.py",
+    "test_tracking_server.py",
+    "test_benchmarks.py",
+    "test_contracts.py",
+    "test_training_parallel.py",
+    "test_ray.py",
+    "test_serve.py",
+    "test_dvc.py",
+    "test_faults.py",
+    "test_app_page.py",
+    "test_registry_promote.py",
+    "test_tracking_sync.py",
+    "test_training_killed.py",
+    "test_supervised_stage.py",
+    "test_probing_stages.py",
+    "test_same_bytes.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,14 +25,13 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 LIBRARIES = (
     "av",
     "cv2",
-    "dvc.repo",
-    "great_expectations",
     "matplotlib.pyplot",
     "mlflow.pyfunc",
     "mlflow.store.model_registry.sqlalchemy_store",
@@ -45,6 +44,8 @@ LIBRARIES = (
     "torch._dynamo",  # the first step of any optimiser imports it
     "typer",
 )
+# Of a whole pipeline besides, if its `folder` is what is asked for first.
+PIPELINE = ("dvc.repo", "great_expectations")
 
 # What the `python` of `folder` runs. Options, as in `python -m`, are Python's own.
 _PROGRAM = """\
@@ -103,22 +104,32 @@ def run(arguments, *, cwd, env=None, timeout=240) -> subprocess.CompletedProcess
 
 @cache
 def folder() -> Path:
-    program = Path(_address()).with_name("start.py")
-    program.write_text(_PROGRAM.format(python=sys.executable, address=_address()))
+    address = _address(PIPELINE)
+    program = Path(address).with_name("start.py")
+    program.write_text(_PROGRAM.format(python=sys.executable, address=address))
     python = program.with_name("python")
     python.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(program)])} "$@"\n')
     python.chmod(0o755)
     return python.parent
 
 
-@cache
-def _address() -> str:
+def _address(also: Sequence[str] = ()) -> str:
+    """The server's, which imports LIBRARIES, and others if it has to be started."""
+    global _started
+    _started = _started or _start(also)
+    return _started
+
+
+_started: str | None = None
+
+
+def _start(also: Sequence[str]) -> str:
     place = tempfile.TemporaryDirectory(prefix="warm")
     address = f"{place.name}/server"
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= one_thread | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, __file__, address]
+    command = [sys.executable, __file__, address, *also]
     server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdout is not None
     atexit.register(place.cleanup)
@@ -212,7 +223,7 @@ def _end(code) -> None:
 
 
 def main() -> None:
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *sys.argv[2:]):
         importlib.import_module(name)
     assert threading.active_count() == 1  # others would be missing after a fork
     gc.freeze()  # else the first collection in each process copies all of this memory
