@@ -48,7 +48,8 @@ class Processor:
         off = [name for name in umath.__cpu_dispatch__ if name.startswith(self.numpy) and features.get(name)]
         environment = os.environ | self.environment
         if off:
-            environment["NPY_DISABLE_CPU_FEATURES"] = ",".join(off)
+            already = os.environ.get("NPY_DISABLE_CPU_FEATURES", "").replace(",", " ").split()
+            environment["NPY_DISABLE_CPU_FEATURES"] = ",".join([*already, *off])
         command = [sys.executable, "-m", "tests.code.simulated_processors", str(self.libav), self.x264]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
