@@ -8,7 +8,6 @@ written in a process of its own. `make bench`, or, with a record in docs/benchma
 
 import argparse
 import multiprocessing
-import platform
 import tempfile
 import time
 from datetime import date
@@ -24,6 +23,7 @@ from fabnet.inference.formats.open import Format
 from fabnet.inference.formats.parquet import ROWS, open_writer
 from fabnet.probing import readings
 from fabnet.probing.readings import OUTPUTS, LinearHead, SavedHeads
+from fabnet.tracking.verify.verify import processor as this_processor
 
 HOUR, FPS, DIMENSION = 90_000, 25, 256
 _LOSSES = {"units": "bce", "expression": "cross_entropy"}
@@ -82,7 +82,7 @@ def main() -> None:
     lines = [
         f"# Writing an hour of embeddings in other formats, {date.today():%-d %B %Y}",
         "",
-        f"`python -m benchmarks.convert`, one run on {platform.machine()}: {HOUR:,} rows of one face with the readings "
+        f"`python -m benchmarks.convert`, one run on {this_processor()}: {HOUR:,} rows of one face with the readings "
         "of all probes, from Parquet,",
         "one process and one thread. Memory is the peak beyond that of the imports, here and for a tenth of the rows.",
         "",

@@ -47,7 +47,8 @@ def test_found_overlaps_by_half():
     assert missed["0"]["all"]["hits"] == 0
     assert found_in(Boxes(good), faces, 1.1)["0"]["all"]["hits"] == 0
     each = {"found": told, "false_faces": 3, "quick_look_ms": 9.5}
-    page = text({"stills": 2, "backgrounds": 5, "clips": 51, "detectors": {"boxes": each}})
+    page = text({"stills": 2, "backgrounds": 5, "clips": 51, "processor": "Some CPU", "detectors": {"boxes": each}})
     low = told["0"]["yaw_60_to_90"]["low"]
     assert f"| `boxes` | 0 | 100.0 [34.2, 100.0] | 100.0 [{low:.1f}, 100.0] | 2 |" in page
     assert "| `boxes` | 3 | 9.5 |" in page
+    assert "on Some CPU." in page
