@@ -21,8 +21,8 @@ from fabnet.attributes.images import ABSENT, UNREADABLE
 from fabnet.attributes.label_files import header_fields, place, read_text
 from fabnet.attributes.names import nfc
 from fabnet.config import SetParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.errors import UserError, one_line
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.progress import track
 from fabnet.tables import EXPRESSIONS, SPLITS
 

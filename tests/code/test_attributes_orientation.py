@@ -11,7 +11,7 @@ from own_tables import POSE
 from PIL import Image, ImageOps
 
 from fabnet.attributes.images import size_of
-from fabnet.conversion import decode_image, orientation
+from fabnet.frames.conversion import decode_image, orientation
 from fabnet.video.images import decode_upright
 
 OWN = {"labels": "labels.csv"}

@@ -15,9 +15,9 @@ import simplejpeg
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
 from scipy.special import expit, softmax
 
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.faces.face_params import params_of
 from fabnet.files import read_json
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.inference.embed import embed
 from fabnet.model import load
 from fabnet.networks.build import load_model
