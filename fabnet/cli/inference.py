@@ -139,8 +139,7 @@ def timeline(
     """
     from fabnet.errors import UserError
     from fabnet.files import atomic_file
-    from fabnet.inference.timeline.gather import timeline_of
-    from fabnet.inference.timeline.page import notes, timeline_page
+    from fabnet.inference.timeline import notes, timeline_of, timeline_page
     from fabnet.model import load
 
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):

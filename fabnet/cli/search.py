@@ -51,8 +51,7 @@ def search(
     from fabnet import tables
     from fabnet.errors import UserError
     from fabnet.files import atomic_file
-    from fabnet.inference.search import Query, answer, check_model, of_file, of_index
-    from fabnet.inference.search_page import Thumbnails, page
+    from fabnet.inference.search import Query, Thumbnails, answer, check_model, of_file, of_index, page
     from fabnet.model import Model, load
     from fabnet.retrieval.index import read_index
 

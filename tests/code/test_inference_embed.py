@@ -188,9 +188,9 @@ import sys
 from pathlib import Path
 from benchmarks._memory import peak_mb
 from fabnet.inference.embed import embed
-from fabnet.inference.formats import parquet
+from fabnet.inference.formats import table
 from fabnet.model import load
-parquet.ROWS = 512
+table.ROWS = 512
 model = load(Path(sys.argv[1]))
 for clip in sys.argv[3:]:
     done = embed([clip], model, Path(sys.argv[2]), model.face_params(fps=25, workers=1))

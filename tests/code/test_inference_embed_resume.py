@@ -8,9 +8,8 @@ from fabnet.errors import UserError
 from fabnet.faces.face_params import params_of
 from fabnet.faces.found import FaceCrop
 from fabnet.inference import embed as embed_module
-from fabnet.inference import job as job_module
-from fabnet.inference.embed import embed
-from fabnet.inference.formats import parquet
+from fabnet.inference.embed import embed, run_job
+from fabnet.inference.formats import table
 from fabnet.model import load
 
 
@@ -31,7 +30,7 @@ def count_jobs(monkeypatch, stop_after=None):
     def counted(job):
         if stop_after is not None and len(done) == stop_after:
             raise KeyboardInterrupt
-        job_module.run_job(job)
+        run_job(job)
         done.append(job.inputs[0].name)
 
     monkeypatch.setattr(embed_module, "run_job", counted)
@@ -54,7 +53,7 @@ def test_strict_refuses_bad_inputs_and_keeps_what_was_done(model, params, tmp_pa
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(model, params, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "ROWS", 4)  # row groups of faces of several inputs
+    monkeypatch.setattr(table, "ROWS", 4)  # row groups of faces of several inputs
     write_random_heads(tmp_path / "heads.npz", model.path)
     clips = [write_colours(tmp_path / f"{name}.mp4", frames) for name, frames in (("c", 17), ("a", 8), ("b", 31))]
     reading = load(model.path, tmp_path / "heads.npz")
@@ -108,8 +107,8 @@ def test_parts_of_before_faces_had_a_score_are_made_again(tmp_path, monkeypatch)
     params = found.face_params(fps=1, workers=1)
     with monkeypatch.context() as before:
         before.setattr(embed_module, "_VERSION", 1)
-        before.setattr(job_module, "are_scored", lambda params: False)
-        before.setattr(job_module, "FaceCrop", lambda *known: FaceCrop(*known[:6]))
+        before.setattr(embed_module, "are_scored", lambda params: False)
+        before.setattr(embed_module, "FaceCrop", lambda *known: FaceCrop(*known[:6]))
         count_jobs(before, stop_after=1)
         with pytest.raises(KeyboardInterrupt):
             embed(clips, found, out, params)

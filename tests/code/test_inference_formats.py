@@ -15,8 +15,8 @@ from inference_files import write_colours, write_model, write_random_heads, writ
 
 from fabnet.inference.convert import convert
 from fabnet.inference.formats import openface
-from fabnet.inference.formats.conventions import openface_angles
-from fabnet.inference.formats.parquet import open_writer
+from fabnet.inference.formats.openface import openface_angles
+from fabnet.inference.formats.table import open_writer
 from fabnet.model import load
 from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState

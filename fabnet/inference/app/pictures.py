@@ -15,9 +15,7 @@ from fabnet.figures.probes import ANGLES
 from fabnet.figures.sheets import neighbour_sheet
 from fabnet.inference.app.analysis import Analysis, Reader, warp
 from fabnet.inference.app.gallery import Gallery
-from fabnet.inference.timeline.gather import Thumbnails, tracks_of
-from fabnet.inference.timeline.page import notes, timeline_page
-from fabnet.inference.timeline.series import Timeline, series_of, values_of
+from fabnet.inference.timeline import Thumbnails, Timeline, notes, series_of, timeline_page, tracks_of, values_of
 from fabnet.tables import EXPRESSIONS, UNITS
 from fabnet.video.crop import quality
 from fabnet.video.detectors import are_scored

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow.csv import CSVWriter
 
-from fabnet.inference.formats.conventions import (
+from fabnet.inference.formats.openface import (
     HAS_EXPRESSION,
     HAS_LANDMARKS,
     HAS_POSE,

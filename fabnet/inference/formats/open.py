@@ -10,11 +10,9 @@ import pyarrow as pa
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.inference.formats import fex, openface
-from fabnet.inference.formats.conventions import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS
 from fabnet.inference.formats.fex import open_fex
-from fabnet.inference.formats.openface import open_openface
-from fabnet.inference.formats.parquet import open_writer
-from fabnet.inference.formats.plain_csv import open_plain_csv
+from fabnet.inference.formats.openface import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS, open_openface
+from fabnet.inference.formats.table import open_plain_csv, open_writer
 
 Format = Literal["parquet", "csv", "openface", "fex"]
 
