@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import set_layouts as layouts
-from opened_sets import boxes, crops_of, matches, opened
-from own_tables import POSE
+from opened_sets import POSE, boxes, crops_of, matches, opened
 from PIL import Image, ImageOps
 
 from fabnet.attributes.images import size_of
