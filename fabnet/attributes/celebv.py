@@ -45,6 +45,12 @@ class LabelledClips(ImageFolder):
         return frame_at(self._loaded[1].files.path(clip), at)
 
     def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
+        """Width and height of the clips' frames in pixels, and 0 since no frame is turned: int64 (N, 3).
+
+        Args:
+            said: what the set's files say.
+            names: of the N images, each a frame of a clip; a clip is opened once.
+        """
         known: dict[str, tuple[int, int, int]] = {}
         for name in track(names, f"{self.name}: looking at clips", len(names), "frame"):
             clip, _ = _parts(name)

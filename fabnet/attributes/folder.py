@@ -188,6 +188,15 @@ class ImageFolder:
         return self._loaded[0]
 
     def crop(self, row: Any, size: int) -> np.ndarray:
+        """The face of one row: uint8 RGB (size, size, 3).
+
+        Args:
+            row: of `table().itertuples()`.
+            size: side of the crop, in pixels.
+
+        Raises:
+            UserError: its image cannot be read; names the set and the face.
+        """
         try:
             return crop_box(self.image(row.image), row, size)
         except UserError as error:

@@ -91,6 +91,10 @@ class Driving:
     def read(self, video: Input, progress: Progress) -> None:
         """Decode the whole video and find its faces.
 
+        Args:
+            video: the driving video.
+            progress: is advanced by a frame for each that is decoded.
+
         Raises:
             Rejected: it is damaged, or shows no face.
         """
@@ -198,6 +202,10 @@ def animate(
     """Write `out`, an MP4 as long as the driving video and at its frame rate, atomically.
 
     Args:
+        source_image: path of the picture whose largest face is moved.
+        driving_video: path of the video whose frames it follows; one face at a time, the largest.
+        out: the file to write, `.mp4`.
+        network: in evaluation mode; must have a flow.
         params: how faces are found and cropped.
         size: side of the result in pixels, even; the flow is enlarged, the source cut out at this size.
         beside: the driving face on the left, the result on the right.
@@ -235,6 +243,11 @@ def animate(
 
 def find_source(image: Input, params: ExtractParams, size: int) -> Source:
     """The largest face of a picture.
+
+    Args:
+        image: the picture.
+        params: how faces are found and cropped; `image_size` is the side of the network's crop in pixels.
+        size: side in pixels of the crop that the flow moves.
 
     Raises:
         UserError: there is none, or the picture cannot be read.

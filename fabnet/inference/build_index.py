@@ -33,9 +33,13 @@ def build_index(
     """Write the index `out` of embeddings, see fabnet.probing.outside.open_outside for their forms.
 
     Args:
+        embeddings: a file or folder of N embeddings.
+        out: the folder to write.
         ids: what names the rows of an .npy file.
         about: a table with a column id or face_id and any of video, track, identity, time_s, image and a box, such as
             the labels of a set.
+        half: keep float16 vectors, half the space, instead of float32.
+        build_ann: makes the approximate part (`retrieval.ann.build`); None leaves it out.
 
     Raises:
         UserError: a file is absent or damaged, or an embedding has no direction; names the row.

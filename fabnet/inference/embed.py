@@ -98,7 +98,12 @@ def run_job(job: Job) -> None:
 
 
 def write_failure(job: Job, reason: str) -> None:
-    """Write the part of a job that cannot be run: no rows, and why."""
+    """Write the part of a job that cannot be run: no rows, and why.
+
+    Args:
+        job: whose inputs are all told as rejects.
+        reason: in one line.
+    """
     with atomic_file(job.out) as temporary, open_writer(temporary, job.columns) as file:
         file.describe({_META: _dumped([Outcome(each.name, rejected=reason) for each in job.inputs])})
 

@@ -92,6 +92,10 @@ class Preview:
 def preview(path: str, params: ExtractParams) -> Preview:
     """Find the faces of a video, or image, and draw what was found and which tracks `extract` would reject.
 
+    Args:
+        path: of a video or an image.
+        params: how faces are found and cropped, and which tracks are too short or too poor.
+
     Raises:
         UserError: there is no such file, or no frame of it can be read.
     """

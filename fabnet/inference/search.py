@@ -61,7 +61,12 @@ class Query:
 
 
 def of_index(index: Index, id_: str) -> Query | None:
-    """A row of the index, if there is one with this id."""
+    """A row of the index, if there is one with this id.
+
+    Args:
+        index: to look in.
+        id_: a value of its column `id`.
+    """
     at = pc.index(index.column("id"), id_).as_py()
     if at < 0:
         return None
@@ -74,6 +79,8 @@ def check_model(index: Index, model: Model, params: ExtractParams, force: bool) 
     """Refuse embeddings that cannot be compared with those of the index.
 
     Args:
+        index: whose `origin` says which weights and recipe its embeddings come from.
+        model: whose embeddings the queries are.
         params: how the faces of queries are found.
         force: accept another recipe of the crops, and an index that does not say whose embeddings it holds.
 
@@ -100,6 +107,8 @@ def of_file(path: str, model: Model, params: ExtractParams, each_frame: bool = F
     """The faces of an image, or the tracks of a video: the mean direction of a track's frames, or each of them.
 
     Args:
+        path: of the image or video.
+        model: embeds the faces.
         params: how faces are found.
         each_frame: every frame is a query, not the mean of each track.
 
@@ -178,9 +187,12 @@ def answer(
     """The k nearest rows to each query, without the query itself.
 
     Args:
+        index: of N rows.
+        queries: their vectors have unit length and as many dimensions as the index.
         k: neighbours of each query.
         left_out: of track, video, identity: rows that share it with the query, as far as it is known.
         approximate: use the approximate part, and measure what it misses on so many vectors of the index.
+        sample: number of vectors of the index that are searched both ways to measure the recall.
 
     Raises:
         UserError: the index has fewer than k rows, or no approximate part.

@@ -316,7 +316,13 @@ class Thumbnails:
         self._jpegs: dict[int, dict[int, bytes]] = {number: {} for number in tracks}
 
     def offer(self, track: int, sample: int, image: NDArray[np.uint8]) -> None:
-        """The next face: its track, the number of its sample, and its crop (H, W, 3)."""
+        """The next face: its track, the number of its sample, and its crop (H, W, 3).
+
+        Args:
+            track: the number of the face's track.
+            sample: the number of its sample of the video, from 0.
+            image: uint8 RGB (H, W, 3), the crop.
+        """
         mine = self._jpegs[track]
         if self._offered % self._every == 0 or (not mine and track in self._longest):
             mine[sample] = self._jpeg(image)

@@ -86,7 +86,9 @@ def import_weights(
 
     Args:
         path: the authors' state dict, or a file that `fabnet weights export` wrote.
+        out: the directory to write, which must not exist.
         choices: for the authors' files; None takes what they are known to be. An exported file says these itself.
+        probes: the authors' probes, each for another task.
 
     Raises:
         UserError: `out` exists, or a file is absent, damaged, of another architecture, or does not fit the others.
@@ -162,6 +164,7 @@ def folded(tensors: Mapping[str, Tensor], where: str, task: str, dimension: int,
     """What batch norm and layer come to in evaluation mode: one linear map.
 
     Args:
+        tensors: the state dict of BatchNorm1d(D) followed by Linear(D, k).
         where: the file, for errors.
         task: which labels the outputs are; their number must be that of the task.
         dimension: D of the embeddings.
@@ -251,6 +254,10 @@ def description(directory: Path) -> dict[str, str]:
 def export_safetensors(directory: Path, out: Path) -> dict[str, str]:
     """Write all weights of a model, with the description as metadata, which is returned.
 
+    Args:
+        directory: as the stage `train` writes it.
+        out: the file to write.
+
     Raises:
         UserError: `directory` is no trained model.
     """
@@ -266,6 +273,10 @@ def export_safetensors(directory: Path, out: Path) -> dict[str, str]:
 
 def export_onnx(directory: Path, out: Path) -> dict[str, str]:
     """Write the encoder in evaluation mode, for batches of any size, with the description as properties.
+
+    Args:
+        directory: as the stage `train` writes it.
+        out: the file to write; its input is float32 (N, 3, H, H), its output (N, D).
 
     Raises:
         UserError: `directory` is no trained model, or the package onnx is absent.

@@ -66,6 +66,8 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
     """The page for a model.
 
     Args:
+        reader: the model and the ways in which it finds faces.
+        gallery: faces to compare with, if there are any.
         no_gallery: what to say where there is none.
     """
     ways = [(_WAYS[way], way) for way in reader.ways]
@@ -157,7 +159,12 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
 def in_line(
     call: Callable[..., dict[Any, Any]], hide: Callable[[str], dict[Any, Any]]
 ) -> Callable[..., dict[Any, Any]]:
-    """The same, where an error becomes the one line on the page; what is not the visitor's fault is logged."""
+    """The same, where an error becomes the one line on the page; what is not the visitor's fault is logged.
+
+    Args:
+        call: a handler of the page: values of components in, updates of components out.
+        hide: the updates that show one line and nothing else.
+    """
 
     @wraps(call)
     def wrapped(*arguments: Any) -> dict[Any, Any]:

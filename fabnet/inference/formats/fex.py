@@ -105,6 +105,12 @@ def _clock(times: pa.Array) -> pa.Array:
 
 @contextmanager
 def open_fex(path: Path, columns: pa.Schema) -> Iterator[FexCsv]:
+    """A writer of the CSV of py-feat.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     schema = fex_schema(columns)
     with CSVWriter(path, schema) as file:
         yield FexCsv(file, schema)

@@ -37,6 +37,10 @@ _OPEN: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Writer]]]
 def choose_format(out: Path, format: Format | None) -> Format:
     """The format of a file: the one that is asked for, else by its name, CSV for .csv and Parquet for any other.
 
+    Args:
+        out: the file to write, or its name; it need not exist.
+        format: None where the name is to decide.
+
     Raises:
         UserError: the name says another.
     """
@@ -70,12 +74,21 @@ def check_columns(columns: pa.Schema, format: Format, where: Path | str, remedy:
 
 
 def columns_read(columns: pa.Schema, format: Format) -> list[str]:
-    """The columns that a writer of this format looks at: formats made of readings do without the embedding."""
+    """The columns that a writer of this format looks at: formats made of readings do without the embedding.
+
+    Args:
+        columns: of the table.
+        format: of the file to write.
+    """
     return [name for name in columns.names if format not in _NEEDS_ANY or name != "embedding"]
 
 
 def check_one_input(inputs: int, format: Format) -> None:
     """Refuse several inputs where a file is of one.
+
+    Args:
+        inputs: number of images and videos whose faces the file would hold.
+        format: of the file to write.
 
     Raises:
         UserError: OpenFace's table has no column that tells them apart.

@@ -123,5 +123,11 @@ def _fixed(values: NDArray[np.generic], decimals: int) -> pa.Array:
 
 @contextmanager
 def open_openface(path: Path, columns: pa.Schema) -> Iterator[OpenFaceCsv]:
+    """A writer of the CSV of OpenFace 2.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     with open(path, "w", encoding="ascii", newline="") as file:
         yield OpenFaceCsv(file, columns)

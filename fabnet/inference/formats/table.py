@@ -52,6 +52,12 @@ class Writer:
 
 @contextmanager
 def open_writer(path: Path, columns: pa.Schema) -> Iterator[Writer]:
+    """A writer of a Parquet file of row groups of `ROWS`; the last rows are written when the block succeeds.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     repeated = [name for name in _REPEATED if name in columns.names]
     with pq.ParquetWriter(path, columns, compression="zstd", use_dictionary=repeated) as file:
         writer = Writer(file)
@@ -113,5 +119,11 @@ def _flat_schema(columns: pa.Schema) -> pa.Schema:
 
 @contextmanager
 def open_plain_csv(path: Path, columns: pa.Schema) -> Iterator[PlainCsv]:
+    """A writer of a CSV with the columns of the table, lists spread over columns.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     with CSVWriter(path, _flat_schema(columns)) as file:
         yield PlainCsv(file, columns)
