@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet as pq
 from pandera.errors import SchemaError, SchemaErrors
 
-from fabnet.errors import TableError, one_line
+from fabnet.errors import TableError, counted, one_line
 from fabnet.files import atomic_file
 
 #: Bad rows that a report shows for each rule.
@@ -85,7 +85,7 @@ class IllegalTable(TableError):
     def __init__(self, where: str, findings: Iterable[Finding]) -> None:
         self.where, self.findings = where, tuple(findings)
         lines = [finding.line() for finding in self.findings]
-        more = f"; and {len(lines) - _SHOWN_RULES} more rules" if len(lines) > _SHOWN_RULES else ""
+        more = f"; and {counted(len(lines) - _SHOWN_RULES, 'more rule')}" if len(lines) > _SHOWN_RULES else ""
         super().__init__(f"{where}: {'; '.join(lines[:_SHOWN_RULES])}{more}")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fabnet.cli.inference import DetectorModel, Faces, Margin
+from fabnet.errors import counted
 
 app = typer.Typer()
 
@@ -74,7 +75,7 @@ def search(
         queries += of_file(one, trained, params, each_frame)
     left_out = [name for name, choice in kept.items() if choice == "leave-out"]
     answered = answer(found, queries, k, left_out, ann, recall_sample)
-    said = f"{len(queries)} queries, {len(found.vectors)} rows"
+    said = f"{counted(len(queries), 'query', 'queries')}, {counted(len(found.vectors), 'row')}"
     if left_out:
         said += f", the query's {', '.join(left_out)} left out"
     if answered.recall is not None:
@@ -88,7 +89,9 @@ def search(
             temporary.write_text(page(answered, queries, pictures.jpeg, f"{index}: {said}."))
     typer.echo(f"{out}: {said}")
     if answered.missing:
-        typer.echo(f"{answered.missing} neighbours fewer than asked for: too few rows were not left out", err=True)
+        typer.echo(
+            f"{counted(answered.missing, 'neighbour')} fewer than asked for: too few rows were not left out", err=True
+        )
 
 
 index_app = typer.Typer(no_args_is_help=True, help="Indexes of embeddings, for `fabnet search`.")
@@ -146,5 +149,6 @@ def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
     found = read_index(index, whole=True)
     origin = ", ".join(f"{key} {value[:16]}" for key, value in sorted(found.origin.items()))
     typer.echo(
-        f"{index}: whole; {len(found.vectors)} embeddings of {found.about['source']} ({origin or 'origin unknown'})"
+        f"{index}: whole; {counted(len(found.vectors), 'embedding')} of {found.about['source']} "
+        f"({origin or 'origin unknown'})"
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 from fabnet.probing.outside import Outside, open_outside
 from fabnet.retrieval.index import Index, write_index
 from fabnet.tables import IndexRows
@@ -65,7 +65,7 @@ def _rows(found: Outside, embeddings: Path, about: Path | None) -> pd.DataFrame:
         here = known.reindex(rows["id"])
         if not rows["id"].isin(known.index).any():
             raise UserError(
-                f"{about}: names none of the {count} faces (such as {rows['id'].iloc[0]}; it names "
+                f"{about}: names none of the {counted(count, 'face')} (such as {rows['id'].iloc[0]}; it names "
                 f"{', '.join(map(str, known.index[:1]))})"
             )
         _fill(rows, here.reset_index(drop=True))

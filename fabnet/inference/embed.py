@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import torch
 
 from fabnet.config import ExtractParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.faces.found import FaceCrop, find_faces, network_crop
 from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
 from fabnet.files import atomic_file, hash_json, locked
@@ -130,7 +130,7 @@ def _found(job: Job, outcomes: list[Outcome]) -> Iterator[FaceCrop]:
                 if time.monotonic() - reported > _REPORT_EVERY_S:
                     reported = time.monotonic()
                     count = sum(faces.counts.values())
-                    logger.info(f"{each.name}: at {face.time_s:.0f} s, {count} faces")
+                    logger.info(f"{each.name}: at {face.time_s:.0f} s, {counted(count, 'face')}")
                 image, box = network_crop(face, job.params)
                 yield FaceCrop(each.name, number, face.number, face.time_s, box, image, face.score)
             outcome.lost = {number: _line(reject) for number, reject in faces.lost.items()}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fabnet import tables
 from fabnet.attributes.images import crop_box
 from fabnet.config import ExtractParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.faces.face_params import check_recipe
 from fabnet.faces.found import Faces, find_faces
 from fabnet.faces.inputs import find_input
@@ -199,7 +199,7 @@ def answer(
     """
     count, vectors = len(index.vectors), np.stack([query.vector for query in queries])
     if k > count:
-        raise UserError(f"--k {k}: the index has {count} rows; ask for at most {count}")
+        raise UserError(f"--k {k}: the index has {counted(count, 'row')}; ask for at most {count}")
     own = exact.Alike(np.array([query.row for query in queries]), np.arange(count))
     pairs = [own, *(_alike([getattr(one, name) for one in queries], index.column(name)) for name in left_out)]
     recall = None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from fabnet.config import ExtractParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.faces.face_params import differences
 from fabnet.faces.found import FaceCrop, Faces, find_faces
 from fabnet.faces.inputs import BadInput, find_input, no_face
@@ -422,7 +422,7 @@ def _lane(timeline: Timeline, number: int, lane: list[Track]) -> dict[str, Any]:
     tracks = len(lane)
     return {
         "title": f"Face {number + 1}",
-        "line": f"{len(values)} of {timeline.samples} samples, {tracks} track{'s' * (tracks != 1)}",
+        "line": f"{len(values)} of {timeline.samples} samples, {counted(tracks, 'track')}",
         "rows": rows,
     }
 

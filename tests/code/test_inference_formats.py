@@ -187,7 +187,7 @@ def test_embed_writes_what_convert_writes(clip, faces, fabnet, made):
     assert ("score" in pq.read_schema(made / "t.parquet").names) == (clip == "talk.mp4")
     for name in ("csv", "openface", "fex"):
         code, out, err = fabnet(*embed, "--format", name, "--out", f"embedded-{name}.csv")
-        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 tracks of 1 inputs"]), err
+        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 track of 1 input"]), err
         assert fabnet("convert", "t.parquet", "--format", name, "--out", f"converted-{name}.csv")[0] == 0
         assert (made / f"embedded-{name}.csv").read_bytes() == (made / f"converted-{name}.csv").read_bytes()
 

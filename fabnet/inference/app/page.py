@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.faces.face_params import Way
 from fabnet.inference.app import pictures
 from fabnet.inference.app.analysis import Analysis, Reader, analyse, no_warp
@@ -201,7 +201,7 @@ def _track_choice(analysis: Analysis) -> Any:
 def _found_line(path: Path, analysis: Analysis) -> str:
     tracks = len(analysis.tracks())
     frames = len(set(analysis.faces.times_N.tolist()))
-    what = f"{tracks} face{'s' if tracks != 1 else ''}" + (f" in {frames} frames" if frames > 1 else "")
+    what = f"{counted(tracks, 'face')}" + (f" in {frames} frames" if frames > 1 else "")
     return f"{shown_name(path)}: {what}. {analysis.note}".strip()
 
 
