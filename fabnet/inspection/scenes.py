@@ -80,8 +80,8 @@ def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int =
     longest = longest[store.tracks.length[longest] >= least]
     if not len(longest):
         raise UserError(
-            f"{store.directory}: no track of {counted(len(identities), 'test identity', 'test identities')} has {least} "
-            "frames"
+            f"{store.directory}: no track of {counted(len(identities), 'test identity', 'test identities')} has "
+            f"{least} frames"
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(longest)[:_TRACKS])
     rows = [
