@@ -102,6 +102,7 @@ def run_jobs(
                     continue
                 died = worker.finish(last=fresh)
                 if died and started[number] < attempts:
+                    # Next in line, so that a job that kills every process is known before the rest is done.
                     waiting.appendleft(number)
                 else:
                     yield Outcome(number, died)

@@ -85,6 +85,7 @@ def read(name: str, params: SetParams) -> Annotation:
     faces["face_id"] = found["face_id"].astype("str")
     faces["left"], faces["top"] = found["x"].astype(float), found["y"].astype(float)
     faces["right"], faces["bottom"] = faces["left"] + found["w"], faces["top"] + found["h"]
+    # Radians, roll and yaw of the opposite sign; `check_signs` sees by the landmarks whether this holds.
     for column, sign in (("roll", -1), ("pitch", 1), ("yaw", -1)):
         faces[f"{column}_deg"] = sign * np.rad2deg(found[column].astype(float))
     faces = left_out.without(faces, ~(found["w"] > 0) | ~(found["h"] > 0), "it has no rectangle", source)

@@ -61,6 +61,7 @@ def search(
     queries: list[Query] = []
     trained: Model | None = None
     for one in dict.fromkeys(query):
+        # Ids come before files of the same name: a row of the index needs neither model nor detector.
         own = of_index(found, one)
         if own is not None:
             queries.append(own)
@@ -70,6 +71,7 @@ def search(
         if model is None:
             raise UserError(f"--query {one}: an image or video needs --model, the one that made the index")
         trained = trained or load(model, device=device)
+        # Forced, since the recipe that counts is the index's, with which `check_model` compares.
         params = trained.face_params(faces, detector_model, force=True, margin=margin)
         check_model(found, trained, params, force)
         queries += of_file(one, trained, params, each_frame)

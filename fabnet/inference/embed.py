@@ -209,6 +209,7 @@ def embed(
             raise UserError(f"--strict: {listed(bad)}")
         if faces:
             _join(jobs, out, _columns(model, params), format)
+        # Parts of interrupted runs with other options go too; files that are not ours stay, and with them the folder.
         for leftover in (*parts.glob("part-*.parquet"), *parts.glob(".part-*.parquet"), parts / "lock"):
             leftover.unlink()
     if not any(parts.iterdir()):

@@ -134,6 +134,7 @@ def search(
         some = slice(first, first + _QUERIES)
         queries = torch.from_numpy(np.array(queries_QD[some], dtype=np.float32)).to(device)
         parts.append(_Part(queries, k, [pairs.queries[some] for pairs in left_out], size))
+    # Every block of the gallery meets all queries, so that a gallery larger than memory is read once.
     for first, block in _blocks(gallery_MD, size, device):
         names = [pairs.gallery[first : first + len(block)] for pairs in left_out]
         for part in parts:

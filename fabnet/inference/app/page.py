@@ -117,6 +117,7 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
             count = len(analysis.of_track(number))
             why = no_warp(reader) if not reader.warps else _ONE_FRAME if count == 1 else ""
             sliders = {}
+            # A hidden slider needs two ends as well.
             for slider, value, visible in ((moment, 1, count > 1), (source, 1, not why), (target, count, not why)):
                 sliders[slider] = gr.update(value=value, minimum=1, maximum=max(count, 2), visible=visible)
             moved = {warped: gr.update(visible=False)} if why else move(analysis, number, 1, count)
