@@ -268,6 +268,7 @@ def _run(jobs: list[Job]) -> list[Job]:
                 write_failure(job, "crashed: its process died, each time it was begun")
                 progress.advance(1)
             else:
+                # Which of several images was the cause nobody knows: each of them is a job of its own then.
                 died.add(job.out)
     done = []
     for job in jobs:

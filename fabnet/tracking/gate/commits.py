@@ -96,6 +96,7 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
     here = "the working tree"
     text = file_of(root, base, "metrics.json")
     theirs = _metrics(text, f"{base}:metrics.json", gates.encoder) if text is not None else {}
+    # Nothing to be worse than: floors alone decide.
     if not theirs:
         return first(here, {key: value["value"] for key, value in ours.items()}, gates)
     _check_sets(theirs, ours, base, gates)
@@ -106,6 +107,7 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
         challenger = _evaluation(here, {name: root / file for name, file in files.items()}, ours, gates)
     if champion is not None and challenger is not None:
         return judge(champion, challenger, gates)
+    # Without predictions faces cannot be paired; then at least the labels have to be the same.
     _check_labels(root, base, gates)
     without = " and of ".join(side for side, it in ((base, champion), (here, challenger)) if it is None)
     rule = f"intervals of metrics.json, a weaker rule, because predictions of {without} are not at hand"

@@ -93,6 +93,7 @@ def _check_task(champion: Evaluation, challenger: Evaluation, set_name: str, tas
         part = part[(part["task"] == task)]
         if part.empty:
             raise CannotCompare(f"set {set_name}: {side.name} has no predictions of task {task}")
+        # Labels and people are the same for all seeds: one is enough to compare them.
         parts.append(part[part["seed"] == part["seed"].min()].sort_values("face_id"))
     theirs, ours = parts
     only_theirs, only_ours = (set(a["face_id"]) - set(b["face_id"]) for a, b in ((theirs, ours), (ours, theirs)))
