@@ -95,6 +95,10 @@ class VariantParams(Section):
     processes: int = Field(ge=1, le=64, description="data-parallel processes on this machine: one per GPU")
     sync_batch_norm: bool = Field(description="several processes: batch normalisation over all of them")
     compile: bool = Field(description="use torch.compile")
+    deterministic: bool = Field(
+        description="GPU: the same weights bit for bit in every run on the same card and versions, in slower steps; a "
+        "CPU's are the same either way"
+    )
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "VariantParams":

@@ -78,7 +78,7 @@ def train_variant(
         inputs["start_from"] = hash_file(start / "best.pt")
         conventions = conventions_of(start)
     directory = work / name
-    with joined() as world:
+    with joined(params.deterministic) as world:
         if world.size != params.processes:
             raise UserError(
                 f"{name}: is trained by {world.size} process(es), but its params' processes says {params.processes}; "

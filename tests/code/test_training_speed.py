@@ -20,7 +20,6 @@ from fabnet.training.batches import Batches
 from fabnet.training.world import World
 
 ROOT = Path(__file__).parents[2]
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 # Operators whose result, or its size, the host has to wait for on a GPU.
 WAITING = {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2"}
@@ -68,7 +67,7 @@ def test_nothing_in_a_step_waits_for_the_device(case, length):
     assert {"_local_scalar_dense", "index"} <= set(waits.seen)  # such things are seen
 
 
-@ON_GPU
+@pytest.mark.gpu
 @pytest.mark.parametrize("case", CASES)
 def test_a_gpu_is_not_waited_for(case):
     run = trainer(params(**CASES[case], workers=2), world=World(device=torch.device("cuda", 0)))
@@ -84,7 +83,7 @@ def test_a_gpu_is_not_waited_for(case):
     assert run._log() > 0
 
 
-@ON_GPU
+@pytest.mark.gpu
 def test_batches_are_pinned_and_the_same_on_a_gpu():
     here, there = (
         Batches(

@@ -46,6 +46,7 @@ VARIANT: dict[str, Any] = {
     "processes": 1,
     "sync_batch_norm": False,
     "compile": False,
+    "deterministic": False,
 }
 PROBE: dict[str, Any] = {
     "seeds": 2,
