@@ -1,0 +1,273 @@
+"""The benchmarks of a training step: what they compute and compare is right, and they run on a bare image."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import SIZE, params, trainer
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import _rows
+from benchmarks import layers as layers_script
+from benchmarks._authors_loop import AuthorsLoop
+from benchmarks._floor import Ceilings, floor, layers
+from benchmarks._our_step import (
+    FP32,
+    OURS,
+    Setting,
+    compile_regions,
+    factor_where_it_pays,
+    our_trainer,
+    planar,
+    upsample_by_products,
+)
+from benchmarks._rows import Late, TimeBox, compare, line, union
+from benchmarks._step_memory import kept_by_part
+from fabnet.networks.fabnet import FabNet
+
+ROOT = Path(__file__).parents[2]
+SMALL = Setting(torch.device("cpu"), 16, 4, 16, 4, rounds=1, repeats=1, clock="wall", workers=0)
+
+
+@pytest.mark.parametrize("sources", [1, 3])
+def test_the_port_of_the_authors_loop_is_the_same_function_of_the_same_weights(sources):
+    """In evaluation mode: in training, batch norm sees one view at a time there and all of them in ours."""
+    torch.manual_seed(0)
+    authors = AuthorsLoop(32, 4, 16, torch.device("cpu"))
+    ours = FabNet(32, 4, 16, sources).eval()
+    pairs = [(authors.encoder, ours.encoder), (authors.decoder, ours.flow_decoder)]
+    if sources > 1:
+        pairs.append((authors.mask, ours.confidence_decoder))
+    for theirs, own in pairs:
+        own.layers.load_state_dict(theirs.eval().state_dict())
+    authors.mask.eval()
+    views = torch.rand(1 + sources, 5, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        expected = (ours(views) - views[0]).abs().mean()
+        torch.testing.assert_close(authors.loss(list(views)), expected, rtol=1e-5, atol=0)
+
+
+def test_the_floor_by_hand():
+    """An encoder of 8 px and a flow decoder, layer by layer."""
+    model = FabNet(8, 2, 4, 1)
+    # (multiply-adds, values read, values written, first) of encoder layers, for the two views.
+    encoder = [(32 * 3 * 16, 192, 32, True), (16 * 2 * 16, 32, 16, False), (4 * 4 * 16, 16, 4, False)]
+    # Upsampled maps of 2, 4 and 8 px: inputs a quarter, work 1/4 + 5/9 side / channels of the convolution's, if less:
+    # the matrices of upsampling get no gradient.
+    decoder = [(16 * 8 * 9, 8, 16, 1, 8), (32 * 4 * 9, 16, 32, 2, 4), (128 * 2 * 9, 32, 128, 4, 2)]
+    operations = sum(2 * 2 * (2 if first else 3) * work for work, _, _, first in encoder)
+    operations += sum(6 * work * min(1, 1 / 4 + 5 / 9 * side / into) for work, _, _, side, into in decoder)
+    values = sum(2 * (2 * (read + out) + (0 if first else read)) for _, read, out, first in encoder)
+    values += sum(2 * (read + out) + read for _, read, out, _, _ in decoder)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    least = floor(model, 1, 3, 8, Ceilings(1e9, 1e6))
+    assert least.operations == pytest.approx(3 * operations)
+    assert least.moved == 3 * 2 * values + 20 * weights
+    assert least.seconds >= max(least.operations / 1e9, least.moved / 1e6)
+
+
+def test_memory_by_part_adds_up():
+    run = trainer(params(sources=3))
+    batch = next(run.train.iterate(0, 1))
+    parts = kept_by_part(run, batch)
+    assert set(parts) == {"encoder", "flow_decoder", "confidence_decoder", "warp and loss"}
+    # The first convolution alone keeps its input: 16 samples of four views.
+    assert parts["encoder"] > 4 * 16 * 3 * SIZE * SIZE * 4 / 1e6
+    smaller = kept_by_part(trainer(params(sources=1)), next(trainer(params(sources=1)).train.iterate(0, 1)))
+    assert sum(smaller.values()) < 0.7 * sum(parts.values())
+
+
+@pytest.mark.parametrize("decoder", ["direct", "factored"])
+@pytest.mark.parametrize("sources", [1, 3])
+def test_operations_of_layers_are_those_that_torch_counts(decoder, sources):
+    run = our_trainer(SMALL, sources, decoder=decoder, precision="fp32")
+    with FlopCounterMode(display=False) as counter:
+        run._train_step(SMALL.drawn(sources))
+    expected = 0.0
+    for layer in layers(run.model, sources, SMALL.size):
+        part, _, place = layer.name.rpartition(".layers.")
+        by_products = decoder == "factored" and hasattr(run.model.get_submodule(part), f"axis_{int(place) - 1}")
+        expected += (layer.factored() if by_products else layer.direct()).operations
+    assert counter.get_total_flops() == SMALL.batch * expected
+
+
+def test_bytes_of_a_layer_by_hand():
+    """The decoder's last layer at 16 px, 4 channels of 8 px to 2: values counted on paper, two bytes each."""
+    last = layers(FabNet(16, 4, 8, 1), 1, 16)[-1]
+    assert (last.name, last.side, last.channels_in, last.channels_out) == ("flow_decoder.layers.14", 8, 4, 2)
+    small, large, out = 4 * 64, 4 * 256, 2 * 256
+    forward = (small + large) + (large + out)
+    backward = (out + large) + (out + large) + (large + small)
+    assert last.direct().moved == 2 * (forward + backward)
+    mixed, wide = 9 * 2 * 64, 6 * 2 * 64
+    products = (small + mixed) + (mixed + wide) + (wide + out)
+    gradients = (out + wide) + (wide + mixed) + (mixed + small) + (mixed + small) - mixed
+    copies = 2 * 2 * (mixed + out)
+    assert last.factored().moved == 2 * (products + gradients + copies)
+    assert last.least().moved == 2 * ((small + out) + (small + out + small))
+
+
+def test_the_table_of_layers_adds_up(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["layers.py", "--size", "16", "--filters", "4", "--tflops", "1", "--tbs", "0.001"])
+    layers_script.main()
+    lines = [text for text in capsys.readouterr().out.splitlines() if text.startswith("| ")][1:]
+    table = np.array([[float(cell) for cell in text.strip("| ").split("|")[3:]] for text in lines])
+    np.testing.assert_allclose(table[:-1].sum(axis=0), table[-1], atol=0.06 * len(table))
+    assert len(table) == 1 + 4 + 4
+
+
+# -- other ways to run the same step --------------------------------------------------------------------------------
+
+
+def regions(run, batch):
+    compile_regions(run, "eager")  # traced, not compiled: that takes a compiler and a minute
+    return batch
+
+
+def by_products(run, batch):
+    upsample_by_products(run.model)
+    return batch
+
+
+def mixed(run, batch):
+    sources = len(batch.views) - 1
+    factor_where_it_pays(run.model, sources, SMALL.size, Ceilings(1e10, 1e9))
+    places = [name for name, _ in run.model.named_buffers() if "axis_" in name]
+    assert 0 < len(places) < sum(layer.upsampled for layer in layers(run.model, sources, SMALL.size))
+    return by_products(run, batch)
+
+
+@pytest.mark.parametrize(
+    ("way", "sources"), [(regions, 3), *((way, sources) for way in (by_products, mixed, planar) for sources in (1, 3))]
+)
+def test_every_way_is_the_same_function(way, sources):
+    """Losses and gradients beside the plain step's, in float32; where little enlarges roundings: on smooth frames, and
+    without statistics of a batch of four."""
+    found = []
+    coarse = torch.rand(1 + sources, SMALL.batch * 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    views = functional.interpolate(coarse, size=SMALL.size, mode="bicubic").unflatten(1, (-1, 3))
+    views = views.movedim(-3, -1).contiguous().movedim(-1, -3)
+    for change in (lambda run, batch: batch, way):
+        torch.manual_seed(0)
+        run = our_trainer(SMALL, sources, precision="fp32", decoder="factored" if way is mixed else "direct")
+        batch = change(run, SMALL.drawn(sources)._replace(views=views))
+        run.model.eval()
+        losses = run._losses(run.network, batch)
+        losses.mean().backward()
+        found.append([losses.detach(), *(parameter.grad for parameter in run.model.parameters())])
+    for plain, changed in zip(*found, strict=True):
+        assert (changed - plain).norm() <= 1e-3 * plain.norm() + 1e-6
+
+
+# -- a time box -----------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_the_box_is_named_and_the_rest_is_shown_at_once(monkeypatch):
+    shown = []
+
+    def endless():
+        while True:
+            time.sleep(0.005)
+
+    def broken():
+        raise RuntimeError("no compiler\nmore of it")
+
+    makers = {
+        FP32: lambda: lambda: 0.004,
+        OURS: lambda: lambda: 0.001,
+        "ours, broken": broken,
+        "ours, endless": endless,
+        "ours, after it": lambda: lambda: None,
+    }
+    monkeypatch.setattr(_rows, "seconds", lambda work, *_: work())
+    began = time.monotonic()
+    rows, missing = compare(makers, SMALL, TimeBox(0.3), lambda row: shown.append((row.name, time.monotonic())))
+    assert 0.3 < time.monotonic() - began < 3
+    assert [name for name, _ in shown] == list(rows) == [FP32, OURS]
+    assert shown[1][1] - began < 0.3
+    assert missing == {
+        "ours, broken": "no compiler",
+        "ours, endless": "no time left",
+        "ours, after it": "no time left",
+    }
+    assert (rows[OURS].times[FP32], rows[OURS].seconds) == (4, 0.001)
+    least = floor(FabNet(16, 4, 16, 1), 1, 4, 16, Ceilings(1e12, 1e9))
+    assert line(rows[OURS], least, SMALL).startswith(f"{OURS} ")
+
+
+def test_boxes_within_boxes():
+    outer = TimeBox(0.2)
+    told = []
+
+    def work():
+        with outer.holding():
+            try:
+                with outer.part(0.2).holding():
+                    time.sleep(5)
+            except Late:
+                told.append(outer.left)
+            time.sleep(5)
+
+    with pytest.raises(Late):
+        work()
+    assert -0.2 < outer.left <= 0 < told[0] < 0.2
+    assert TimeBox(None).part(0.5).left == np.inf
+
+
+def test_time_that_kernels_cover_together():
+    assert union([(5, 7), (0, 2), (1, 3), (6, 6.5)]) == 5
+    assert union([]) == 0
+
+
+# -- on a bare image ------------------------------------------------------------------------------------------------
+
+
+BARE = """
+import runpy, sys
+from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+allowed = set(sys.stdlib_module_names) | {"torch", "numpy", "pyarrow", "yaml", "_yaml", "PIL", "fabnet", "benchmarks"}
+# What `pip install torch` brings along.
+allowed |= {"torchgen", "functorch", "typing_extensions", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
+allowed |= {"filelock", "fsspec", "triton", "setuptools", "pkg_resources", "_distutils_hack", "nvidia", "cuda"}
+
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        known = name.partition(".")[0] in allowed or name.startswith("_sysconfigdata")
+        return super().find_spec(name, path, target) if known else None
+
+sys.meta_path[:] = [BuiltinImporter, FrozenImporter, Bare]
+for name in ("simplejpeg", "pydantic", "pandas", "cv2", "av"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} is here")
+sys.argv = ["train_step.py", *sys.argv[1:]]
+runpy.run_path("benchmarks/train_step.py", run_name="__main__")
+"""
+
+
+def test_the_benchmark_runs_on_a_bare_image():
+    """With torch, numpy, pyarrow, PyYAML and Pillow alone, in one command; at a tiny size here."""
+    options = ["--size=16", "--filters=2", "--batch=2", "--rounds=1", "--side=64", "--workers=2", "--threads=1"]
+    command = [sys.executable, "-c", BARE, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout
+    assert re.search(r"ceilings \S+ Tflop/s bf16, \S+ GB/s", said)
+    assert said.count("loader alone") == 2
+    assert said.count(", Pillow)") == 2
+    for sources in (1, 3):
+        assert f"\n{sources} source(s), batch 2: " in said
+        for figure in ("times the authors' loop, fp32", "the loader, times the fastest step", "lost to data, %"):
+            (value,) = re.findall(rf"^{sources} +{re.escape(figure)} +(-?[\d.]+)   ", said, re.M)
+            assert np.isfinite(float(value))
+    for row in ("authors' loop, fp32", "ours", "ours, direct"):
+        assert len(re.findall(rf"^{row}  +[\d.]+ +[\d.]+ +[\d.]+$", said, re.M)) == 2
