@@ -63,8 +63,8 @@ def test_nothing_in_a_step_waits_for_the_device(case, length):
     run.step = 3
     with Waits() as waits:
         run._log()
-        bool(run.sums[0] > 0)
-        run.sums[run.sums > 0]
+        bool(run.training.sums[0] > 0)
+        run.training.sums[run.training.sums > 0]
     assert {"_local_scalar_dense", "index"} <= set(waits.seen)  # such things are seen
 
 
@@ -150,7 +150,7 @@ def test_the_network_compiles_as_one_graph(monkeypatch, sources, decoder):
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_updates_are_fused(optimiser):
-    assert trainer(params(optimiser=optimiser)).optimiser.defaults["fused"] is True
+    assert trainer(params(optimiser=optimiser)).training.optimiser.defaults["fused"] is True
 
 
 def test_threads_read_ahead_of_the_network():
