@@ -51,7 +51,8 @@ def restore(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """
     parts = [optimiser, optimiser.adam] if isinstance(optimiser, Muon) else [optimiser]
     groups = [group for part in parts for group in part.param_groups]
-    ours = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in groups]
+    kept = ("lr", "capturable")
+    ours: list[dict[str, Any]] = [{key: group[key] for key in kept if key in group} for group in groups]
     optimiser.load_state_dict(state)
     groups = [group for part in parts for group in part.param_groups]
     for group, own in zip(groups, ours, strict=True):
