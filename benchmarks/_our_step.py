@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -16,10 +15,13 @@ from torch import Tensor, nn
 from benchmarks._authors_loop import AuthorsLoop
 from benchmarks._floor import Ceilings, layers
 from benchmarks._jpegs import Jpegs
+from fabnet.frames.augment import to_float
+from fabnet.frames.cache import FrameCache, Frames
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.decoder import Decoder, upsampling_matrix
 from fabnet.networks.fabnet import FabNet, merge, warp
-from fabnet.training.batches import Batch, Batches
+from fabnet.training.batches import Batch, Batches, LoadedBatch
 from fabnet.training.loop import Trainer
 from fabnet.training.objective import reconstruction_loss
 from fabnet.training.world import World, autocast
@@ -48,12 +50,12 @@ class Setting:
     def on_gpu(self) -> bool:
         return self.device.type == "cuda"
 
-    def drawn(self, sources: int) -> Batch:
-        """A batch of noise on the device, channels last as those of the loop."""
+    def drawn(self, sources: int) -> LoadedBatch:
+        """A batch of noise on the device."""
         shape = (1 + sources, self.batch, self.size, self.size, 3)
-        generator = torch.Generator(self.device).manual_seed(0)
-        views = torch.rand(shape, device=self.device, generator=generator).movedim(-1, -3) * 2 - 1
-        return Batch(views, None, np.arange(self.batch))
+        generator = torch.Generator().manual_seed(0)
+        pictures = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(self.device)
+        return LoadedBatch(pictures, None, torch.arange(self.batch, device=self.device))
 
 
 class Step(Protocol):
@@ -65,9 +67,10 @@ class Step(Protocol):
 class AuthorsStep:
     """The port of the authors' loop on one batch, in float32 or with TF32."""
 
-    def __init__(self, setting: Setting, batch: Batch, tf32: bool = False) -> None:
+    def __init__(self, setting: Setting, batch: LoadedBatch, tf32: bool = False) -> None:
+        assert batch.pictures is not None
         self.loop = AuthorsLoop(setting.size, setting.filters, setting.dimension, setting.device)
-        self.views = [view.contiguous() for view in batch.views]
+        self.views = [view.contiguous() for view in to_float(batch.pictures)]
         self.tf32 = tf32
 
     def __call__(self) -> None:
@@ -87,21 +90,35 @@ def _tf32(on: bool) -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-class Eager:
-    """Our step, launched from Python. `feed` takes another batch than the one it was made for."""
+class OurStep:
+    """Our step, as a CUDA graph where the params ask for it. `feed` takes another batch than the one it was made for.
 
-    def __init__(self, trainer: Trainer, batch: Batch) -> None:
+    Raises:
+        RuntimeError: it could not be captured.
+    """
+
+    def __init__(self, trainer: Trainer, batch: LoadedBatch) -> None:
         self.trainer, self.batch = trainer, batch
         self()
+        if trainer.params.cuda_graph and not trainer.training.captured:
+            raise RuntimeError("the step could not be captured as a CUDA graph")
 
     def __call__(self) -> None:
         self.feed(self.batch)
 
-    def feed(self, batch: Batch) -> None:
+    def feed(self, batch: LoadedBatch) -> None:
         self.trainer._train_step(batch)
 
 
-def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
+def our_trainer(setting: Setting, sources: int, resident: bool = False, **changes: Any) -> Trainer:
+    """A trainer of FabNet on smooth random frames.
+
+    Args:
+        setting: of the comparison.
+        sources: of a sample.
+        resident: all frames lie decoded on the device; else they are JPEGs that threads decode.
+        changes: of the params.
+    """
     values: dict[str, Any] = {
         "objective": "fabnet",
         "samples": 10**9,
@@ -123,12 +140,18 @@ def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
         "processes": 1,
         "sync_batch_norm": False,
         "compile": False,
+        "cuda_graph": False,
         "decoder": "factored",
     }
     start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
     sampler = PairSampler(start, length, np.arange(TRACKS), 1 + sources, 0)
     world = World(device=setting.device)
-    batches = Batches(Jpegs(setting.size), sampler, setting.batch, world, workers=setting.workers)
+    frames: Frames = Jpegs(setting.size)
+    if resident:
+        cache = FrameCache(frames, start, length, setting.size, None, setting.device)
+        cache.load(CorruptFrames(0), setting.workers, "frames", silent=True)
+        frames = cache
+    batches = Batches(frames, sampler, setting.batch, world, workers=setting.workers)
     # What the loop reads of a variant's params; their class needs pydantic, which a bare image has not.
     params: Any = SimpleNamespace(**(values | changes))
     model = FabNet(setting.size, setting.filters, setting.dimension, sources)
@@ -136,34 +159,6 @@ def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
 
 
 # -- other ways to run the same step --------------------------------------------------------------------------------
-
-
-class Replay:
-    """Our step on one batch as one CUDA graph: forward, backward, optimiser and sums of the loss.
-
-    The learning rate and the number of the step are frozen into it: enough to know what a graph is worth. `feed` copies
-    another batch into the memory that the graph reads.
-    """
-
-    def __init__(self, trainer: Trainer, batch: Batch) -> None:
-        self.trainer, self.batch = trainer, batch._replace(views=batch.views.clone())
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                trainer._train_step(self.batch)
-        torch.cuda.current_stream().wait_stream(aside)
-        trainer.optimiser.zero_grad(set_to_none=True)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            trainer._train_step(self.batch)
-
-    def __call__(self) -> None:
-        self.graph.replay()
-
-    def feed(self, batch: Batch) -> None:
-        self.batch.views.copy_(batch.views, non_blocking=True)
-        self.graph.replay()
 
 
 class UpsampleByProducts(nn.Module):
@@ -242,23 +237,28 @@ def compile_regions(trainer: Trainer, backend: str = "inductor") -> None:
             result: Tensor = compiled(batch.views, flow, logits)
         return result
 
-    trainer._losses = losses  # type: ignore[method-assign, assignment]
+    trainer.training.losses = losses  # type: ignore[method-assign, assignment]
+
+
+def planar(trainer: Trainer) -> None:
+    """Lay the network and its frames out as planes of channels in memory (NCHW), which costs a copy of the frames."""
+    trainer.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    plain = trainer.training.losses
+
+    def losses(network: Any, batch: Batch) -> Tensor:
+        return plain(network, batch._replace(views=batch.views.contiguous()))
+
+    trainer.training.losses = losses  # type: ignore[method-assign]
 
 
 def decoders(model: nn.Module) -> list[Decoder]:
     return [module for module in model.modules() if isinstance(module, Decoder)]
 
 
-def planar(trainer: Trainer, batch: Batch) -> Batch:
-    """The same batch with planes of colour in memory (NCHW), and the network likewise."""
-    trainer.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return batch._replace(views=batch.views.contiguous())
-
-
 # -- by name --------------------------------------------------------------------------------------------------------
 
 
-def ways(setting: Setting, sources: int, batch: Batch, ceiling: Ceilings) -> dict[str, Callable[[], Step]]:
+def ways(setting: Setting, sources: int, batch: LoadedBatch, ceiling: Ceilings) -> dict[str, Callable[[], Step]]:
     """What makes each step that is compared, in the order of importance; those that compile, which takes long, last.
 
     Args:
@@ -268,45 +268,38 @@ def ways(setting: Setting, sources: int, batch: Batch, ceiling: Ceilings) -> dic
         ceiling: of the device.
     """
 
-    def ours(as_step: Callable[[Trainer, Batch], Step], **changes: Any) -> Step:
-        return as_step(our_trainer(setting, sources, **changes), batch)
+    def ours(*changes: Callable[[Trainer], None], **values: Any) -> Callable[[], Step]:
+        def make() -> Step:
+            trainer = our_trainer(setting, sources, **values)
+            for change in changes:
+                change(trainer)
+            return OurStep(trainer, batch)
 
-    def by_products(as_step: Callable[[Trainer, Batch], Step]) -> Step:
-        trainer = our_trainer(setting, sources, decoder="direct")
+        return make
+
+    def by_products(trainer: Trainer) -> None:
         upsample_by_products(trainer.model)
-        return as_step(trainer, batch)
 
-    def mixed(as_step: Callable[[Trainer, Batch], Step]) -> Step:
-        trainer = our_trainer(setting, sources)
+    def mixed(trainer: Trainer) -> None:
         assert isinstance(trainer.model, FabNet)
         factor_where_it_pays(trainer.model, sources, setting.size, ceiling)
-        upsample_by_products(trainer.model)
-        return as_step(trainer, batch)
 
-    def regional(as_step: Callable[[Trainer, Batch], Step], **changes: Any) -> Step:
-        trainer = our_trainer(setting, sources, **changes)
-        compile_regions(trainer)
-        return as_step(trainer, batch)
-
-    def with_planes(as_step: Callable[[Trainer, Batch], Step]) -> Step:
-        trainer = our_trainer(setting, sources, decoder="direct")
-        return as_step(trainer, planar(trainer, batch))
-
+    direct, graph, whole = {"decoder": "direct"}, {"cuda_graph": True}, {"compile": True}
     found: dict[str, Callable[[], Step]] = {FP32: lambda: AuthorsStep(setting, batch)}
     if not setting.on_gpu:
-        return found | {OURS: partial(ours, Eager), f"{OURS}, direct": partial(ours, Eager, decoder="direct")}
+        return found | {OURS: ours(), f"{OURS}, direct": ours(**direct)}
     return found | {
         TF32: lambda: AuthorsStep(setting, batch, tf32=True),
-        OURS: partial(ours, Eager),
-        f"{OURS}, graph": partial(ours, Replay),
-        f"{OURS}, direct": partial(ours, Eager, decoder="direct"),
-        f"{OURS}, direct, graph": partial(ours, Replay, decoder="direct"),
-        f"{OURS}, direct by products, graph": partial(by_products, Replay),
-        f"{OURS}, mixed, graph": partial(mixed, Replay),
-        f"{OURS}, direct, NCHW, graph": partial(with_planes, Replay),
-        f"{OURS}, regions compiled, graph": partial(regional, Replay),
-        f"{OURS}, direct, regions compiled, graph": partial(regional, Replay, decoder="direct"),
-        f"{OURS}, compiled": partial(ours, Eager, compile=True),
-        f"{OURS}, compiled, graph": partial(ours, Replay, compile=True),
-        f"{OURS}, direct, compiled, graph": partial(ours, Replay, decoder="direct", compile=True),
+        OURS: ours(),
+        f"{OURS}, graph": ours(**graph),
+        f"{OURS}, direct": ours(**direct),
+        f"{OURS}, direct, graph": ours(**direct, **graph),
+        f"{OURS}, direct by products, graph": ours(by_products, **direct, **graph),
+        f"{OURS}, mixed, graph": ours(mixed, by_products, **graph),
+        f"{OURS}, direct, NCHW, graph": ours(planar, **direct, **graph),
+        f"{OURS}, regions compiled, graph": ours(compile_regions, **graph),
+        f"{OURS}, direct, regions compiled, graph": ours(compile_regions, **direct, **graph),
+        f"{OURS}, compiled": ours(**whole),
+        f"{OURS}, compiled, graph": ours(**whole, **graph),
+        f"{OURS}, direct, compiled, graph": ours(**direct, **whole, **graph),
     }

@@ -13,15 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from benchmarks._floor import Ceilings, Floor, seconds
 from benchmarks._jpegs import Jpegs
-from benchmarks._our_step import FP32, OURS, TF32, Setting, Step
-from fabnet.training.batches import Batch
-from fabnet.training.loop import Trainer
+from benchmarks._our_step import FP32, OURS, TF32, OurStep, Setting, Step
+from fabnet.training.batches import LoadedBatch
 
 _ROUND = 0.2  # seconds that the steps of one time take at least on a GPU
 
@@ -213,15 +212,6 @@ def union(spans: Iterable[tuple[float, float]]) -> float:
 # -- data -----------------------------------------------------------------------------------------------------------
 
 
-class Fed(Protocol):
-    """A step that takes the batches of its trainer."""
-
-    trainer: Trainer
-    batch: Batch
-
-    def feed(self, batch: Batch) -> None: ...
-
-
 @dataclass
 class Loading:
     """Samples per second of the loader alone, of the step on a batch that is there, and of the step that is fed; and
@@ -234,7 +224,7 @@ class Loading:
     where: str
 
 
-def loading(step: Fed, setting: Setting, rounds: int = 3) -> Loading:
+def loading(step: OurStep, setting: Setting, rounds: int = 3) -> Loading:
     """What the loop loses to its data.
 
     Args:
@@ -246,7 +236,7 @@ def loading(step: Fed, setting: Setting, rounds: int = 3) -> Loading:
     once = seconds(lambda: step.feed(step.batch), setting.device, 1)
     count = max(20, math.ceil(2 * _ROUND / once)) if setting.on_gpu else 4
 
-    def rate(work: Callable[[Batch], Any]) -> float:
+    def rate(work: Callable[[LoadedBatch], Any]) -> float:
         stream = step.trainer.train.iterate(0, count + unmeasured)
         for _ in range(unmeasured):
             work(next(stream))
@@ -260,8 +250,9 @@ def loading(step: Fed, setting: Setting, rounds: int = 3) -> Loading:
     lost = statistics.median(1 - together / bare for bare, together in pairs)
     bare, fed = (statistics.median(column) for column in zip(*pairs, strict=True))
     frames = step.trainer.train.frames
-    assert isinstance(frames, Jpegs)
-    where = f"{setting.workers} threads of {os.cpu_count()} cores, {frames.decoder}"
+    where = "frames on the device"
+    if isinstance(frames, Jpegs):
+        where = f"{setting.workers} threads of {os.cpu_count()} cores, {frames.decoder}"
     return Loading(alone, bare, fed, lost, where)
 
 

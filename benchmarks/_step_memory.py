@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from fabnet.training.batches import Batch
+from fabnet.training.batches import LoadedBatch
 from fabnet.training.loop import Trainer
 
 
-def kept_by_part(trainer: Trainer, batch: Batch) -> dict[str, float]:
+def kept_by_part(trainer: Trainer, batch: LoadedBatch) -> dict[str, float]:
     """MB that a step keeps from forward to backward, by part of the network, largest first; weights do not count.
 
     Memory that several tensors share counts once, where it is met first.

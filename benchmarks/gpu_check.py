@@ -32,9 +32,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a bare image has no fabnet
 
 from benchmarks._drawn import Drawn, draw, scores
 from benchmarks._floor import Ceilings, ceilings, floor, seconds
-from benchmarks._our_step import FP32, OURS, TF32, Eager, Replay, Setting, our_trainer, ways
+from benchmarks._our_step import FP32, OURS, TF32, OurStep, Setting, our_trainer, ways
 from benchmarks._rows import Late, TimeBox, busy_share, compare, describe, fastest, loading
 from fabnet.files import atomic_file, write_json
+from fabnet.frames.cache import FrameCache
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.split import split_identities
 from fabnet.networks.build import build, load_model
@@ -102,14 +104,13 @@ class Check:
         return values
 
 
-def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8], workers: int = 0) -> Trainer:
-    """A trainer of a variant on frames in memory, ready for its first step.
+def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8]) -> Trainer:
+    """A trainer of a variant on frames that lie on the device, ready for its first step.
 
     Args:
         check: whose device it is.
         values: of the variant.
         frames: uint8 (people, n, H, W, 3): a track each.
-        workers: threads that read ahead.
     """
     people, length, size = frames.shape[:3]
     chosen = split_identities([f"{number:04d}" for number in range(people)], {"train": 85, "validation": 15}, 0)
@@ -121,9 +122,11 @@ def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8], wor
 
     def batches(split: str, seed: int, **options: Any) -> Batches:
         tracks = np.array([number for number in range(people) if chosen[f"{number:04d}"] == split])
-        views = values["views"] or model.views
-        sampler = PairSampler(tracks * length, np.full(len(tracks), length), np.arange(len(tracks)), views, seed)
-        return Batches(Memory(frames), sampler, values["batch_size"], world, workers=workers, **options)
+        tracks_of = tracks * length, np.full(len(tracks), length)
+        sampler = PairSampler(*tracks_of, np.arange(len(tracks)), values["views"] or model.views, seed)
+        cache = FrameCache(Memory(frames), *tracks_of, size, None, check.device)
+        cache.load(CorruptFrames(0), 0, split, silent=True)
+        return Batches(cache, sampler, values["batch_size"], world, **options)
 
     train = batches("train", 2 * values["seed"], mirror=values["flip"], jitter_amount=values["jitter"])
     validation = batches("validation", 2 * values["seed"] + 1)
@@ -163,17 +166,15 @@ def small_steps(check: Check, box: TimeBox) -> Iterator[str]:
         ("autoencoder", {}),
     ]
     for name, changes in cases:
-        for kind in (Eager, Replay) if check.on_gpu else (Eager,):
-            values = check.variant(name, **changes)
+        for graph in (False, True)[: 1 + check.on_gpu]:
+            values = check.variant(name, **changes, cuda_graph=graph)
             run = trained(check, values, noise(64, 12, size))
-            step = kind(run, next(run.train.iterate(0, 1)))
+            step = OurStep(run, next(run.train.iterate(0, 1)))
             took = min(seconds(step, check.device, 50 if check.on_gpu else 1) for _ in range(3))
             busy = busy_share(step, took) if check.on_gpu else float("nan")
             rate = values["batch_size"] / took
-            yield (
-                f"| {name} | {values['batch_size']} | {values['precision']} | {kind.__name__.lower()} | {rate:,.0f} | "
-                f"{1e3 * took:.2f} | {100 * busy:.0f} |"
-            )
+            what = f"{name} | {values['batch_size']} | {values['precision']} | {'graph' if graph else 'eager'}"
+            yield f"| {what} | {rate:,.0f} | {1e3 * took:.2f} | {100 * busy:.0f} |"
             if name == "fabnet" and not changes and rate > fastest_rate:
                 fastest_rate, share = rate, busy
     check.goal("samples/s, `fabnet` at default params, 64 px, one job", fastest_rate, least=15000)
@@ -213,14 +214,15 @@ def large_steps(check: Check, box: TimeBox) -> Iterator[str]:
 def data(check: Check, box: TimeBox) -> Iterator[str]:
     """What the loop loses to reading and decoding, at 256 px."""
     setting = check.setting(256, 32, 128)
-    run = our_trainer(setting, 1)
-    step = (Replay if check.on_gpu else Eager)(run, setting.drawn(1))
-    found = loading(step, setting, rounds=3 if check.on_gpu else 1)
-    yield (
-        f"{setting.size} px, batch {setting.batch}: the loader alone {found.alone:,.0f} samples/s ({found.where}), the "
-        f"step on a batch that is there {found.bare:,.0f}, fed {found.fed:,.0f}"
-    )
-    check.goal("time lost to data at 256 px, %", 100 * found.lost, most=3)
+    for resident in (True, False):
+        run = our_trainer(setting, 1, resident, cuda_graph=check.on_gpu)
+        found = loading(OurStep(run, next(run.train.iterate(0, 1))), setting, rounds=3 if check.on_gpu else 1)
+        yield (
+            f"- {found.where}: the loader alone {found.alone:,.0f} samples/s, the step on a batch that is there "
+            f"{found.bare:,.0f}, fed {found.fed:,.0f}, which loses {100 * found.lost:.1f} %"
+        )
+        if resident:
+            check.goal("time lost to data at 256 px, frames on the device, %", 100 * found.lost, most=3)
 
 
 #: Options of a run that is taken twice, and what is changed of the variant.
@@ -284,7 +286,7 @@ def _run(
         run = trained(check, values, frames)
         losses, began = [], time.perf_counter()
         for batch in run.train.iterate(0, steps):
-            losses.append(run._train_step(batch).clone())
+            losses.append(run._train_step(batch).clone())  # a graph overwrites it
             run.step += 1
         told = torch.stack(losses).tolist()  # waits for the device
         return told, (time.perf_counter() - began) / steps, run.model.state_dict()

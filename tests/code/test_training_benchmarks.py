@@ -125,40 +125,41 @@ def test_the_table_of_layers_adds_up(capsys, monkeypatch):
 # -- other ways to run the same step --------------------------------------------------------------------------------
 
 
-def regions(run, batch):
+def regions(run, sources):
     compile_regions(run, "eager")  # traced, not compiled: that takes a compiler and a minute
-    return batch
 
 
-def by_products(run, batch):
+def by_products(run, sources):
     upsample_by_products(run.model)
-    return batch
 
 
-def mixed(run, batch):
-    sources = len(batch.views) - 1
+def planes(run, sources):
+    planar(run)
+
+
+def mixed(run, sources):
     factor_where_it_pays(run.model, sources, SMALL.size, Ceilings(1e10, 1e9))
     places = [name for name, _ in run.model.named_buffers() if "axis_" in name]
     assert 0 < len(places) < sum(layer.upsampled for layer in layers(run.model, sources, SMALL.size))
-    return by_products(run, batch)
+    by_products(run, sources)
 
 
 @pytest.mark.parametrize(
-    ("way", "sources"), [(regions, 3), *((way, sources) for way in (by_products, mixed, planar) for sources in (1, 3))]
+    ("way", "sources"), [(regions, 3), *((way, sources) for way in (by_products, mixed, planes) for sources in (1, 3))]
 )
 def test_every_way_is_the_same_function(way, sources):
     """Losses and gradients beside the plain step's, in float32; where little enlarges roundings: on smooth frames, and
     without statistics of a batch of four."""
     found = []
     coarse = torch.rand(1 + sources, SMALL.batch * 3, 3, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    views = functional.interpolate(coarse, size=SMALL.size, mode="bicubic").unflatten(1, (-1, 3))
-    views = views.movedim(-3, -1).contiguous().movedim(-1, -3)
-    for change in (lambda run, batch: batch, way):
+    frames = functional.interpolate(coarse, size=SMALL.size, mode="bicubic").unflatten(1, (-1, 3))
+    batch = SMALL.drawn(sources)._replace(pictures=((frames + 1) * 127.5).clamp(0, 255).byte().movedim(-3, -1))
+    for change in (lambda *_: None, way):
         torch.manual_seed(0)
         run = our_trainer(SMALL, sources, precision="fp32", decoder="factored" if way is mixed else "direct")
-        batch = change(run, SMALL.drawn(sources)._replace(views=views))
+        change(run, sources)
         run.model.eval()
-        losses = run._losses(run.network, batch)
+        losses = run.training.losses(run.training.network, run.train.finish(batch))
         losses.mean().backward()
         found.append([losses.detach(), *(parameter.grad for parameter in run.model.parameters())])
     for plain, changed in zip(*found, strict=True):
@@ -262,11 +263,15 @@ def test_the_benchmark_runs_on_a_bare_image():
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout
     assert re.search(r"ceilings \S+ Tflop/s bf16, \S+ GB/s", said)
-    assert said.count("loader alone") == 2
+    assert said.count("loader alone") == 4
     assert said.count(", Pillow)") == 2
     for sources in (1, 3):
         assert f"\n{sources} source(s), batch 2: " in said
-        for figure in ("times the authors' loop, fp32", "the loader, times the fastest step", "lost to data, %"):
+        for figure in (
+            "times the authors' loop, fp32",
+            "decoding ahead, times the fastest step",
+            "lost to data, frames on the device, %",
+        ):
             (value,) = re.findall(rf"^{sources} +{re.escape(figure)} +(-?[\d.]+)   ", said, re.M)
             assert np.isfinite(float(value))
     for row in ("authors' loop, fp32", "ours", "ours, direct"):
