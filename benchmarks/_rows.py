@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch._dynamo  # by the first optimiser otherwise: an alarm in the midst of it would leave half of it behind
 
 from benchmarks._floor import Ceilings, Floor, seconds
 from benchmarks._jpegs import Jpegs
@@ -287,6 +289,7 @@ def fastest(rows: Mapping[str, Row]) -> Row:
 
 def compile_cache() -> str:
     """Where torch.compile keeps what it has compiled (TORCHINDUCTOR_CACHE_DIR), and whether something is there."""
+    importlib.import_module("torch._inductor.compile_fx")  # before an alarm can interrupt it, as above
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     folder = Path(cache_dir())

@@ -120,16 +120,19 @@ def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8]) -> 
         model = build(values["objective"], *sizes, CONVENTIONS, values["flow_stride"], values["shared_decoder"])
     world = World(device=check.device)
 
-    def batches(split: str, seed: int, **options: Any) -> Batches:
+    def batches(split: str, seed: int, resident: bool, **options: Any) -> Batches:
         tracks = np.array([number for number in range(people) if chosen[f"{number:04d}"] == split])
         tracks_of = tracks * length, np.full(len(tracks), length)
         sampler = PairSampler(*tracks_of, np.arange(len(tracks)), values["views"] or model.views, seed)
-        cache = FrameCache(Memory(frames), *tracks_of, size, None, check.device)
+        memory = Memory(frames)
+        if not resident:
+            return Batches(memory, sampler, values["batch_size"], world, **options)
+        cache = FrameCache(memory, *tracks_of, size, None, check.device)
         cache.load(CorruptFrames(0), 0, split, silent=True)
         return Batches(cache, sampler, values["batch_size"], world, **options)
 
-    train = batches("train", 2 * values["seed"], mirror=values["flip"], jitter_amount=values["jitter"])
-    validation = batches("validation", 2 * values["seed"] + 1)
+    train = batches("train", 2 * values["seed"], True, mirror=values["flip"], jitter_amount=values["jitter"])
+    validation = batches("validation", 2 * values["seed"] + 1, False)
     curriculum = values["curriculum"] and SimpleNamespace(**values["curriculum"])
     # Their class needs pydantic, which a bare image has not.
     params: Any = SimpleNamespace(**(values | {"curriculum": curriculum}))
@@ -168,7 +171,7 @@ def small_steps(check: Check, box: TimeBox) -> Iterator[str]:
     for name, changes in cases:
         for graph in (False, True)[: 1 + check.on_gpu]:
             values = check.variant(name, **changes, cuda_graph=graph)
-            run = trained(check, values, noise(64, 12, size))
+            run = trained(check, values, noise(256, 12, size))
             step = OurStep(run, next(run.train.iterate(0, 1)))
             took = min(seconds(step, check.device, 50 if check.on_gpu else 1) for _ in range(3))
             busy = busy_share(step, took) if check.on_gpu else float("nan")
@@ -250,7 +253,7 @@ SUBJECTS: dict[str, dict[str, Any]] = {
 def bits(check: Check, box: TimeBox) -> Iterator[str]:
     """Two runs of the same params compared bit by bit, per variant and option, and the price of `deterministic`."""
     size, steps = (64, STEPS) if check.on_gpu else (16, 3)
-    frames = noise(64, 12, size)
+    frames = noise(256, 12, size)
     yield f"{size} px, {steps} steps: the first step whose loss differs, or `=` for equal weights; then ms a step\n"
     yield "| | " + " | ".join(KINDS) + " |"
     yield "|---" * (1 + len(KINDS)) + "|"
@@ -296,7 +299,7 @@ def variants(check: Check, box: TimeBox) -> Iterator[str]:
     """The default variants trained on the bundled crops, and their scores beside those of a CPU."""
     synthesize = check.params["synthesize"]
     if not check.on_gpu:
-        synthesize = {**synthesize, "image_size": 32, "videos": {"identities": 4, "seconds": 4, "fps": 1}}
+        synthesize = {**synthesize, "image_size": 32, "videos": {"identities": 12, "seconds": 2, "fps": 1}}
         synthesize |= {"faces": {"train": 4, "validation": 2, "test": 2, "per_identity": 1}}
     began = time.perf_counter()
     drawn = draw(synthesize, 64 if check.on_gpu else 16, 0 if check.on_gpu else 1)
@@ -459,6 +462,8 @@ def main() -> None:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
         device = torch.device("cuda", 0)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # tiny networks would wait for each other's threads
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = True
     box = TimeBox(options.seconds)

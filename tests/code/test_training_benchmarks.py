@@ -1,5 +1,6 @@
 """The benchmarks of a training step: what they compute and compare is right, and they run on a bare image."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
+import yaml
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 from small_runs import SIZE, params, trainer
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import _rows
+from benchmarks import _drawn, _rows, gpu_check
 from benchmarks import layers as layers_script
 from benchmarks._authors_loop import AuthorsLoop
 from benchmarks._floor import Ceilings, floor, layers
@@ -29,7 +34,11 @@ from benchmarks._our_step import (
 )
 from benchmarks._rows import Late, TimeBox, compare, line, union
 from benchmarks._step_memory import kept_by_part
+from fabnet import tables
+from fabnet.attributes.tasks import UNIT_PRESENT
 from fabnet.networks.fabnet import FabNet
+from fabnet.probing.metrics import landmark_errors, roc_auc
+from fabnet.synthetic import faces as synthetic_faces
 
 ROOT = Path(__file__).parents[2]
 SMALL = Setting(torch.device("cpu"), 16, 4, 16, 4, rounds=1, repeats=1, clock="wall", workers=0)
@@ -250,21 +259,30 @@ for name in ("simplejpeg", "pydantic", "pandas", "cv2", "av"):
     except ModuleNotFoundError:
         continue
     raise SystemExit(f"{name} is here")
-sys.argv = ["train_step.py", *sys.argv[1:]]
-runpy.run_path("benchmarks/train_step.py", run_name="__main__")
+for arguments in (sys.argv[1].split(), sys.argv[2].split()):
+    sys.argv = arguments
+    runpy.run_path(f"benchmarks/{arguments[0]}", run_name="__main__")
 """
 
 
-def test_the_benchmark_runs_on_a_bare_image():
-    """With torch, numpy, pyarrow, PyYAML and Pillow alone, in one command; at a tiny size here."""
-    options = ["--size=16", "--filters=2", "--batch=2", "--rounds=1", "--side=64", "--workers=2", "--threads=1"]
-    command = [sys.executable, "-c", BARE, *options]
+@pytest.fixture(scope="module")
+def said_on_a_bare_image(tmp_path_factory):
+    """What both scripts print with torch, numpy, pyarrow, PyYAML and Pillow alone, at a tiny size, and the record."""
+    out = tmp_path_factory.mktemp("bare") / "gpu-check.md"
+    step = "train_step.py --size=16 --filters=2 --batch=2 --rounds=1 --side=64 --workers=2 --threads=1 --seconds=60"
+    command = [sys.executable, "-c", BARE, step, f"gpu_check.py --device cpu --seconds 300 --out {out}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    said = done.stdout
+    return done.stdout.partition("\n## ")[0], out.read_text()
+
+
+def test_the_benchmark_runs_on_a_bare_image(said_on_a_bare_image):
+    said, _ = said_on_a_bare_image
     assert re.search(r"ceilings \S+ Tflop/s bf16, \S+ GB/s", said)
     assert said.count("loader alone") == 4
     assert said.count(", Pillow)") == 2
+    # Beside these, a GPU has the port with TF32, memory, time that it computes, and time of getting ready.
+    columns = 7 if torch.cuda.is_available() else 3
     for sources in (1, 3):
         assert f"\n{sources} source(s), batch 2: " in said
         for figure in (
@@ -275,4 +293,100 @@ def test_the_benchmark_runs_on_a_bare_image():
             (value,) = re.findall(rf"^{sources} +{re.escape(figure)} +(-?[\d.]+)   ", said, re.M)
             assert np.isfinite(float(value))
     for row in ("authors' loop, fp32", "ours", "ours, direct"):
-        assert len(re.findall(rf"^{row}  +[\d.]+ +[\d.]+ +[\d.]+$", said, re.M)) == 2
+        assert len(re.findall(rf"^{row}  +(?:(?:[\d.]+|nan) *){{{columns}}}$", said, re.M)) == 2
+
+
+def test_the_check_of_a_gpu_runs_through_on_a_bare_image(said_on_a_bare_image):
+    _, record = said_on_a_bare_image
+    assert re.findall("^## (.*)$", record, re.M) == [title for title, *_ in gpu_check.SECTIONS]
+    assert "failed" not in record
+    assert "cut off" not in record
+    assert "A dry run" in record
+    goals = re.findall(r"^\| ([^|]*) \| (\S+) \| (?:>=|<) \S+ \| (yes|no) \|$", record, re.M)
+    assert len(goals) == 8
+    assert ("of 18 cases with `deterministic`, bit-equal", "18", "yes") in goals
+    variants = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["variants"]
+    cells = r"(?: \| [\d.]+ \| (?:[\d.]+|nan) ± (?:[\d.]+|nan)){3}"
+    assert re.findall(rf"^\| (\w+) \| [\d.]+{cells}", record, re.M) == list(variants)
+
+
+def test_a_section_that_fails_is_a_line_of_the_record(tmp_path, monkeypatch):
+    def broken(check, box):
+        yield "begun"
+        raise RuntimeError("no kernel image\nfor this device")
+
+    def endless(check, box):
+        yield "begun, too"
+        time.sleep(5)
+
+    def sound(check, box):
+        check.goal("speed", float("nan"), least=1)
+        yield "done"
+
+    sections = [("One", broken, 1.0), ("Two", endless, 0.1), ("Three", sound, 1.0)]
+    monkeypatch.setattr(gpu_check, "SECTIONS", sections)
+    check = gpu_check.Check(torch.device("cpu"), {}, Ceilings(1e9, 1e9))
+    text = gpu_check.record(check, TimeBox(1), tmp_path / "record.md")
+    assert text == (tmp_path / "record.md").read_text()
+    assert "begun\n\n**failed: RuntimeError: no kernel image**" in text
+    assert "begun, too\n\n**cut off: no time left**" in text
+    assert "\ndone\n" in text
+    assert "| speed | nan | >= 1 | no |" in text
+
+
+# -- the data and the scores of the check ---------------------------------------------------------------------------
+
+
+def test_drawn_faces_are_those_of_the_pipeline():
+    pictures, labels = _drawn._draw(_drawn._Person(True, 3, 2, 0.0, 5, 32))
+    theirs = synthetic_faces._draw(synthetic_faces._Person(5, 3, "train", 2, 32))
+    for place, face in enumerate(theirs):
+        angles = [face.labels[name] for name in ("roll_deg", "pitch_deg", "yaw_deg")]
+        assert labels["pose"][place].tolist() == angles
+        np.testing.assert_array_equal(labels["points"][place].ravel() * 32, face.labels["landmarks68"])
+        np.testing.assert_array_equal(labels["units"][place], [face.labels[name] for name in tables.UNIT_COLUMNS])
+        decoded = simplejpeg.decode_jpeg(face.jpeg).astype(int)
+        assert np.abs(decoded - pictures[place]).mean() < 3
+
+
+def test_scores_of_the_check_are_those_of_the_probes():
+    """Ridge beside scikit-learn's, and the metrics beside those of fabnet.probing."""
+    rng = np.random.default_rng(0)
+    split = np.array(["train"] * 300 + ["validation"] * 60 + ["test"] * 90)
+    inputs = rng.normal(size=(450, 12))
+    pose = inputs @ rng.normal(size=(12, 3)) + rng.normal(size=(450, 3))
+    points = rng.normal(size=(450, 68, 2))
+    units = rng.random((450, 11)) * (rng.random((450, 11)) < 0.5)
+    drawn = _drawn.Drawn(np.empty(0), np.empty(0), {"pose": pose, "points": points, "units": units}, split)
+    train, test = split == "train", split == "test"
+    scaled = StandardScaler().fit(inputs[train]).transform(inputs)
+
+    def by_sklearn(target):
+        found = [Ridge(alpha=alpha).fit(scaled[train], target[train]) for alpha in (1, 10, 100, 1000)]
+        held = split == "validation"
+        best = min(found, key=lambda one: np.square(one.predict(scaled[held]) - target[held]).mean())
+        return best.predict(scaled[test])
+
+    present = (units > UNIT_PRESENT).astype(float)
+    angles = np.abs(by_sklearn(pose) - pose[test])
+    told = by_sklearn(points.reshape(450, -1))
+    expected = {
+        "yaw_mae_deg": angles[:, 2].mean(),
+        "pose_mae_deg": angles.mean(),
+        "landmarks68_nme_pct": landmark_errors(told, points[test].reshape(90, -1)).mean(),
+        "units_auc": roc_auc(by_sklearn(present), present[test]).mean(),
+    }
+    assert _drawn.scores(inputs, drawn) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_scores_of_a_cpu_are_of_the_default_variants():
+    reference = json.loads(gpu_check.REFERENCE.read_text())
+    variants = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["variants"]
+    measured = json.loads((ROOT / "docs" / "results" / "variants.json").read_text())["variants"]
+    assert list(reference) == list(variants)
+    for name, metrics in reference.items():
+        for metric, (value, spread) in metrics.items():
+            seeds = measured[name][metric]["seeds"]
+            assert spread == max(seeds) - min(seeds)
+            # Another probe of the same faces: close to the scores of the report.
+            assert value == pytest.approx(np.mean(seeds), rel=0.25)
