@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from simulated_graph import simulate, tensors
-from small_runs import Damaged, params, trainer
-from test_training_resume import Killed, assert_same, kill_at
+from small_runs import params, trainer
+from test_training_resume import assert_same
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,8 +49,8 @@ class Constants(TorchFunctionMode):
 
 
 class Captured(TorchDispatchMode):
-    """Refuses what a capture would: operators that touch memory of the host. The device `meta` holds no numbers, so that
-    whatever asks for one, or for a size that depends on one, is an error of its own."""
+    """Refuses what a capture would: operators that touch memory of the host. The device `meta` holds no numbers, so
+    that whatever asks for one, or for a size that depends on one, is an error of its own."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         output = function(*args, **(kwargs or {}))
