@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fabnet.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,17 @@ class World:
             buffer.copy_(mean.view_as(buffer))
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU that torch can use; says in one line what torch says of one that it cannot."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    for warning in said:
+        text = " ".join(str(warning.message).split()).removeprefix("CUDA initialization: ").partition(" (Triggered")[0]
+        logger.warning(f"{text}" if there else f"the GPU cannot be used, and the CPU trains: {text}")
+    return there
+
+
 @contextmanager
 def joined(deterministic: bool = False) -> Iterator[World]:
     """The world that torchrun has described in the environment, or a process alone where there is none.
@@ -104,7 +118,7 @@ def joined(deterministic: bool = False) -> Iterator[World]:
         deterministic: see `arithmetic`.
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda", local) if has_gpu() else torch.device("cpu")
     with arithmetic(deterministic, device):
         if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
             yield World(device=device)
@@ -171,8 +185,6 @@ def _bind_cublas() -> None:
         raise UserError(f"{name}: is {said}; deterministic needs {' or '.join(_WORKSPACES)}: change or unset it")
     os.environ[name] = said or _WORKSPACES[0]
 
-
-logger = logging.getLogger(__name__)
 
 #: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
 #: network (docs/decisions/0017-float32-by-default.md).
