@@ -55,7 +55,7 @@ def _imports() -> Iterator[None]:
         yield
         return
     labels = _constants(ROOT / "fabnet" / "tables" / "labels.py", ("UNITS", "EXPRESSIONS"))
-    tables, config, conversion = (_StandIn(f"fabnet.{name}") for name in ("tables", "config", "conversion"))
+    tables, config, conversion = (_StandIn(f"fabnet.{name}") for name in ("tables", "config", "frames.conversion"))
     tables.__dict__.update(labels)
     standing = {module.__name__: module for module in (tables, config, conversion)}
     standing |= {name: _StandIn(name) for name in _NOT_NEEDED if not find_spec(name)}

@@ -27,8 +27,8 @@ from fabnet.training.batches import LoadedBatch
 _ROUND = 0.2  # seconds that the steps of one time take at least on a GPU
 
 
-class Late(Exception):
-    """The time box is over."""
+class Late(BaseException):
+    """The time box is over. No Exception, which a compiler or the training loop would take for a failure of its own."""
 
 
 class TimeBox:
@@ -197,7 +197,7 @@ def busy_share(step: Step, alone: float, steps: int = 10) -> float:
     spans = [
         (event.time_range.start, event.time_range.end)
         for event in events
-        if event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
+        if event.device_type == torch.autograd.DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
     ]
     return union(spans) * 1e-6 / steps / alone if spans else math.nan
 

@@ -372,7 +372,8 @@ def marked(check: Check, box: TimeBox) -> Iterator[str]:
     if not check.on_gpu or any(find_spec(name) is None for name in ("pytest", "pydantic", "pandas", "simplejpeg")):
         yield "not run: they need a GPU, pytest and the packages of fabnet"
         return
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-n0", "-q", "--no-header", "-rf", "tests/code"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header", "-rf", "tests/code"]
+    command += ["-n0"] * (find_spec("xdist") is not None)  # one process: the card is for one test at a time
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=max(1, box.left), check=False)
     yield "```\n" + "\n".join(done.stdout.strip().splitlines()[-12:]) + "\n```"
     check.goal("exit code of the tests marked gpu", done.returncode, most=1)

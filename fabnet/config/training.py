@@ -81,7 +81,7 @@ class VariantParams(Section):
     )
     decoder: Literal["direct", "factored"] = Field(
         description="direct: upsampling, then convolution; factored: the same function as matrix products, faster on "
-        "CPUs"
+        "CPUs and on the GPU it was measured on"
     )
     checkpoint_every: Count = Field(description="samples between checkpoints, from which an interrupted run resumes")
     workers: int = Field(ge=0, le=64, description="threads that read and decode ahead of the network")

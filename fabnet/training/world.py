@@ -151,28 +151,30 @@ def arithmetic(deterministic: bool, device: torch.device) -> Iterator[None]:
     Raises:
         UserError: cuBLAS was told otherwise, or started before it could be told.
     """
-    tried = torch.backends.cudnn.benchmark
+    cudnn = torch.backends.cudnn
+    tried, repeated = cudnn.benchmark, cudnn.deterministic
     if deterministic and device.type == "cuda":
         _bind_cublas()
     # Trying kernels out would choose by time, and so another one from run to run.
-    torch.backends.cudnn.benchmark = not deterministic
+    cudnn.benchmark = not deterministic
     if not deterministic:
         try:
             yield
         finally:
-            torch.backends.cudnn.benchmark = tried
+            cudnn.benchmark = tried
         return
     settings: Any = torch.utils.deterministic  # its property is not in its type
     before, filled = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     try:
         torch.use_deterministic_algorithms(True)
+        cudnn.deterministic = True
         # No step reads memory that it has not written; filling it first would cost a pass over every result.
         settings.fill_uninitialized_memory = False
         yield
     finally:
         torch.use_deterministic_algorithms(before)
         settings.fill_uninitialized_memory = filled
-        torch.backends.cudnn.benchmark = tried
+        cudnn.benchmark, cudnn.deterministic = tried, repeated
 
 
 def _bind_cublas() -> None:
