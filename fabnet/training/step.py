@@ -156,7 +156,8 @@ class TrainingStep:
                 self.network.module = self.model
             else:
                 self.network = self.model
-            logger.warning(f"{self.title}: torch.compile failed ({first_line(error)}); training goes on without it")
+            why = first_line(getattr(error, "inner_exception", error))
+            logger.warning(f"{self.title}: torch.compile failed ({why}); training goes on without it")
 
     def _capture(self) -> None:
         try:
