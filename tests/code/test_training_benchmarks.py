@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import simplejpeg
 import torch
 import yaml
+from simulated_graph import simulate
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from small_runs import SIZE, params, trainer
@@ -31,6 +33,7 @@ from benchmarks._our_step import (
     our_trainer,
     planar,
     upsample_by_products,
+    ways,
 )
 from benchmarks._rows import Late, TimeBox, compare, line, union
 from benchmarks._step_memory import kept_by_part
@@ -173,6 +176,33 @@ def test_every_way_is_the_same_function(way, sources):
         found.append([losses.detach(), *(parameter.grad for parameter in run.model.parameters())])
     for plain, changed in zip(*found, strict=True):
         assert (changed - plain).norm() <= 1e-3 * plain.norm() + 1e-6
+
+
+@dataclass(frozen=True)
+class AsOnGpu(Setting):
+    """The rows of a GPU, on a CPU."""
+
+    on_gpu = True
+
+
+def test_the_rows_of_a_gpu_take_the_same_first_step(monkeypatch):
+    """With graphs simulated, and nothing compiled: where a step moves the weights, beside the plain one."""
+    simulate(monkeypatch)
+    setting, ceiling = AsOnGpu(**vars(SMALL)), Ceilings(1e10, 1e9)
+    made = {name: make for name, make in ways(setting, 1, setting.drawn(1), ceiling).items() if "compiled" not in name}
+    assert len(made) == 9
+    torch.manual_seed(0)
+    start = torch.cat([weight.detach().flatten() for weight in our_trainer(setting, 1).model.parameters()])
+    moved = {}
+    for name, make in made.items():
+        torch.manual_seed(0)
+        step = make()
+        if name.startswith(OURS):
+            assert step.trainer.training.captured == ("graph" in name)
+            moved[name] = torch.cat([weight.flatten() for weight in step.trainer.model.parameters()]) - start
+    for name, own in moved.items():
+        # In bf16, of four frames of noise; in float32 the test above compares gradients closely.
+        assert functional.cosine_similarity(own, moved[OURS], dim=0) > 0.9, name
 
 
 # -- a time box -----------------------------------------------------------------------------------------------------
@@ -379,14 +409,11 @@ def test_scores_of_the_check_are_those_of_the_probes():
     assert _drawn.scores(inputs, drawn) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_scores_of_a_cpu_are_of_the_default_variants():
+def test_the_scores_of_a_cpu_are_those_of_the_report_by_another_probe():
     reference = json.loads(gpu_check.REFERENCE.read_text())
-    variants = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["variants"]
+    assert set(reference) == set(yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["variants"])
     measured = json.loads((ROOT / "docs" / "results" / "variants.json").read_text())["variants"]
-    assert list(reference) == list(variants)
+    spread = yaml.safe_load((ROOT / "verify.yaml").read_text())["spread"]
     for name, metrics in reference.items():
-        for metric, (value, spread) in metrics.items():
-            seeds = measured[name][metric]["seeds"]
-            assert spread == max(seeds) - min(seeds)
-            # Another probe of the same faces: close to the scores of the report.
-            assert value == pytest.approx(np.mean(seeds), rel=0.25)
+        for metric, value in metrics.items():
+            assert value == pytest.approx(np.mean(measured[name][metric]["seeds"]), abs=5 * spread[metric])
