@@ -81,11 +81,20 @@ class VariantParams(Section):
     )
     decoder: Literal["direct", "factored"] = Field(
         description="direct: upsampling, then convolution; factored: the same function as matrix products, faster on "
-        "CPUs"
+        "CPUs and on the GPU it was measured on"
     )
     checkpoint_every: Count = Field(description="samples between checkpoints, from which an interrupted run resumes")
     workers: int = Field(ge=0, le=64, description="threads that read and decode ahead of the network")
     cache_mb: int = Field(ge=0, description="memory for decoded frames, MiB; others are decoded every time")
+    resident_gib: float = Field(
+        ge=0,
+        description="GPU: memory of the card for all decoded frames, GiB; if they do not fit, they are read ahead as "
+        "on a CPU",
+    )
+    nvjpeg: bool = Field(
+        description="GPU: decode there, which needs torchvision; pixels differ from the CPU's by rounding"
+    )
+    cuda_graph: bool = Field(description="GPU: replay each step as one CUDA graph, with the same losses")
     corrupt_limit: int = Field(ge=0, description="frames that cannot be decoded are replaced, up to so many")
     threads: int = Field(
         ge=0,
@@ -95,6 +104,10 @@ class VariantParams(Section):
     processes: int = Field(ge=1, le=64, description="data-parallel processes on this machine: one per GPU")
     sync_batch_norm: bool = Field(description="several processes: batch normalisation over all of them")
     compile: bool = Field(description="use torch.compile")
+    deterministic: bool = Field(
+        description="GPU: the same weights bit for bit in every run on the same card and versions, in slower steps; a "
+        "CPU's are the same either way"
+    )
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "VariantParams":

@@ -51,11 +51,13 @@ def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
     """
     batch, turns, _ = scores_BTT.shape
     true_BT = torch.arange(turns, device=scores_BTT.device).expand(batch, turns)
-    return functional.cross_entropy(scores_BTT.transpose(1, 2), true_BT, reduction="none").mean(dim=1)
+    # As rows of classes: CUDA has no deterministic kernel for classes in the second of three dimensions.
+    losses = functional.cross_entropy(scores_BTT.flatten(0, 1), true_BT.flatten(), reduction="none")
+    return losses.view(batch, turns).mean(dim=1)
 
 
 def split_brain_loss(error_B3HW: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Mean squared error of lightness plus that of colour, in the units of networks.lab.to_lab.
+    """Mean squared error of lightness plus that of colour, in the units of networks.pretext.ToLab.
 
     The halves share no weights, so that neither error weighs on the other's half.
 
