@@ -26,6 +26,15 @@ class CurriculumParams(Section):
         return self
 
 
+class CopyingParams(Section):
+    """When a run is told that it still copies: that it has learnt to show the source unchanged, and nothing of faces."""
+
+    share: float = Field(
+        ge=0, lt=1, description="fabnet: the least share of the loss of copying that is to be taken off it"
+    )
+    at: float = Field(gt=0, le=1, description="share of the budget after which a run that takes off less says so")
+
+
 class VariantParams(Section):
     """One trained model: `train.common` overlaid with `train.variants.<name>`."""
 
@@ -72,6 +81,7 @@ class VariantParams(Section):
         description="learn from a window of a batch's losses that moves to harder samples; `{}`: a window with its "
         "defaults; null: learn from all samples"
     )
+    copying: CopyingParams = Field(description="when a run says that it still copies")
     flip: bool = Field(description="mirror all frames of a sample, half of the time")
     jitter: float = Field(
         ge=0, le=0.5, description="random crop: up to this fraction of the side is cut off, differently for each frame"

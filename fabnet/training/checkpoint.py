@@ -17,7 +17,7 @@ from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_file, read_json, write_json
 
 # Raise it when a change of the code makes old checkpoints mean something else.
-_VERSION = 2
+_VERSION = 3
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from fabnet.networks.build import build, conventions_of, start_from
 from fabnet.networks.fabnet import OURS, Conventions
 from fabnet.training.batches import Batches, CorruptFrames, FrameCache
 from fabnet.training.checkpoint import claim
-from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
+from fabnet.training.history import CURRICULUM, HISTORY, Point, below_copying, write_points
 from fabnet.training.loop import Result, Trainer
 from fabnet.training.world import World, joined
 
@@ -106,6 +106,8 @@ def train_variant(
                 "corrupt_frames": [store.member(row) for row in trainer.train.corrupt.rows],
                 "best_step": result.best_step,
                 "best_validation_loss": result.best_loss,
+                "copying_loss": result.copying,
+                "below_copying": below_copying(result.best_loss, result.copying),
             }
             _write(out, card, result)
             _clear(directory)
