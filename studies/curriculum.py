@@ -42,11 +42,11 @@ FURTHER: dict[str, Any] = {
     "start_from": "fabnet",
     "flow_stride": 2,
     "batch_size": 32,
-    "samples": 6400,
-    "learning_rate": 0.02,
+    "samples": 3200,
+    "learning_rate": 0.01,
     "schedule": "step",
     "drop_at": 0.8,
-    "validation_every": 960,
+    "validation_every": 480,
     "validation_samples": 384,
     "checkpoint_every": 960,
 }
@@ -54,11 +54,11 @@ THREE: dict[str, Any] = FURTHER | {
     "sources": 3,
     "freeze": ["flow_decoder"],
     "batch_size": 16,
-    "samples": 3200,
-    "validation_every": 480,
+    "samples": 1600,
+    "validation_every": 320,
 }
 #: The paper's windows, [0, 50) to [40, 90), of which the last holds for two fifths of the budget.
-CURRICULUM = {"longest": 960}
+CURRICULUM = {"longest": 480}
 VARIANTS: dict[str, dict[str, Any]] = {
     "fabnet": {"views": 4, "flow_stride": 2, "samples": 9600, "checkpoint_every": 1200},
     "fabnet_longer": FURTHER,

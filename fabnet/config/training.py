@@ -27,11 +27,9 @@ class CurriculumParams(Section):
 
 
 class CopyingParams(Section):
-    """When a run is told that it still copies: that it has learnt to show the source unchanged, and nothing of faces."""
+    """When a run says that it still copies: that it shows the source unchanged, and has learnt nothing of faces."""
 
-    share: float = Field(
-        ge=0, lt=1, description="fabnet: the least share of the loss of copying that is to be taken off it"
-    )
+    share: float = Field(ge=0, lt=1, description="fabnet: the least share of the loss of copying to be taken off it")
     at: float = Field(gt=0, le=1, description="share of the budget after which a run that takes off less says so")
 
 

@@ -74,8 +74,8 @@ _WHOLE, _REAL, _TEXT = pa.int64(), pa.float64(), pa.string()
 
 # The marks are those of fabnet.contract, which needs more packages than a machine that only trains need have.
 HISTORY = pa.schema(
-    [("step", _WHOLE), ("samples", _WHOLE), ("split", _TEXT), ("loss", _REAL), ("learning_rate", _REAL)]
-    + [("copying", _REAL)],
+    [("step", _WHOLE), ("samples", _WHOLE), ("split", _TEXT)]
+    + [(name, _REAL) for name in ("loss", "learning_rate", "copying")],
     metadata={"fabnet.contract": "History 2"},
 )
 CURRICULUM = pa.schema(

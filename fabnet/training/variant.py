@@ -90,6 +90,7 @@ def train_variant(
             result = trainer.run()
             if not world.first:
                 return None
+            share = below_copying(result.best_loss, result.copying)
             card = {
                 "variant": name,
                 "objective": params.objective,
@@ -107,7 +108,7 @@ def train_variant(
                 "best_step": result.best_step,
                 "best_validation_loss": result.best_loss,
                 "copying_loss": result.copying,
-                "below_copying": below_copying(result.best_loss, result.copying),
+                "below_copying_pct": None if share is None else 100 * share,
             }
             _write(out, card, result)
             _clear(directory)
