@@ -206,19 +206,17 @@ class TrainParams(Section):
         """Of all variants, in the order of params.yaml."""
         return [*self.variants, *self.finetuned]
 
-    def rounds(self) -> list[list[str]]:
-        """The variants by topological level: those of a level can train in parallel once the levels before are done.
+    def lines(self) -> list[list[str]]:
+        """The variants in lines that can train at once: each begins with random weights and goes on with the variants
+        that start from it, in an order in which each has what it starts from. The longest comes first."""
 
-        A variant is in the last level that does not delay the variants which start from it, so that early levels are
-        short.
-        """
+        def line(name: str) -> list[str]:
+            return [
+                name,
+                *(each for other in self.finetuned if self.variant(other).start_from == name for each in line(other)),
+            ]
 
-        def followed_by(name: str) -> int:
-            followers = [other for other in self.finetuned if self.variant(other).start_from == name]
-            return max((1 + followed_by(other) for other in followers), default=0)
-
-        waiting = {name: followed_by(name) for name in self.names}
-        return [[name for name in waiting if waiting[name] == left] for left in range(max(waiting.values()), -1, -1)]
+        return sorted(map(line, self.variants), key=len, reverse=True)
 
     def variant(self, name: str) -> VariantParams:
         if name not in self.names:

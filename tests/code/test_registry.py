@@ -66,6 +66,7 @@ def test_a_version_is_whole_and_says_where_it_comes_from(registered: Path, monke
         card["weights_sha256"],
         "yaw",
         "data/frames",
+        "33.3 % below that of showing the source unchanged",
         "licence",
     ):
         assert words in page

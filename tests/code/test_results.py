@@ -70,9 +70,7 @@ def test_a_class_absent_from_the_test_faces_is_said_to_be():
 
 
 def test_a_run_that_is_too_small_says_that_its_scores_mean_nothing():
-    small, longer, large = (
-        {**CARD, "params": {**CARD["params"], "samples": samples}} for samples in (256, 512, 9600)
-    )
+    small, longer, large = ({**CARD, "params": {**CARD["params"], "samples": samples}} for samples in (256, 512, 9600))
     (told,) = caution({"fabnet": small, "longer": longer}, {"synthetic": 24, "mine": 500})
     assert told.markdown.startswith(
         "**The scores of this run mean nothing**: no variant learnt from more than 512 samples"
