@@ -13,7 +13,7 @@ import torch
 from benchmarks._jpegs import Jpegs
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.fabnet import FabNet
-from fabnet.training.batches import Batch, Batches
+from fabnet.training.batches import Batches, LoadedBatch
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World
 
@@ -61,6 +61,7 @@ def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
         "processes": 1,
         "sync_batch_norm": False,
         "compile": False,
+        "cuda_graph": False,
         "decoder": "factored",
     }
     start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
@@ -73,19 +74,9 @@ def our_trainer(setting: Setting, sources: int, **changes: Any) -> Trainer:
     return Trainer(model, batches, batches, params, world)
 
 
-def graphed(trainer: Trainer, batch: Batch) -> Callable[[], Any]:
-    """A replay of the whole step on `batch` as one CUDA graph: forward, backward, optimiser and sums of the loss.
-
-    The learning rate and the number of the step are frozen into it: enough to know what graphs would be worth.
-    """
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            trainer._train_step(batch)
-    torch.cuda.current_stream().wait_stream(aside)
-    trainer.optimiser.zero_grad(set_to_none=True)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        trainer._train_step(batch)
-    return graph.replay
+def graphed(trainer: Trainer, batch: LoadedBatch) -> Callable[[], Any]:
+    """A replay of the whole step on `batch` as one CUDA graph; an error where it could not be captured."""
+    trainer._train_step(batch)
+    if not trainer.training.captured:
+        raise RuntimeError("the step could not be captured")
+    return lambda: trainer._train_step(batch)

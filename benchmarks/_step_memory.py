@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from fabnet.training.batches import Batch
+from fabnet.training.batches import LoadedBatch
 from fabnet.training.loop import Trainer
 
 
@@ -23,7 +23,7 @@ def peak_mb(step: Callable[[], Any]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 1e6
 
 
-def kept_by_part(trainer: Trainer, batch: Batch) -> dict[str, float]:
+def kept_by_part(trainer: Trainer, batch: LoadedBatch) -> dict[str, float]:
     """MB that a step keeps from forward to backward, by part of the network, largest first; weights do not count.
 
     Memory that several tensors share counts once, where it is met first.

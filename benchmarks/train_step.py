@@ -33,7 +33,7 @@ from benchmarks._jpegs import Jpegs
 from benchmarks._our_step import Setting, graphed, our_trainer
 from benchmarks._step_memory import kept_by_part, peak_mb
 from fabnet.networks.fabnet import FabNet
-from fabnet.training.batches import Batch
+from fabnet.training.batches import LoadedBatch
 from fabnet.training.loop import Trainer
 
 FP32, TF32, OURS = "authors' loop, fp32", "authors' loop, tf32", "ours"
@@ -42,11 +42,11 @@ FP32, TF32, OURS = "authors' loop, fp32", "authors' loop, tf32", "ours"
 # -- rows of the table ----------------------------------------------------------------------------------------------
 
 
-def ways(setting: Setting, sources: int, batch: Batch) -> tuple[dict[str, Callable[[], Any]], Trainer]:
+def ways(setting: Setting, sources: int, batch: LoadedBatch) -> tuple[dict[str, Callable[[], Any]], Trainer]:
     """Steps by name, each of them done once, and the trainer of ours. What cannot be done here is told and left out."""
-    apart = [view.contiguous() for view in batch.views]
     authors = AuthorsLoop(setting.size, setting.filters, setting.dimension, setting.device)
     ours, direct = our_trainer(setting, sources), our_trainer(setting, sources, decoder="direct")
+    apart = [view.contiguous() for view in ours.train.finish(batch).views]
 
     def with_tf32() -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -63,7 +63,7 @@ def ways(setting: Setting, sources: int, batch: Batch) -> tuple[dict[str, Callab
         for decoder in ("factored", "direct"):
             compiled = our_trainer(setting, sources, compile=True, decoder=decoder)
             add(steps, f"{OURS}, {decoder}, compiled", partial(once, partial(compiled._train_step, batch)))
-            captured = our_trainer(setting, sources, decoder=decoder)
+            captured = our_trainer(setting, sources, decoder=decoder, cuda_graph=True)
             add(steps, f"{OURS}, {decoder}, graph", partial(graphed, captured, batch))
     return steps, ours
 
@@ -107,7 +107,8 @@ def report(setting: Setting, sources: int, ceiling: Ceilings) -> dict[str, float
     """Print what one number of sources takes; the figures that were asked for, by name."""
     torch.manual_seed(0)
     shape = (1 + sources, setting.batch, setting.size, setting.size, 3)
-    batch = Batch(torch.rand(shape, device=setting.device).movedim(-1, -3) * 2 - 1, None, np.arange(setting.batch))
+    pictures = torch.randint(256, shape, dtype=torch.uint8, device=setting.device)
+    batch = LoadedBatch(pictures, None, torch.arange(setting.batch, device=setting.device))
     steps, ours = ways(setting, sources, batch)
     times = compare(steps, setting)
     assert isinstance(ours.model, FabNet)
@@ -138,7 +139,7 @@ def loader(ours: Trainer, setting: Setting, eaten: float) -> dict[str, float]:
     """The loader alone, beside `eaten` samples per second, and the share of time that the loop loses to it."""
     count, unmeasured = (10 * setting.repeats, 5) if setting.on_gpu else (4, 1)
 
-    def rate(work: Callable[[Batch], Any]) -> float:
+    def rate(work: Callable[[LoadedBatch], Any]) -> float:
         stream = ours.train.iterate(0, count + unmeasured)
         for _ in range(unmeasured):
             work(next(stream))

@@ -94,6 +94,15 @@ class VariantParams(Section):
     checkpoint_every: Count = Field(description="samples between checkpoints, from which an interrupted run resumes")
     workers: int = Field(ge=0, le=64, description="threads that read and decode ahead of the network")
     cache_mb: int = Field(ge=0, description="memory for decoded frames, MiB; others are decoded every time")
+    resident_gib: float = Field(
+        ge=0,
+        description="GPU: memory of the card for all decoded frames, GiB; if they do not fit, they are read ahead as "
+        "on a CPU",
+    )
+    nvjpeg: bool = Field(
+        description="GPU: decode there, which needs torchvision; pixels differ from the CPU's by rounding"
+    )
+    cuda_graph: bool = Field(description="GPU: replay each step as one CUDA graph, with the same losses")
     corrupt_limit: int = Field(ge=0, description="frames that cannot be decoded are replaced, up to so many")
     threads: int = Field(
         ge=0,

@@ -14,17 +14,10 @@ from numpy.typing import NDArray
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import read_json
+from fabnet.frames.corrupt import CorruptFrame
 from fabnet.frames.shards import INDEX, RECIPE, member_name, run_starts, shard_name, shard_number
 
 _COLUMNS = ("track_id", "identity", "frame_no", "shard", "offset", "size")
-
-
-class CorruptFrame(UserError):
-    """A frame of a store cannot be decoded; `row` is its number. The message names the shard and the member."""
-
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message)
-        self.row = row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import math
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_file
@@ -25,12 +23,12 @@ from fabnet.networks.decoder import Decoder
 from fabnet.networks.fabnet import FabNet
 from fabnet.progress import Progress
 from fabnet.training import checkpoint
-from fabnet.training.batches import Batch, Batches
+from fabnet.training.batches import Batches, LoadedBatch
 from fabnet.training.history import CurriculumPoint, Point, told
-from fabnet.training.muon import Muon
-from fabnet.training.objective import LOSSES, copying_loss, every_view_loss
-from fabnet.training.schedule import Curriculum, Schedule, select
-from fabnet.training.world import World, autocast, warn_of_emulation
+from fabnet.training.objective import copying_loss
+from fabnet.training.schedule import Curriculum, Schedule
+from fabnet.training.step import TrainingStep
+from fabnet.training.world import World, warn_of_emulation
 
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
@@ -63,36 +61,6 @@ class StopOnTerm:
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         self.asked = True
-
-
-class Guard:
-    """Holds back the optimiser from the first batch on whose loss is not finite, without waiting for the device.
-
-    Fused optimisers leave out a step where their `found_inf`, which gradient scalers use, is 1. So parameters stay as
-    they were when that batch was seen, until `broken_step` is read on the host.
-    """
-
-    def __init__(self, optimiser: torch.optim.Optimizer, device: torch.device) -> None:
-        self.found = torch.zeros((), device=device)
-        self.first = torch.zeros((), dtype=torch.int64, device=device)
-        optimiser.grad_scale = None  # type: ignore[attr-defined]
-        optimiser.found_inf = self.found  # type: ignore[attr-defined]
-
-    def watch(self, loss: Tensor, step: int) -> None:
-        """Take note of a step's loss, before the optimiser's step.
-
-        Args:
-            loss: a scalar on the device.
-            step: its number, from 1.
-        """
-        new = ~torch.isfinite(loss) & (self.found == 0)
-        self.first.add_(new, alpha=step)
-        self.found.add_(new)
-
-    @property
-    def broken_step(self) -> int | None:
-        """The step that was not taken, or None. Waits for the device."""
-        return int(self.first) if float(self.found) else None
 
 
 @dataclass
@@ -150,39 +118,18 @@ class Trainer:
                 module.factored = self.params.decoder == "factored"
         if isinstance(self.model, FabNet):
             self.model.every_view = self.params.views is not None
-        self.model.to(self.world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = self._network()
-        self.optimiser = self._optimiser()
-        self.guard = Guard(self.optimiser, self.world.device)
-        self.schedule = Schedule(self.params)
-        self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
-        # Sums over the steps since step `since`: loss of all samples, loss of those trained on, threshold.
-        self.sums, self.since = torch.zeros(3, device=self.world.device), 0
-        self.steps = math.ceil(self.params.samples / self.params.batch_size)
-        self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
-        self._checkpoint_every = max(1, self.params.checkpoint_every // self.params.batch_size)
-
-    def _network(self) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """What a training step calls: the model, compiled and joined with those of the other processes."""
         if self.params.sync_batch_norm and self.world.size > 1:
             if not self._on_gpu:
                 raise UserError(f"{self.title}: sync_batch_norm needs GPUs; set it to false to train on the CPU")
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-        network: Any = torch.compile(self.model) if self.params.compile else self.model
-        if self.world.size > 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # the option's new name is younger than torch 2.7
-                network = DistributedDataParallel(network, broadcast_buffers=False)
-        call: Callable[[Tensor, Tensor | None], Tensor] = network
-        return call
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        if self.params.optimiser == "muon":
-            return Muon(weights, self.params.learning_rate)
-        if self.params.optimiser == "adam":
-            return torch.optim.Adam(weights, self.params.learning_rate, fused=True)
-        return torch.optim.SGD(weights, self.params.learning_rate, momentum=self.params.momentum, fused=True)
+        self.model.to(self.world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.training = TrainingStep(self.model, self.train, self.params, self.world, self.title)
+        self.schedule = Schedule(self.params)
+        self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
+        self.since = 0  # the step since which losses are summed
+        self.steps = math.ceil(self.params.samples / self.params.batch_size)
+        self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
+        self._checkpoint_every = max(1, self.params.checkpoint_every // self.params.batch_size)
 
     def run(self) -> Result:
         """Train to the end of the budget, from the checkpoint if there is one. SIGTERM checkpoints and exits.
@@ -197,8 +144,8 @@ class Trainer:
             self.title, self.steps * self.params.batch_size, "samples", done=self._samples, silent=not self.world.first
         )
         with StopOnTerm() as stop, progress:
-            for batch in self.train.iterate(self.step, self.steps):
-                self._train_step(batch)
+            for loaded in self.train.iterate(self.step, self.steps):
+                self._train_step(loaded)
                 self.step += 1
                 logs = self.step % LOG_EVERY == 0 or self.step == self.steps
                 validates = self.step % self._validate_every == 0 or self.step == self.steps
@@ -227,48 +174,10 @@ class Trainer:
             copying=self.copying,
         )
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        """Forward, backward and one step of the optimiser; the mean loss of all samples, still on the device."""
-        self.model.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate
-        self.optimiser.zero_grad(set_to_none=True)
-        losses_b = self._losses(self.network, batch)
-        # Alone and without a curriculum the loss needs neither other processes nor the order of the samples.
-        if self.world.size == 1 and self.curriculum is None:
-            minimised = losses_b.mean()
-            loss = minimised.detach()
-            self.sums[0] += loss
-        else:
-            loss, minimised = self._shared_loss(losses_b)
-        minimised.backward()
-        self.guard.watch(loss, self.step + 1)
-        self.optimiser.step()
-        return loss
-
-    def _shared_loss(self, losses_b: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean loss of the global batch, and what this process minimises: the mean over processes of the latter,
-        which is what they step along, is the mean loss of the samples trained on."""
-        batch = self.params.batch_size
-        losses_B = self.world.gather(losses_b.detach(), batch)
-        loss = losses_B.mean()
-        if self.curriculum is None:
-            self.sums[0] += loss
-            return loss, losses_b.sum() * (self.world.size / batch)
-        first, end = self.curriculum.window.ranks(batch)
-        keep_B, threshold = select(losses_B, self.curriculum.window)
-        kept = losses_B.where(keep_B, 0).sum() / (end - first)
-        self.sums += torch.stack((loss, kept, threshold))
-        here = self.world.share(np.arange(batch))
-        keep_b = keep_B[here[0] : here[-1] + 1]
-        return loss, losses_b.where(keep_b, 0).sum() * (self.world.size / (end - first))
-
-    def _losses(self, network: Callable[[Tensor, Tensor | None], Tensor], batch: Batch) -> Tensor:
-        with autocast(self.params.precision, self.world.device):
-            output = network(batch.views, batch.mask)
-        if self.params.views is not None:
-            return every_view_loss(output, batch.views, batch.mask)
-        return LOSSES[self.params.objective](output, batch.views[0])
+    def _train_step(self, loaded: LoadedBatch) -> Tensor:
+        """One step; the mean loss of all its samples, still on the device."""
+        window = None if self.curriculum is None else self.curriculum.window
+        return self.training.take(loaded, self.step + 1, self._learning_rate, window)
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -279,9 +188,10 @@ class Trainer:
         samples = self.params.validation_samples
         # The same samples every time, a frame that cannot be decoded included: once is enough.
         compares = self.copying is None and self.params.objective == "fabnet"
-        for batch in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
-            if len(batch.numbers):
-                total += self._losses(self.model, batch).sum()
+        for loaded in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
+            if len(loaded.numbers):
+                batch = self.validation.finish(loaded)
+                total += self.training.losses(self.model, batch).sum()
                 if compares:
                     every_view = self.params.views is not None
                     copying += copying_loss(batch.views, batch.mask, self.params.sources > 1, every_view).sum()
@@ -310,16 +220,17 @@ class Trainer:
 
     def _log(self) -> float:
         """Add a point to the training curve: the mean loss since the point before, which is returned."""
-        if (broken := self.guard.broken_step) is not None:
+        if (broken := self.training.guard.broken_step) is not None:
             self._give_up(broken)
+        self.train.check()
         steps = self.step - self.since
-        loss, kept, threshold = (value / steps for value in self.sums.tolist())
+        loss, kept, threshold = (value / steps for value in self.training.sums.tolist())
         self._point("train", loss)
         if self.curriculum is not None:
             window, (first, end) = self.curriculum.window, self.curriculum.window.ranks(self.params.batch_size)
             where = (self.step, self._samples, self.curriculum.number, *window)
             self.curriculum_history.append(CurriculumPoint(*where, threshold, steps * (end - first), kept))
-        self.sums.zero_()
+        self.training.sums.zero_()
         self.since = self.step
         return loss
 
@@ -351,7 +262,7 @@ class Trainer:
             )
 
     def _point(self, split: str, loss: float, copying: float | None = None) -> None:
-        point = Point(self.step, self._samples, split, loss, self.optimiser.param_groups[0]["lr"], copying)
+        point = Point(self.step, self._samples, split, loss, self.training.rate, copying)
         self.history.append(point)
         if self.world.first:
             self.on_point(point)
@@ -394,12 +305,12 @@ class Trainer:
         return {
             "step": self.step,  # also the sampler's position: batches are a function of their number
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.training.optimiser.state_dict(),
             "schedule": self.schedule.state(),
             "curriculum": None if self.curriculum is None else self.curriculum.state(),
             "random": torch.get_rng_state(),
             "random_of_device": torch.cuda.get_rng_state(self.world.device) if self._on_gpu else None,
-            "sums": self.sums,
+            "sums": self.training.sums,
             "since": self.since,
             "corrupt": sorted({*self.train.corrupt.rows, *self.validation.corrupt.rows}),
             "history": [vars(point) for point in self.history],
@@ -414,7 +325,7 @@ class Trainer:
         """Continue where the trainer was that `state` comes from."""
         self.step, self.since = state["step"], state["since"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.training.restore(state["optimiser"], state["sums"])
         self.schedule.restore(state["schedule"])
         if self.curriculum is not None:
             self.curriculum.restore(state["curriculum"])
@@ -422,7 +333,6 @@ class Trainer:
         # A checkpoint written on a CPU has no state of a device; a run that moves to one is not bit for bit the same.
         if self._on_gpu and state.get("random_of_device") is not None:
             torch.cuda.set_rng_state(state["random_of_device"], self.world.device)
-        self.sums.copy_(state["sums"])
         for batches in (self.train, self.validation):
             batches.corrupt.remember(state["corrupt"])
         self.history = [Point(**point) for point in state["history"]]
@@ -458,7 +368,7 @@ class Trainer:
         """
         first = (step - 1) * self.params.batch_size
         numbers = np.arange(first, first + self.params.batch_size)
-        drawn = self.train.draw(numbers)
+        drawn = self.train.draw(torch.from_numpy(numbers))
         facts = {"step": step, "batch": step - 1, "params": self.params.model_dump()}
         facts |= {"seed": self.train.sampler.seed, "samples": numbers.tolist(), "rows": drawn.rows.tolist()}
         try:

@@ -15,11 +15,13 @@ import torch
 
 from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_directory, hash_file, locked, write_json
+from fabnet.frames.cache import FrameCache
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, conventions_of, start_from
 from fabnet.networks.fabnet import OURS, Conventions
-from fabnet.training.batches import Batches, CorruptFrames, FrameCache
+from fabnet.training.batches import Batches
 from fabnet.training.checkpoint import claim
 from fabnet.training.history import CURRICULUM, HISTORY, Point, below_copying, write_points
 from fabnet.training.loop import Result, Trainer

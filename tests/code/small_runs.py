@@ -8,8 +8,8 @@ from torch import nn
 from whole_sections import variant_params
 
 from fabnet.config import VariantParams
+from fabnet.frames.corrupt import CorruptFrame
 from fabnet.frames.pairs import PairSampler
-from fabnet.frames.store import CorruptFrame
 from fabnet.networks.build import build
 from fabnet.networks.fabnet import OURS
 from fabnet.training.batches import Batches

@@ -56,15 +56,16 @@ class Waits(TorchDispatchMode):
 def test_nothing_in_a_step_waits_for_the_device(case, length):
     """Augmentation, forward, backward, curriculum and optimiser; tracks of three frames need a mask for four views."""
     run = trainer(params(**CASES[case]), length=length)
+    batches = list(run.train.iterate(0, 3))
     with Waits() as waits:
-        for batch in run.train.iterate(0, 3):
+        for batch in batches:
             run._train_step(batch)
     assert waits.seen == []
     run.step = 3
     with Waits() as waits:
         run._log()
-        bool(run.sums[0] > 0)
-        run.sums[run.sums > 0]
+        bool(run.training.sums[0] > 0)
+        run.training.sums[run.training.sums > 0]
     assert {"_local_scalar_dense", "index"} <= set(waits.seen)  # such things are seen
 
 
@@ -75,10 +76,12 @@ def test_a_gpu_is_not_waited_for(case):
     batches = run.train.iterate(0, 12)
     for _ in range(4):
         run._train_step(next(batches))
+        run.step += 1
     torch.cuda.set_sync_debug_mode("error")
     try:
         for batch in batches:
             run._train_step(batch)
+            run.step += 1
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert run._log() > 0
@@ -100,7 +103,7 @@ def test_batches_are_pinned_and_the_same_on_a_gpu():
 
 def test_the_host_asks_for_numbers_only_where_they_are_logged(monkeypatch):
     """In 120 steps: at every 50th, at validations (every 40th) and at checkpoints (every 60th)."""
-    run = trainer(params(samples=1920, validation_every=640, checkpoint_every=960))
+    run = trainer(params(samples=1920, validation_every=640, checkpoint_every=960, workers=1))
     asked = set()
 
     def noted(plain):
@@ -150,7 +153,7 @@ def test_the_network_compiles_as_one_graph(monkeypatch, sources, decoder):
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_updates_are_fused(optimiser):
-    assert trainer(params(optimiser=optimiser)).optimiser.defaults["fused"] is True
+    assert trainer(params(optimiser=optimiser)).training.optimiser.defaults["fused"] is True
 
 
 def test_threads_read_ahead_of_the_network():
