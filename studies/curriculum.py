@@ -1,17 +1,19 @@
 """Does the curriculum help as fine-tuning? Against as much further training without it, on drawn and on real crops.
 
-    python -m studies.curriculum [--seeds 0 1 2] [--real FOLDER --faces FOLDER] [--steps train score write]
+    python -m studies.curriculum [--seeds 0 1 2] [--real FOLDER --faces FOLDER] [--only train | tell]
 
 From one `fabnet` of each seed go on: `fabnet_curriculum`, and `fabnet_longer`, which sees the same pairs and learns
-from all of them; and from each of these a network with three sources. Needs the outputs of `dvc repro validate
-validate_set`. `--real` is a frame store with splits.parquet beside its index, of any crop size, and `--faces` a folder
-of AFLW2000-3D, whose faces the encoders trained on real crops are scored on; without both, the half on real crops is
-left as it was. Models go to .work/studies/curriculum; what was trained under the same params and data is not trained
-again, and a seed that was stopped resumes.
+from all of them; and from each of these a network of three sources. Needs the outputs of `dvc repro validate
+validate_set`. `--real` is a folder of track shards with splits.parquet beside its index, of any crop size, and
+`--faces` a folder of AFLW2000-3D; without both, networks learn from drawn crops alone. Models go to
+.work/studies/curriculum; what was trained under the same params and data is not trained again, and a run that was
+stopped resumes.
 
-No test face is looked at. Scored are people of the drawn set's training and validation splits, and all real faces, by
-ridge and logistic regression in five folds over people, of which one is predicted, one chooses the penalty and the
-others are learnt from. Writes docs/results/curriculum.md and .json.
+No test face is looked at. Networks that learnt from drawn crops are scored on people of the labelled set's training
+and validation splits, those that learnt from real ones on all faces of `--faces` and, for action units and expression,
+which these do not tell, on those drawn people: ridge and logistic regression in five folds over people, of which one is
+predicted, one chooses the penalty and the others are learnt from. Losses are of pairs of validation people, the same
+for all networks of as many sources. Writes docs/results/curriculum.md and .json.
 """
 
 from __future__ import annotations
@@ -26,13 +28,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabnet import log
-from studies.learning_speed import RESAMPLES, folded, processor
-from studies.variants import METRICS, summary, table
+from studies.learning_speed import RESAMPLES, SET, params_of, processor, score
+from studies.variants import METRICS, comparison, summary
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from fabnet.config import SetParams, VariantParams
+    from fabnet.config import VariantParams
 
 WORK, OUT = Path(".work/studies/curriculum"), Path("docs/results")
 SIZE = 64
@@ -43,7 +43,7 @@ FURTHER: dict[str, Any] = {
     "flow_stride": 2,
     "batch_size": 32,
     "samples": 3200,
-    "learning_rate": 0.01,
+    "learning_rate": 0.002,
     "schedule": "step",
     "drop_at": 0.8,
     "validation_every": 480,
@@ -76,6 +76,16 @@ PAIRS = (
 )
 
 
+#: Pairs of validation people whose losses are told.
+PAIRS_OF_FRAMES = 960
+#: By metric: its title, and whether more is better.
+MEASURED = {
+    "loss_thousandths": ("validation loss, thousandths", False),
+    "below_copying_pct": ("below copying %", True),
+    **METRICS,
+}
+
+
 def variant(name: str, seed: int) -> VariantParams:
     """Values of a network of the study.
 
@@ -83,13 +93,10 @@ def variant(name: str, seed: int) -> VariantParams:
         name: a key of VARIANTS.
         seed: of the training.
     """
-    import yaml
-
     from fabnet.config import VariantParams
-    from fabnet.profiles import committed
 
-    common = yaml.safe_load(committed())["train"]["common"]
-    return VariantParams.model_validate(common | VARIANTS[name] | {"precision": "fp32", "seed": seed})
+    common = params_of("default").train.common
+    return VariantParams.model_validate(common | VARIANTS[name] | {"seed": seed})
 
 
 def place(data: str, seed: int, name: str) -> Path:
@@ -155,3 +162,167 @@ def train(data: str, frames: Path, splits: Path, seed: int) -> None:
         train_variant(name, values, frames, splits, out, out.parent / ".unfinished")
         used = resource.getrusage(resource.RUSAGE_SELF)
         write_json(out.with_suffix(".json"), {"cpu_s_of_process": used.ru_utime + used.ru_stime})
+
+
+def losses(directory: Path, frames: Path, splits: Path) -> dict[str, tuple[float, np.ndarray]]:
+    """Validation loss and how far it is below copying: values, and values over resamples of people (R,).
+
+    Args:
+        directory: of a trained model.
+        frames: of track shards.
+        splits: table of identities and splits.
+    """
+    import pyarrow.parquet as pq
+    import torch
+
+    from fabnet.frames.pairs import PairSampler
+    from fabnet.frames.store import FrameStore
+    from fabnet.networks.build import load_model
+    from fabnet.probing.intervals import resample_weights, weighted_means
+    from fabnet.training.batches import Batches
+    from fabnet.training.objective import copying_loss, reconstruction_loss
+
+    table = pq.read_table(splits).to_pandas()
+    store = FrameStore(frames)
+    tracks = store.select(table["identity"][table["split"] == "validation"])
+    start, length, identity = (
+        values[tracks] for values in (store.tracks.start, store.tracks.length, store.tracks.identity)
+    )
+    model, card = load_model(directory)
+    batches = Batches(store, PairSampler(start, length, identity, 1 + card["sources"], 7), 32)
+    found: list[np.ndarray] = []
+    people: list[np.ndarray] = []
+    with torch.no_grad():
+        for number, loaded in enumerate(batches.iterate(0, PAIRS_OF_FRAMES // 32)):
+            views, mask, _ = batches.finish(loaded)
+            own = reconstruction_loss(model(views, mask), views[0])
+            found.append(torch.stack((own, copying_loss(views, mask, card["sources"] > 1, False))).numpy())
+            rows = batches.draw(torch.arange(32 * number, 32 * number + 32)).rows[:, 0].numpy()
+            people.append(store.tracks.identity[np.searchsorted(store.tracks.start, rows, side="right") - 1])
+    own, copying = np.concatenate(found, axis=1)
+    weights = resample_weights(np.concatenate(people), RESAMPLES, 0)
+    drawn, shown = weighted_means(own, weights), weighted_means(copying, weights)
+    return {
+        "loss_thousandths": (1000 * float(own.mean()), 1000 * drawn),
+        "below_copying_pct": (100 * (1 - float(own.mean() / copying.mean())), 100 * (1 - drawn / shown)),
+    }
+
+
+def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> dict[str, tuple[float, np.ndarray]]:
+    """All of MEASURED that can be told of a network: values, and values over resamples (R,).
+
+    Args:
+        directory: of a trained model.
+        frames: of track shards, as it learnt from.
+        splits: table of identities and splits.
+        faces: folder of AFLW2000-3D, for a network that learnt from real crops; else None.
+    """
+    from fabnet.attributes.sets import open_set
+    from fabnet.config import SetParams
+
+    seen = ("train", "validation")
+    drawn = open_set(SET, params_of("default").labelled_set(SET))
+    geometry = ("pose", "landmarks68", "landmarks5")
+    found = score(directory, drawn, seen, geometry if faces else ("landmarks5",))
+    if faces:
+        real = open_set("aflw2000", SetParams.model_validate({"kind": "aflw2000", "path": str(faces)}))
+        found = found | score(directory, real, (*seen, "test"))
+    return losses(directory, frames, splits) | {
+        name: (float(value), drawn) for name, (value, drawn, _) in found.items()
+    }
+
+
+def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Sequence[int]) -> dict[str, Any]:
+    """Measures of all networks, and their differences, by what they learnt from.
+
+    Args:
+        sources: frames, splits and real faces by what is learnt from.
+        seeds: that were trained.
+    """
+    from fabnet.progress import track
+
+    told: dict[str, Any] = {"processor": processor(), "seeds": list(seeds)}
+    told["params"] = {name: variant(name, seeds[0]).model_dump(mode="json") for name in VARIANTS}
+    for data, given in sources.items():
+        networks = [(name, seed) for name in VARIANTS for seed in seeds]
+        found = {
+            (name, seed): measure(place(data, seed, name), *given)
+            for name, seed in track(networks, f"probe, {data} crops", len(networks), "network")
+        }
+        draws = {
+            name: {
+                metric: tuple(
+                    np.stack([np.asarray(found[name, seed][metric][part]) for seed in seeds]) for part in (0, 1)
+                )
+                for metric in MEASURED
+            }
+            for name in VARIANTS
+        }
+        told[data] = summary(draws, PAIRS, MEASURED)  # type: ignore[arg-type]
+    return told
+
+
+def markdown(told: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        told: as `tell` gives it.
+    """
+    titles = [f"{title} {'↑' if more else '↓'}" for title, more in MEASURED.values()]
+    parts = [
+        "# The curriculum as fine-tuning",
+        f"`python -m studies.curriculum`: seeds {', '.join(map(str, told['seeds']))}, {SIZE} px, float32, one thread, "
+        f"on {told['processor']}. A cell: mean over seeds [95 % bootstrap interval over people] (seeds).",
+        *(f"`{name}`: {_budget(params)}." for name, params in told["params"].items()),
+    ]
+    for data, title in (("drawn", "## Drawn crops"), ("real", "## Real crops")):
+        if data in told:
+            parts += [
+                title,
+                comparison(["network", *titles], told[data]["variants"], list(MEASURED), ""),
+                "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
+                comparison(["difference", *titles], told[data]["differences"], list(MEASURED), "+"),
+            ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _budget(params: Mapping[str, Any]) -> str:
+    start = f"from `{params['start_from']}`, " if params["start_from"] else ""
+    of = f"{params['views']} views" if params["views"] else f"one target and {params['sources']} source(s)"
+    windows = f", windows of at most {params['curriculum']['longest']} samples" if params["curriculum"] else ""
+    return f"{start}{params['samples']:,} samples of {of}, batch {params['batch_size']}{windows}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--real", type=Path, help="track shards of real crops, with splits.parquet")
+    parser.add_argument("--faces", type=Path, help="AFLW2000-3D, for networks that learn from real crops")
+    parser.add_argument("--only", choices=("train", "tell"), help="one of the two steps")
+    given = parser.parse_args()
+    if (given.real is None) != (given.faces is None):
+        parser.error("--real and --faces go together")
+    log.set_up()
+    sources: dict[str, tuple[Path, Path, Path | None]] = {
+        "drawn": (Path("data/frames"), Path("data/splits.parquet"), None)
+    }
+    if given.real is not None:
+        small = WORK / f"real-{SIZE}"
+        shrink(given.real, small)
+        sources["real"] = (small, small / "splits.parquet", given.faces)
+    if given.only != "tell":
+        for seed in given.seeds:
+            for data, (frames, splits, _) in sources.items():
+                train(data, frames, splits, seed)
+    if given.only != "train":
+        from fabnet.files import atomic_file, write_json
+
+        told = tell(sources, given.seeds)
+        write_json(OUT / "curriculum.json", told)
+        with atomic_file(OUT / "curriculum.md") as temporary:
+            temporary.write_text(markdown(told))
+        print(markdown(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ def test_curves_hold_the_history_and_the_learning_rate():
 
 
 def test_curves_show_the_loss_of_copying_of_those_that_have_one():
-    """Within the panel, though it lies above all losses but the first ones; and in the legend, whichever panel it is in."""
+    """Within the panel, though it lies above all losses but the first ones; and in the legend of all panels."""
     figure = learning_curves(
         {"fabnet": history(1, 1.2), "turned": history(2)}, {"fabnet": "fabnet", "turned": "rotation"}
     )
