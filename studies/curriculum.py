@@ -2,24 +2,24 @@
 
     python -m studies.curriculum [--seeds 0 1 2] [--real FOLDER --faces FOLDER] [--only train | tell]
 
-From one `fabnet` of each seed go on: `fabnet_curriculum`, and `fabnet_longer`, which sees the same pairs and learns
-from all of them; and from each of these a network of three sources. Needs the outputs of `dvc repro validate
-validate_set`. `--real` is a folder of track shards with splits.parquet beside its index, of any crop size, and
-`--faces` a folder of AFLW2000-3D; without both, networks learn from drawn crops alone. Models go to
-.work/studies/curriculum; what was trained under the same params and data is not trained again, and a run that was
-stopped resumes.
+From a `fabnet` of each seed, on real crops from that of the first one, go on: `fabnet_curriculum`, and `fabnet_longer`,
+which sees the same pairs and learns from all of them; and from each of these a network of three sources. Needs the
+outputs of `dvc repro validate validate_set`. `--real` is a folder of track shards with splits.parquet beside its index,
+of any crop size, and `--faces` a folder of AFLW2000-3D; without both, networks learn from drawn crops alone. Models go
+to .work/studies/curriculum; what was trained under the same params is not trained again, nor scored again, and a run
+that was stopped resumes.
 
 No test face is looked at. Networks that learnt from drawn crops are scored on people of the labelled set's training
-and validation splits, those that learnt from real ones on all faces of `--faces` and, for action units and expression,
-which these do not tell, on those drawn people: ridge and logistic regression in five folds over people, of which one is
-predicted, one chooses the penalty and the others are learnt from. Losses are of pairs of validation people, the same
-for all networks of as many sources. Writes docs/results/curriculum.md and .json.
+and validation splits, those that learnt from real ones on all faces of `--faces`, which tell no action units and no
+expression: ridge and logistic regression in five folds over people, of which one is predicted, one chooses the penalty
+and the others are learnt from. Losses are of pairs of validation people, the same for all networks of as many sources.
+Writes docs/results/curriculum.md and .json.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabnet import log
-from studies.learning_speed import RESAMPLES, SET, params_of, processor, score
+from fabnet.tables import SPLITS
+from studies.learning_speed import RESAMPLES, SET, cpu_seconds, params_of, processor, score
 from studies.variants import METRICS, comparison, summary
 
 if TYPE_CHECKING:
@@ -140,14 +141,15 @@ def shrink(source: Path, out: Path) -> None:
         (folder / "splits.parquet").write_bytes((source / "splits.parquet").read_bytes())
 
 
-def train(data: str, frames: Path, splits: Path, seed: int) -> None:
+def train(data: str, frames: Path, splits: Path, seed: int, start: Path | None) -> None:
     """Train all networks of a seed, with one thread; CPU seconds are noted beside the weights.
 
     Args:
         data: drawn or real.
-        frames: frame store of SIZE pixels.
+        frames: track shards of SIZE pixels.
         splits: table of identities and splits.
         seed: of all of them.
+        start: a `fabnet` to go on from; None trains one.
     """
     from fabnet.config import VariantParams
     from fabnet.files import read_json, write_json
@@ -155,13 +157,15 @@ def train(data: str, frames: Path, splits: Path, seed: int) -> None:
 
     for name in VARIANTS:
         values, out = variant(name, seed), place(data, seed, name)
-        if (out / "model.json").is_file():
+        if name == "fabnet" and start is not None:
+            shutil.copytree(start, out, dirs_exist_ok=True)
+        elif (out / "model.json").is_file():
             if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
                 sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
-            continue
-        train_variant(name, values, frames, splits, out, out.parent / ".unfinished")
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        write_json(out.with_suffix(".json"), {"cpu_s_of_process": used.ru_utime + used.ru_stime})
+        else:
+            before = cpu_seconds()
+            train_variant(name, values, frames, splits, out, out.parent / ".unfinished")
+            write_json(out.with_suffix(".json"), {"cpu_s": cpu_seconds() - before})
 
 
 def losses(directory: Path, frames: Path, splits: Path) -> dict[str, tuple[float, np.ndarray]]:
@@ -209,7 +213,7 @@ def losses(directory: Path, frames: Path, splits: Path) -> dict[str, tuple[float
 
 
 def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> dict[str, tuple[float, np.ndarray]]:
-    """All of MEASURED that can be told of a network: values, and values over resamples (R,).
+    """What can be MEASURED of a network: values, and values over resamples (R,); kept beside it for the next time.
 
     Args:
         directory: of a trained model.
@@ -219,17 +223,28 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
     """
     from fabnet.attributes.sets import open_set
     from fabnet.config import SetParams
+    from fabnet.files import atomic_file, hash_file
 
-    seen = ("train", "validation")
-    drawn = open_set(SET, params_of("default").labelled_set(SET))
-    geometry = ("pose", "landmarks68", "landmarks5")
-    found = score(directory, drawn, seen, geometry if faces else ("landmarks5",))
-    if faces:
-        real = open_set("aflw2000", SetParams.model_validate({"kind": "aflw2000", "path": str(faces)}))
-        found = found | score(directory, real, (*seen, "test"))
-    return losses(directory, frames, splits) | {
-        name: (float(value), drawn) for name, (value, drawn, _) in found.items()
+    kept, weights = directory.with_suffix(".npz"), hash_file(directory / "best.pt")
+    if kept.is_file():
+        with np.load(kept) as stored:
+            if str(stored["weights"]) == weights:
+                return {name: (float(stored[name][0]), stored[name][1:]) for name in MEASURED if name in stored}
+    if faces is None:
+        labelled, splits_of_it = open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation")
+    else:
+        labelled = open_set("aflw2000", SetParams.model_validate({"kind": "aflw2000", "path": str(faces)}))
+        splits_of_it = SPLITS
+    scores = score(directory, labelled, splits_of_it)
+    measured = losses(directory, frames, splits) | {name: (value, over) for name, (value, over, _) in scores.items()}
+    measured = {
+        name: (float(measured[name][0]), np.asarray(measured[name][1], dtype=float))
+        for name in MEASURED
+        if name in measured
     }
+    with atomic_file(kept) as temporary, open(temporary, "wb") as file:
+        np.savez(file, weights=weights, **{name: np.append(*of) for name, of in measured.items()})  # type: ignore[arg-type]
+    return measured
 
 
 def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Sequence[int]) -> dict[str, Any]:
@@ -254,11 +269,11 @@ def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Sequence[
                 metric: tuple(
                     np.stack([np.asarray(found[name, seed][metric][part]) for seed in seeds]) for part in (0, 1)
                 )
-                for metric in MEASURED
+                for metric in found[name, seeds[0]]
             }
             for name in VARIANTS
         }
-        told[data] = summary(draws, PAIRS, MEASURED)  # type: ignore[arg-type]
+        told[data] = summary(draws, PAIRS, tuple(MEASURED))  # type: ignore[arg-type]
     return told
 
 
@@ -268,7 +283,6 @@ def markdown(told: Mapping[str, Any]) -> str:
     Args:
         told: as `tell` gives it.
     """
-    titles = [f"{title} {'↑' if more else '↓'}" for title, more in MEASURED.values()]
     parts = [
         "# The curriculum as fine-tuning",
         f"`python -m studies.curriculum`: seeds {', '.join(map(str, told['seeds']))}, {SIZE} px, float32, one thread, "
@@ -276,13 +290,16 @@ def markdown(told: Mapping[str, Any]) -> str:
         *(f"`{name}`: {_budget(params)}." for name, params in told["params"].items()),
     ]
     for data, title in (("drawn", "## Drawn crops"), ("real", "## Real crops")):
-        if data in told:
-            parts += [
-                title,
-                comparison(["network", *titles], told[data]["variants"], list(MEASURED), ""),
-                "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
-                comparison(["difference", *titles], told[data]["differences"], list(MEASURED), "+"),
-            ]
+        if data not in told:
+            continue
+        metrics = [metric for metric in MEASURED if metric in told[data]["variants"]["fabnet"]]
+        titles = [f"{title} {'↑' if more else '↓'}" for title, more in map(MEASURED.__getitem__, metrics)]
+        parts += [
+            title,
+            comparison(["network", *titles], told[data]["variants"], metrics, ""),
+            "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
+            comparison(["difference", *titles], told[data]["differences"], metrics, "+"),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -313,7 +330,8 @@ def main() -> None:
     if given.only != "tell":
         for seed in given.seeds:
             for data, (frames, splits, _) in sources.items():
-                train(data, frames, splits, seed)
+                first = place(data, given.seeds[0], "fabnet")
+                train(data, frames, splits, seed, first if data == "real" and seed != given.seeds[0] else None)
     if given.only != "train":
         from fabnet.files import atomic_file, write_json
 

@@ -86,12 +86,13 @@ def train(profile: str, variant: str, seed: int) -> None:
             continue
         if (out.parent / ".unfinished" / name / "checkpoint.pt").exists():
             sys.exit(f"error: {out}: was interrupted; delete {out.parent} to time it whole")
-        before = _cpu_seconds()
+        before = cpu_seconds()
         train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
-        write_json(note, {"cpu_s": _cpu_seconds() - before, "params": values.model_dump(mode="json")})
+        write_json(note, {"cpu_s": cpu_seconds() - before, "params": values.model_dump(mode="json")})
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -162,7 +162,7 @@ class TrainParams(Section):
 
     @model_validator(mode="after")
     def _every_variant_is_valid(self) -> "TrainParams":
-        for name in self.names:
+        for name in self._written_names:
             group, overrides = self._written(name)
             try:
                 params = VariantParams.model_validate(self.common | overrides)
@@ -191,8 +191,8 @@ class TrainParams(Section):
             seen = [name]
             while (start := self.variant(seen[-1]).start_from) is not None:
                 problem = ""
-                if start not in self.names:
-                    problem = f"no such variant as {start}; there are {', '.join(self.names)}"
+                if start not in self._written_names:
+                    problem = f"no such variant as {start}; there are {', '.join(self._written_names)}"
                 elif start in seen:
                     problem = f"variants start from each other in a circle: {' <- '.join([*seen, start])}"
                 if problem:
@@ -212,25 +212,26 @@ class TrainParams(Section):
 
     @property
     def names(self) -> list[str]:
-        """Of all variants, in the order of params.yaml."""
-        return [*self.variants, *self.finetuned]
+        """Of all variants: those of `variants` in their order, each before the ones that start from it."""
+        return [each for name in self.variants for each in self._line(name)]
 
     def lines(self) -> list[list[str]]:
         """The variants in lines that can train at once: each begins with random weights and goes on with the variants
         that start from it, in an order in which each has what it starts from. The longest comes first."""
+        return sorted(map(self._line, self.variants), key=len, reverse=True)
 
-        def line(name: str) -> list[str]:
-            return [
-                name,
-                *(each for other in self.finetuned if self.variant(other).start_from == name for each in line(other)),
-            ]
-
-        return sorted(map(line, self.variants), key=len, reverse=True)
+    def _line(self, name: str) -> list[str]:
+        followers = [other for other in self.finetuned if self.variant(other).start_from == name]
+        return [name, *(each for follower in followers for each in self._line(follower))]
 
     def variant(self, name: str) -> VariantParams:
-        if name not in self.names:
-            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self.names)}")
+        if name not in self._written_names:
+            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self._written_names)}")
         return VariantParams.model_validate(self.common | self._written(name)[1])
+
+    @property
+    def _written_names(self) -> list[str]:
+        return [*self.variants, *self.finetuned]
 
     def _written(self, name: str) -> tuple[str, dict[str, Any]]:
         """The section that a variant is written in, and what it says there."""

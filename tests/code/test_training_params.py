@@ -24,7 +24,7 @@ def test_the_variants_of_the_paper():
             "further": {"start_from": "tuned", "sources": 3},
         },
     )
-    assert train.names == ["one", "curriculum", "joint", "tuned", "further"]
+    assert train.names == ["one", "curriculum", "tuned", "further", "joint"]
     tuned = train.variant("tuned")
     assert (tuned.curriculum.width, tuned.curriculum.shift, tuned.curriculum.shifts) == (50, 10, 4)
     assert train.variant("one").curriculum is None
