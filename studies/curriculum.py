@@ -247,33 +247,35 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
     return measured
 
 
-def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Sequence[int]) -> dict[str, Any]:
-    """Measures of all networks, and their differences, by what they learnt from.
+def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Measures of the networks that were trained with every seed, and their differences, by what they learnt from.
 
     Args:
         sources: frames, splits and real faces by what is learnt from.
-        seeds: that were trained.
+        seeds: by what is learnt from.
     """
     from fabnet.progress import track
 
-    told: dict[str, Any] = {"processor": processor(), "seeds": list(seeds)}
-    told["params"] = {name: variant(name, seeds[0]).model_dump(mode="json") for name in VARIANTS}
+    told: dict[str, Any] = {"processor": processor()}
+    told["params"] = {name: variant(name, 0).model_dump(mode="json") for name in VARIANTS}
     for data, given in sources.items():
-        networks = [(name, seed) for name in VARIANTS for seed in seeds]
+        names = [
+            name for name in VARIANTS if all((place(data, seed, name) / "model.json").is_file() for seed in seeds[data])
+        ]
+        networks = [(name, seed) for name in names for seed in seeds[data]]
         found = {
             (name, seed): measure(place(data, seed, name), *given)
             for name, seed in track(networks, f"probe, {data} crops", len(networks), "network")
         }
         draws = {
             name: {
-                metric: tuple(
-                    np.stack([np.asarray(found[name, seed][metric][part]) for seed in seeds]) for part in (0, 1)
-                )
-                for metric in found[name, seeds[0]]
+                metric: tuple(np.stack([found[name, seed][metric][part] for seed in seeds[data]]) for part in (0, 1))
+                for metric in found[name, seeds[data][0]]
             }
-            for name in VARIANTS
+            for name in names
         }
-        told[data] = summary(draws, PAIRS, tuple(MEASURED))  # type: ignore[arg-type]
+        pairs = [pair for pair in PAIRS if {*pair} <= draws.keys()]
+        told[data] = {"seeds": list(seeds[data])} | summary(draws, pairs, tuple(MEASURED))  # type: ignore[arg-type]
     return told
 
 
@@ -285,8 +287,8 @@ def markdown(told: Mapping[str, Any]) -> str:
     """
     parts = [
         "# The curriculum as fine-tuning",
-        f"`python -m studies.curriculum`: seeds {', '.join(map(str, told['seeds']))}, {SIZE} px, float32, one thread, "
-        f"on {told['processor']}. A cell: mean over seeds [95 % bootstrap interval over people] (seeds).",
+        f"`python -m studies.curriculum`: {SIZE} px, float32, one thread, on {told['processor']}. A cell: "
+        "mean over seeds [95 % bootstrap interval over people] (seeds).",
         *(f"`{name}`: {_budget(params)}." for name, params in told["params"].items()),
     ]
     for data, title in (("drawn", "## Drawn crops"), ("real", "## Real crops")):
@@ -295,7 +297,7 @@ def markdown(told: Mapping[str, Any]) -> str:
         metrics = [metric for metric in MEASURED if metric in told[data]["variants"]["fabnet"]]
         titles = [f"{title} {'↑' if more else '↓'}" for title, more in map(MEASURED.__getitem__, metrics)]
         parts += [
-            title,
+            f"{title}, seeds {', '.join(map(str, told[data]['seeds']))}",
             comparison(["network", *titles], told[data]["variants"], metrics, ""),
             "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
             comparison(["difference", *titles], told[data]["differences"], metrics, "+"),
@@ -313,6 +315,7 @@ def _budget(params: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--real-seeds", type=int, nargs="+", help="of networks that learn from real crops; as --seeds")
     parser.add_argument("--real", type=Path, help="track shards of real crops, with splits.parquet")
     parser.add_argument("--faces", type=Path, help="AFLW2000-3D, for networks that learn from real crops")
     parser.add_argument("--only", choices=("train", "tell"), help="one of the two steps")
@@ -320,6 +323,7 @@ def main() -> None:
     if (given.real is None) != (given.faces is None):
         parser.error("--real and --faces go together")
     log.set_up()
+    seeds = {"drawn": given.seeds, "real": given.real_seeds or given.seeds}
     sources: dict[str, tuple[Path, Path, Path | None]] = {
         "drawn": (Path("data/frames"), Path("data/splits.parquet"), None)
     }
@@ -328,14 +332,14 @@ def main() -> None:
         shrink(given.real, small)
         sources["real"] = (small, small / "splits.parquet", given.faces)
     if given.only != "tell":
-        for seed in given.seeds:
-            for data, (frames, splits, _) in sources.items():
-                first = place(data, given.seeds[0], "fabnet")
-                train(data, frames, splits, seed, first if data == "real" and seed != given.seeds[0] else None)
+        for data, (frames, splits, _) in sources.items():
+            for seed in seeds[data]:
+                first = place(data, seeds[data][0], "fabnet")
+                train(data, frames, splits, seed, first if data == "real" and seed != seeds[data][0] else None)
     if given.only != "train":
         from fabnet.files import atomic_file, write_json
 
-        told = tell(sources, given.seeds)
+        told = tell(sources, seeds)
         write_json(OUT / "curriculum.json", told)
         with atomic_file(OUT / "curriculum.md") as temporary:
             temporary.write_text(markdown(told))
