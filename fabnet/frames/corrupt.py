@@ -15,7 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 class CorruptFrame(UserError):
-    """A frame of a store cannot be decoded; `row` is its number. The message names the shard and the member."""
+    """A frame of a store cannot be decoded.
+
+    Args:
+        message: names the shard and the member.
+        row: its number.
+    """
 
     def __init__(self, message: str, row: int) -> None:
         super().__init__(message)

@@ -16,9 +16,8 @@ from fabnet.frames.cache import FrameCache
 from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import TRIES, PairSampler, Views, place_of_try, sound
 
-# Places in orders of epochs that the table has room for at least, and samples by which the share of corrupt ones is
-# told.
-_PLACES = 1 << 16
+# Batches for which the table lasts, and samples by which the share of corrupt ones is told.
+_LASTS = 16
 _ASKED = 1 << 14
 # A sample is left with a corrupt frame once in 2 to the power of this.
 _CERTAIN = 60
@@ -46,7 +45,7 @@ class ResidentSamples:
         self._corrupt = torch.zeros(len(cache.slot_of), dtype=torch.bool)
         self._corrupt[[row for row in corrupt.rows if row < len(self._corrupt)]] = True
         self._corrupt = self._corrupt.to(device)
-        self._epochs = (batch - 2) // sampler.identities + 2 + _PLACES // sampler.identities
+        self._epochs = (_LASTS * batch - 2) // sampler.identities + 2
         self._orders = torch.zeros(
             (1 + self._tries, self._epochs, sampler.identities), dtype=torch.int64, device=device
         )

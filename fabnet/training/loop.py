@@ -7,7 +7,8 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ from fabnet.progress import Progress
 from fabnet.training import checkpoint
 from fabnet.training.batches import Batches, LoadedBatch
 from fabnet.training.history import CurriculumPoint, Point, told
+from fabnet.training.memory import held_by, too_small
 from fabnet.training.objective import copying_loss
 from fabnet.training.schedule import Curriculum, Schedule
 from fabnet.training.step import TrainingStep
@@ -126,6 +128,7 @@ class Trainer:
         self.training = TrainingStep(self.model, self.train, self.params, self.world, self.title)
         self.schedule = Schedule(self.params)
         self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
+        self._kept: tuple[Path, int] | None = None  # the last checkpoint and its step
         self.since = 0  # the step since which losses are summed
         self.steps = math.ceil(self.params.samples / self.params.batch_size)
         self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
@@ -135,7 +138,8 @@ class Trainer:
         """Train to the end of the budget, from the checkpoint if there is one. SIGTERM checkpoints and exits.
 
         Raises:
-            UserError: the loss is not finite; a file beside the checkpoint, which is from before that, tells all.
+            UserError: the loss is not finite; a file beside the checkpoint, which is from before that, tells all. Or
+                the GPU's memory is too small.
         """
         self._resume()
         if self.world.first:
@@ -143,7 +147,7 @@ class Trainer:
         progress = Progress(
             self.title, self.steps * self.params.batch_size, "samples", done=self._samples, silent=not self.world.first
         )
-        with StopOnTerm() as stop, progress:
+        with self._memory_enough(), StopOnTerm() as stop, progress:
             for loaded in self.train.iterate(self.step, self.steps):
                 self._train_step(loaded)
                 self.step += 1
@@ -173,6 +177,16 @@ class Trainer:
             best_loss=self.best_loss,
             copying=self.copying,
         )
+
+    @contextmanager
+    def _memory_enough(self) -> Iterator[None]:
+        """Turn a GPU's lack of memory into a line that says what to do."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            frames = held_by([self.train.frames, self.validation.frames])
+            problem = too_small(error, self.params, frames, self.world.device, self._kept)
+            raise UserError(f"{self.title}: step {self.step + 1}: {problem}") from None
 
     def _train_step(self, loaded: LoadedBatch) -> Tensor:
         """One step; the mean loss of all its samples, still on the device."""
@@ -296,6 +310,7 @@ class Trainer:
         self.train.corrupt.remember(self.world.union(self.train.corrupt.rows))
         if self.checkpoint_path is not None and self.world.first:
             checkpoint.save(self.checkpoint_path, self.state_dict())
+            self._kept = self.checkpoint_path, self.step
 
     def state_dict(self) -> dict[str, Any]:
         """What the steps to come depend on, and the whole history; `load_state_dict` takes it back.
@@ -386,3 +401,4 @@ class Trainer:
         step = self.world.broadcast(0 if state is None else state["step"])
         if step:
             self.load_state_dict(state or checkpoint.load_at(self.checkpoint_path, step))
+            self._kept = self.checkpoint_path, step

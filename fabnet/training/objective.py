@@ -86,7 +86,7 @@ def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
 
 
 def split_brain_loss(error_B3HW: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Mean squared error of lightness plus that of colour, in the units of networks.lab.to_lab.
+    """Mean squared error of lightness plus that of colour, in the units of networks.pretext.ToLab.
 
     The halves share no weights, so that neither error weighs on the other's half.
 

@@ -136,6 +136,8 @@ class TrainingStep:
         """Compile and capture what the params ask for, before a step counts."""
         self._ready = True
         captures = self.params.cuda_graph and can_capture(self.world)
+        if self.params.cuda_graph and self.world.device.type == "cuda" and not captures and self.world.first:
+            logger.info(f"{self.title}: steps of several processes are not captured as CUDA graphs")
         if not (self.params.compile or captures):
             return
         with unchanged(self._state):
@@ -156,7 +158,8 @@ class TrainingStep:
                 self.network.module = self.model
             else:
                 self.network = self.model
-            logger.warning(f"{self.title}: torch.compile failed ({first_line(error)}); training goes on without it")
+            why = first_line(getattr(error, "inner_exception", error))
+            logger.warning(f"{self.title}: torch.compile failed ({why}); training goes on without it")
 
     def _capture(self) -> None:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,22 @@ class World:
             buffer.copy_(mean.view_as(buffer))
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU that torch can use; says in one line what torch says of one that it cannot."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    for warning in said:
+        text = " ".join(str(warning.message).split()).removeprefix("CUDA initialization: ").partition(" (Triggered")[0]
+        logger.warning(f"{text}" if there else f"the GPU cannot be used, and the CPU trains: {text}")
+    return there
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """The world that torchrun has described in the environment, or a process alone where there is none."""
     local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cuda", local) if has_gpu() else torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
     if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         yield World(device=device)
@@ -111,8 +125,6 @@ def joined() -> Iterator[World]:
     finally:
         dist.destroy_process_group()
 
-
-logger = logging.getLogger(__name__)
 
 #: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
 #: network (docs/decisions/0017-float32-by-default.md).

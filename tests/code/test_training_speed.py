@@ -70,9 +70,12 @@ def test_nothing_in_a_step_waits_for_the_device(case, length):
 
 
 @ON_GPU
+@pytest.mark.parametrize("resident", [False, True], ids=["read", "resident"])
+@pytest.mark.parametrize("cuda_graph", [False, True], ids=["eager", "graph"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_gpu_is_not_waited_for(case):
-    run = trainer(params(**CASES[case], workers=2), world=World(device=torch.device("cuda", 0)))
+def test_a_gpu_is_not_waited_for(case, cuda_graph, resident):
+    values = params(**CASES[case], workers=2, cuda_graph=cuda_graph)
+    run = trainer(values, world=World(device=torch.device("cuda", 0)), resident=resident)
     batches = run.train.iterate(0, 12)
     for _ in range(4):
         run._train_step(next(batches))
@@ -97,8 +100,9 @@ def test_batches_are_pinned_and_the_same_on_a_gpu():
     )
     assert there.load(0).pictures.is_pinned()
     for one, other in zip(here.iterate(0, 9), there.iterate(0, 9), strict=True):
-        assert other.views.is_cuda
-        assert torch.equal(one.views, other.views.cpu())
+        assert other.pictures.is_cuda
+        assert torch.equal(one.pictures, other.pictures.cpu())
+        assert torch.equal(here.finish(one).views, there.finish(other).views.cpu())
 
 
 def test_the_host_asks_for_numbers_only_where_they_are_logged(monkeypatch):
