@@ -34,6 +34,7 @@ VARIANT: dict[str, Any] = {
     "drop_at": 0.7,
     "patience": 5,
     "curriculum": None,
+    "copying": {"share": 0.02, "at": 0.5},
     "flip": True,
     "jitter": 0.0,
     "precision": "fp32",
