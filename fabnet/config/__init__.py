@@ -24,12 +24,13 @@ from fabnet.config.evaluation import (
 from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
 from fabnet.config.sets import SetParams
-from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
+from fabnet.config.training import CopyingParams, CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
     "AuditParams",
     "BaselinesParams",
     "BootstrapParams",
+    "CopyingParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",

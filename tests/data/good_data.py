@@ -164,6 +164,6 @@ def _write_results(root: Path) -> None:
     tables.write(predictions, root / "predictions.parquet", tables.Predictions)
     steps = np.arange(1, 5)
     history = pd.DataFrame({"step": steps, "samples": 32 * steps, "split": "train", "loss": 1 / steps})
-    tables.write(history.assign(learning_rate=0.002), root / "history.parquet", tables.History)
+    tables.write(history.assign(learning_rate=0.002, copying=np.nan), root / "history.parquet", tables.History)
     score = {"value": 5.0, "low": 4.0, "high": 6.0, "n": len(test)}
     write_json(root / "metrics.json", {"synthetic": {"fabnet": {"yaw_mae_deg": score, "units_auc": score}}})
