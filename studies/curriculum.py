@@ -230,6 +230,7 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
         with np.load(kept) as stored:
             if str(stored["weights"]) == weights:
                 return {name: (float(stored[name][0]), stored[name][1:]) for name in MEASURED if name in stored}
+    splits_of_it: tuple[str, ...]
     if faces is None:
         labelled, splits_of_it = open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation")
     else:
