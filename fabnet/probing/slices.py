@@ -149,7 +149,7 @@ def properties_of(labelled: LabelledSet, params: ReportParams, size: int) -> tup
 
 
 def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParams, size: int) -> Mapping[str, Any]:
-    """Scores of the torch probes by bin, and of what learnt from the labels: what `report.robustness` shows.
+    """Scores of the regularised probes by bin, and of what learnt from the labels: what `report.robustness` shows.
 
     Args:
         labelled: the set.
@@ -160,7 +160,7 @@ def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParam
     properties, missing = properties_of(labelled, params, size)
     chosen = params.slices
     scores = sliced(
-        read_each(files, "torch"),
+        read_each(files),
         properties,
         chosen.min_faces,
         chosen.min_identities,

@@ -18,7 +18,7 @@ from fabnet import tables
 from fabnet.files import hash_file, write_json
 from fabnet.networks.build import build
 from fabnet.probing.intervals import score
-from fabnet.probing.linear import Probe
+from fabnet.probing.probe import Probe
 from fabnet.probing.predictions import frame, open_writer
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import OUTPUTS, write_heads
