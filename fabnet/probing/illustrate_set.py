@@ -18,7 +18,7 @@ from fabnet.figures.probes import MOST, landmark_cases, low_label_curves, pose_s
 from fabnet.figures.sheets import contact_sheet
 from fabnet.files import atomic_directory, write_json
 from fabnet.probing.metrics import MAIN, landmark_errors
-from fabnet.probing.predictions import read_each
+from fabnet.probing.predictions import read_comparable
 from fabnet.probing.slices import measure_slices
 
 #: Labels of axes.
@@ -70,7 +70,7 @@ def illustrate_set(
             objectives,
             reference,
             size,
-            first_seeds(read_each(predictions)),
+            first_seeds(read_comparable(predictions)),
             None if isinstance(slices, Gap) else slices,
             tables.read(low_label, tables.LowLabel) if low_label.is_file() else None,
         )

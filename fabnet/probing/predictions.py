@@ -141,6 +141,22 @@ def files_of(set_name: str) -> list[Path]:
     return [Path("probes") / set_name / _FILE, *([supervised] if supervised.is_file() else [])]
 
 
+def read_comparable(files: list[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """`read_each` without encoders that were scored on other faces than the first.
+
+    Of a small set, probes are scored on all faces by folds, and networks that learnt from its labels on its test split.
+
+    Args:
+        files: of predictions, an encoder being in one of them.
+    """
+    faces: set[str] | None = None
+    for encoder, rows in read_each(files):
+        own = set(rows["face_id"])
+        faces = faces or own
+        if own == faces:
+            yield encoder, rows
+
+
 def read_each(files: list[Path], probes: Sequence[str] = HEADLINE) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each encoder with its predictions by some kind of probe; one at a time is in memory.
 

@@ -26,7 +26,7 @@ from fabnet.report.blocks import (
 from fabnet.report.set_results import SetResults
 
 _FEW_LABELS = (
-    "Regularised probes trained on a share of the labelled training faces, scored on the test faces of the set's split: mean "
+    "Regularised probes trained on a share of the labelled training faces, scored on the test faces of the split: mean "
     "over draws of the share [95 % bootstrap interval over test identities]."
 )
 _BINS = (
@@ -45,7 +45,7 @@ _PROPERTIES = ("yaw", "side", "brightness")
 
 
 def labelled_set(found: SetResults) -> Content:
-    """Scores, by action unit and class, of the paper's probe, differences, few labels, robustness, omissions, pictures."""
+    """Scores, those by unit and class, the paper's probe, differences, few labels, robustness, omissions, pictures."""
     name = found.name
     yield Text(_introduction(found))
     yield score_table(found.scores)
@@ -75,7 +75,7 @@ def _introduction(found: SetResults) -> str:
     if "vgg11" in found.scores:
         supervised = " `vgg11` is no probe of an embedding: it is a network trained from scratch on the labels."
     return (
-        "Regularised linear probes (ridge regression; logistic regression of units and classes) on frozen, standardised "
+        "Regularised linear probes (ridge, and logistic regression of units and classes) on frozen, standardised "
         f"embeddings, penalties chosen on validation identities. {_protocol(found)} In brackets the 95 % bootstrap "
         "interval over identities. Landmark errors are in percent of the "
         "inter-ocular distance, angles are mean absolute errors, areas are under the ROC curve, in percent. `constant` "
@@ -278,10 +278,10 @@ def left_out(
         yield Text(f"No face of the split {split} shows {', '.join(names)}.")
     for task, names in sorted(unscored.items()):
         yield Text(
-            f"{', '.join(names)}: all faces that are scored, or that are learnt from, agree, so there is no area; {task} "
-            "is scored without."
+            f"{', '.join(names)}: all faces that are scored, or that are learnt from, agree, so there is no area; "
+            f"{task} is scored without."
         )
     if classes and not absent and not unscored:
         yield Text(
-            "Every unit and class that it labels is both present and absent among the faces that are scored and learnt from."
+            "Every unit and class that it labels is present and absent among the faces that are scored and learnt from."
         )
