@@ -61,8 +61,8 @@ class Design:
             rows: the N training faces, at least 2.
         """
         count, width = len(rows), features.shape[1]
-        mean = sum((block.sum(axis=0) for _, block in _blocks(features, rows)), np.zeros(width)) / count
-        squares = (np.square(block - mean).sum(axis=0) for _, block in _blocks(features, rows))
+        mean = sum((block.sum(axis=0) for block in _blocks(features, rows)), np.zeros(width)) / count
+        squares = (np.square(block - mean).sum(axis=0) for block in _blocks(features, rows))
         variance = sum(squares, np.zeros(width)) / count
         columns = np.flatnonzero(variance > _LEAST_VARIANCE * variance.max())
         mean, deviation = mean[columns], np.sqrt(variance[columns])
@@ -71,7 +71,7 @@ class Design:
             return cls(features, rows, columns, mean, deviation, None, nothing, np.zeros(0))
         if len(columns) < count:
             gram = np.zeros((len(columns), len(columns)))
-            for _, block in _blocks(features, rows):
+            for block in _blocks(features, rows):
                 x = (block[:, columns] - mean) / deviation
                 gram += x.T @ x
             spectrum, vectors = np.linalg.eigh(gram)
@@ -117,24 +117,30 @@ class Design:
         if self._kept is not None:
             yield slice(0, len(self.rows)), self._kept
             return
-        for at, block in _blocks(self.features, self.rows):
-            yield at, self._standardised(block)
+        mean, deviation = self.mean.astype(np.float32), self.deviation.astype(np.float32)
+        for at in _places(self.rows, self.features.shape[1]):
+            # In float32 throughout: every step of a solver reads all faces.
+            x = (rows_of_features(self.features, self.rows[at])[:, self.columns] - mean) / deviation
+            yield at, x if self.basis is None else x @ self.basis.astype(np.float32)
 
     @cached_property
     def _kept(self) -> np.ndarray | None:
         """All coordinates, float32 (N, d), where they are few enough."""
         if 4 * len(self.rows) * self.unknowns > _KEPT:
             return None
-        return np.concatenate([self._standardised(block) for _, block in _blocks(self.features, self.rows)])
+        parts = []
+        for block in _blocks(self.features, self.rows):
+            x = (block[:, self.columns] - self.mean) / self.deviation
+            parts.append((x if self.basis is None else x @ self.basis).astype(np.float32))
+        return np.concatenate(parts)
 
-    def _standardised(self, block: np.ndarray) -> np.ndarray:
-        x = (block[:, self.columns] - self.mean) / self.deviation
-        return (x if self.basis is None else x @ self.basis).astype(np.float32)
+
+def _blocks(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of features as float64, some at a time."""
+    for at in _places(rows, features.shape[1]):
+        yield rows_of_features(features, rows[at]).astype(np.float64)
 
 
-def _blocks(features: np.ndarray, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of features as float64, some at a time, with their places among `rows`."""
-    step = max(1, _BLOCK // features.shape[1])
-    for start in range(0, len(rows), step):
-        at = slice(start, min(start + step, len(rows)))
-        yield at, rows_of_features(features, rows[at]).astype(np.float64)
+def _places(rows: np.ndarray, width: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // width)
+    return (slice(start, min(start + step, len(rows))) for start in range(0, len(rows), step))
