@@ -156,7 +156,7 @@ def _write_results(root: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
     write_embeddings(root / "embeddings", ids, [vectors], 8, len(ids), {"encoder": "fabnet"})
     test = labels[labels["split"] == "test"]
-    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0}
+    row = {"encoder": "fabnet", "probe": "regularised", "task": "pose", "seed": 0}
     predictions = test[["face_id", "identity"]].assign(**row).reset_index(drop=True)
     for column in ("target", "prediction"):
         predictions[column] = pd.Series([[1.0, 2.0, 3.0]] * len(test), dtype=object)
