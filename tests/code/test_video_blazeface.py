@@ -19,9 +19,7 @@ from fabnet.video import blazeface, bundled
 from fabnet.video.blazeface import (
     BlazeFaceDetector,
     Candidates,
-    Window,
     decode,
-    letterbox,
     roll_deg,
     roll_in,
     suppressed,
@@ -29,6 +27,7 @@ from fabnet.video.blazeface import (
 from fabnet.video.crop import Box, crop, square
 from fabnet.video.faces import Face, Track
 from fabnet.video.unit import crop_of
+from fabnet.video.window import Window, letterbox
 
 STILLS = Path(__file__).parents[2] / ".." / "shared" / "aflw2000"
 
@@ -130,7 +129,7 @@ def test_roll_is_positive_clockwise():
 def test_letterboxing_and_back():
     image = np.zeros((100, 400, 3), np.uint8)
     image[40:60, 300:340] = 255
-    canvas, place = letterbox(image, Window(-50, -200, 500))
+    canvas, place = letterbox(image, Window(-50, -200, 500), 192)
     assert canvas.shape == (192, 192, 3)
     ys, xs = np.nonzero(canvas[..., 0] > 128)
     edges = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]]) / 192
