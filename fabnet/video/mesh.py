@@ -37,6 +37,8 @@ MIN_PRESENCE = 0.5
 _INPUT, _POINTS = 192, 468
 # Side of the square that the network sees over that of the face's box, as published.
 _AROUND = 1.5
+# Side of BlazeFace's box over that of the points' extent, median of frontal faces.
+_DETECTED = 0.98
 # The outer corners of the eyes: that at the left of the image, then the other one.
 _CORNERS = (33, 263)
 # Corners of the inner mouth, and the middles of its upper and lower lip.
@@ -97,8 +99,7 @@ def read_face(image: NDArray[np.uint8], box: Box, roll_deg: float = 0.0) -> Face
     if not box.touches(width, height) or box.right <= box.left or box.bottom <= box.top:
         raise ValueError(f"{box} is no part of an image of {width} x {height} pixels")
     mesh = _opened()
-    side = max(box.right - box.left, box.bottom - box.top) * _AROUND
-    points, presence = mesh.look(image, _about((box.left + box.right) / 2, (box.top + box.bottom) / 2, side), roll_deg)
+    points, presence = mesh.look(image, window_of(box), roll_deg)
     window, roll = around(points)
     if window.touches(width, height):  # what is no face may lead anywhere
         points, presence = mesh.look(image, window, roll)
@@ -133,12 +134,35 @@ class FaceMesh:
         return np.column_stack([flat, seen[:, 2] * window.side]), 1 / (1 + math.exp(-logit))
 
 
+def window_of(box: Box) -> Window:
+    """The window in which the network should see a face, from a detector's box of it."""
+    longer = max(box.right - box.left, box.bottom - box.top)
+    return _about((box.left + box.right) / 2, (box.top + box.bottom) / 2, longer * _AROUND)
+
+
 def around(points: NDArray[np.float64]) -> tuple[Window, float]:
     """The window to look at next, and the roll of the line between the eyes, degrees.
 
     Args:
         points: (468, 3), as FaceReading has them.
     """
+    x, y, side, roll_deg = _level_square(points)
+    return _about(x, y, side * _AROUND), roll_deg
+
+
+def box_of(points: NDArray[np.float64]) -> Box:
+    """The box that BlazeFace gives a frontal face, from its points: a square, pixels.
+
+    Args:
+        points: (468, 3), as FaceReading has them.
+    """
+    x, y, side, _ = _level_square(points)
+    half = side * _DETECTED / 2
+    return Box(x - half, y - half, x + half, y + half)
+
+
+def _level_square(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Middle and longer side of the points' extent along the line between the eyes, and the angle of that, degrees."""
     x, y = points[_CORNERS[1], :2] - points[_CORNERS[0], :2]
     roll = math.atan2(y, x)
     cos, sin = math.cos(roll), math.sin(roll)
@@ -146,7 +170,7 @@ def around(points: NDArray[np.float64]) -> tuple[Window, float]:
     level = points[:, :2] @ turn
     low, high = level.min(axis=0), level.max(axis=0)
     middle = turn @ (low + high) / 2
-    return _about(*middle.tolist(), float((high - low).max()) * _AROUND), math.degrees(roll)
+    return float(middle[0]), float(middle[1]), float((high - low).max()), math.degrees(roll)
 
 
 def _about(x: float, y: float, side: float) -> Window:
