@@ -71,11 +71,22 @@ def order_of_axes(paths: Sequence[Path]) -> dict[str, float]:
 
 
 def over(box: Box, middle: NDArray[np.float64]) -> bool:
+    """Whether a point lies in a box.
+
+    Args:
+        box: pixels.
+        middle: x and y.
+    """
     return box.left <= middle[0] <= box.right and box.top <= middle[1] <= box.bottom
 
 
 def interval(values: NDArray[np.float64], seed: int = 0) -> dict[str, float]:
-    """Mean of the rows with its 95 % bootstrap interval over rows."""
+    """Mean of the rows with its 95 % bootstrap interval over rows.
+
+    Args:
+        values: (N,).
+        seed: of the resampling.
+    """
     rng = np.random.default_rng(seed)
     means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
     low, high = np.percentile(means, [2.5, 97.5])

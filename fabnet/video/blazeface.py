@@ -80,6 +80,13 @@ class BlazeFaceDetector:
         self._mesh = FaceMesh()
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = (), thorough: bool = True) -> list[Detection]:
+        """As Detector has it.
+
+        Args:
+            image: uint8 RGB (H, W, 3), of any size.
+            expected: boxes in pixels of the image; what is found there is believed at the first look.
+            thorough: whether to look at the whole at two scales and at all tiles, or once and where something is missed.
+        """
         small, scale = shrunk(image, self._longest_side)
         height, width = small.shape[:2]
         faces = [scaled(box, scale) for box in expected]
@@ -200,6 +207,10 @@ def suppressed(found: Candidates) -> Candidates:
 
 def roll_in(image: NDArray[np.uint8], box: Box) -> float | None:
     """See BlazeFaceDetector.roll_deg; the network is opened once in a process.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        box: of the face, pixels.
 
     Raises:
         UserError: the network's file is missing, cut short or another one.

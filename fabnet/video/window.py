@@ -23,7 +23,12 @@ class Window(NamedTuple):
         return inside and box.right <= self.left + self.side and box.bottom <= self.top + self.side
 
     def touches(self, width: int, height: int) -> bool:
-        """Whether any of it lies in an image of that size."""
+        """Whether any of it lies in an image.
+
+        Args:
+            width: of the image, pixels.
+            height: likewise.
+        """
         return Box(self.left, self.top, self.left + self.side, self.top + self.side).touches(width, height)
 
 
