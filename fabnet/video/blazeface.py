@@ -85,7 +85,7 @@ class BlazeFaceDetector:
         Args:
             image: uint8 RGB (H, W, 3), of any size.
             expected: boxes in pixels of the image; what is found there is believed at the first look.
-            thorough: whether to look at the whole at two scales and at all tiles, or once and where something is missed.
+            thorough: whether to look at the whole at two scales and at all tiles, or once and at what that misses.
         """
         small, scale = shrunk(image, self._longest_side)
         height, width = small.shape[:2]
