@@ -22,6 +22,8 @@ from fabnet.video.crop import Box, crop, encode, quality, square
 from fabnet.video.recipe import recipe
 
 SIZE, SOURCE, TRACK = 32, 48, 4
+# Presence, roll, pitch, yaw, openings of mouth and eyes: of a face, and where FaceMesh did not look.
+_SEEN, _UNSEEN = (1.0, 4.0, -3.0, 12.0, 0.2, 0.3), (np.nan,) * 6
 PERCENT = {"train": 75, "validation": 15, "test": 10}
 LIMITS = HealthParams.model_validate(yaml.safe_load((Path(__file__).parent / "limits.yaml").read_text())["health"])
 
@@ -99,6 +101,9 @@ def make(root: Path) -> Place:
                 float(SOURCE),
                 0.0,
                 0.0,
+                float(SOURCE),
+                0.0,
+                *(_UNSEEN if track.endswith("0001/interview/0") else _SEEN),
             )
             rows.append((track, identity, "interview", f"{identity}/{clip.name}", *place))
     index = pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns))
