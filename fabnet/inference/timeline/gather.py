@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.faces.found import FaceCrop, Faces, find_faces
+from fabnet.faces.found import FaceCrop, Faces, Watched, find_faces
 from fabnet.faces.inputs import BadInput, find_input, no_face
-from fabnet.faces.watched import Watched
 from fabnet.inference.timeline.series import Timeline, Track, series_of, values_of
 from fabnet.model import Model
 from fabnet.progress import Progress
