@@ -1,7 +1,9 @@
 """Steps replayed from a graph, and samples drawn where the frames are, are those of plain training, bit for bit."""
 
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fabnet.errors import UserError
 from fabnet.training import checkpoint, step
+from fabnet.training.graph import Graph
 from fabnet.training.world import World
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -218,3 +221,44 @@ def test_a_captured_run_is_the_eager_one_on_a_gpu(case):
         assert run.training.captured == cuda_graph
         losses.append(torch.stack(taken).tolist())
     assert losses[0] == losses[1] == losses[2]
+
+
+def test_a_capture_keeps_to_the_rules(monkeypatch):
+    """Warm-up and capture on one stream that is not the default, which waits for it in between; other threads may go on
+    with theirs."""
+    seen, default, side = [], Mock(name="default"), Mock(name="side")
+    default.wait_stream = lambda stream: seen.append(("default waits", stream))
+    side.wait_stream = lambda stream: seen.append(("side waits", stream))
+
+    @contextmanager
+    def within(name, *arguments, **options):
+        seen.append((name, *arguments, options))
+        yield
+        seen.append(f"end of {name}")
+
+    captured = Mock(replay=lambda: seen.append("replayed"))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: side)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: default)
+    monkeypatch.setattr(torch.cuda, "stream", partial(within, "stream"))
+    monkeypatch.setattr(torch.cuda, "graph", partial(within, "graph"))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: captured)
+    loss = torch.zeros(())
+
+    def step():
+        seen.append("step")
+        return loss
+
+    made = Graph(step, torch.device("cuda", 0))
+    options = {"stream": side, "capture_error_mode": "thread_local"}
+    assert seen == [
+        ("side waits", default),
+        ("stream", side, {}),
+        *["step"] * 3,
+        "end of stream",
+        ("default waits", side),
+        ("graph", captured, options),
+        "step",
+        "end of graph",
+    ]
+    assert made.replay() is loss
+    assert seen[-1] == "replayed"
