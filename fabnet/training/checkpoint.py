@@ -17,7 +17,7 @@ from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_file, read_json, write_json
 
 # Raise it when a change of the code makes old checkpoints mean something else.
-_VERSION = 2
+_VERSION = 3
 
 # Params that change no result: a run may resume under others.
 FREE = ("workers", "cache_mb", "resident_gib", "cuda_graph")

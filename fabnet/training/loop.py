@@ -25,8 +25,9 @@ from fabnet.networks.fabnet import FabNet
 from fabnet.progress import Progress
 from fabnet.training import checkpoint
 from fabnet.training.batches import Batches, LoadedBatch
-from fabnet.training.history import CurriculumPoint, Point
+from fabnet.training.history import CurriculumPoint, Point, told
 from fabnet.training.memory import held_by, too_small
+from fabnet.training.objective import copying_loss
 from fabnet.training.schedule import Curriculum, Schedule
 from fabnet.training.step import TrainingStep
 from fabnet.training.world import World, warn_of_emulation
@@ -66,7 +67,10 @@ class StopOnTerm:
 
 @dataclass
 class Result:
-    """Weights are state dicts on the CPU; `best` had the lowest validation loss. `curriculum` is empty without one."""
+    """Weights are state dicts on the CPU; `best` had the lowest validation loss. `curriculum` is empty without one.
+
+    `copying` is the loss of moving no pixel on the validation samples, None where the objective has none.
+    """
 
     history: list[Point]
     curriculum: list[CurriculumPoint]
@@ -74,6 +78,7 @@ class Result:
     last: dict[str, Tensor]
     best_step: int = 0
     best_loss: float = math.inf
+    copying: float | None = None
 
 
 @dataclass
@@ -104,6 +109,7 @@ class Trainer:
     best_loss: float = math.inf
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    copying: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.params.freeze:
@@ -150,9 +156,10 @@ class Trainer:
                 saves = self.step % self._checkpoint_every == 0 or self.step == self.steps
                 # One transfer from the device per point, none per step; and none of what follows on a broken model.
                 if logs or validates or saves:
-                    progress.advance(0, f"loss {self._log():.4f}")
-                if validates:
-                    self._after_validation(self.validate())
+                    loss = self._log()
+                    if validates:
+                        self._after_validation(self.validate())
+                    progress.advance(0, self._note(loss))
                 # After validation, so that a checkpoint at this step holds it and a resumed run does not repeat it.
                 stops = self._should_stop(stop)
                 if saves or stops:
@@ -163,7 +170,12 @@ class Trainer:
                 progress.advance(self.params.batch_size)
         weights = {"best": self.best, "last": self._weights()}
         return Result(
-            self.history, self.curriculum_history, **weights, best_step=self.best_step, best_loss=self.best_loss
+            self.history,
+            self.curriculum_history,
+            **weights,
+            best_step=self.best_step,
+            best_loss=self.best_loss,
+            copying=self.copying,
         )
 
     @contextmanager
@@ -186,16 +198,24 @@ class Trainer:
         """Mean loss over all validation samples, whatever the curriculum."""
         self.world.average_buffers(self.model)
         self.model.eval()
-        total = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        total, copying = torch.zeros((2,), dtype=torch.float64, device=self.world.device)
         samples = self.params.validation_samples
+        # The same samples every time, a frame that cannot be decoded included: once is enough.
+        compares = self.copying is None and self.params.objective == "fabnet"
         for loaded in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
             if len(loaded.numbers):
                 batch = self.validation.finish(loaded)
                 total += self.training.losses(self.model, batch).sum()
+                if compares:
+                    every_view = self.params.views is not None
+                    copying += copying_loss(batch.views, batch.mask, self.params.sources > 1, every_view).sum()
+        if compares:
+            self.copying = float(self.world.sum(copying)) / samples
         return self._finite(float(self.world.sum(total)) / samples, "validation")
 
     def _after_validation(self, loss: float) -> None:
-        self._point("validation", loss)
+        self._point("validation", loss, self.copying)
+        self._warn_of_copying(self.history[-1])
         # The learning rate drops only once the curriculum has come to its last window.
         if self.curriculum is None or self.curriculum.finished:
             self.schedule.validated(loss)
@@ -228,8 +248,35 @@ class Trainer:
         self.since = self.step
         return loss
 
-    def _point(self, split: str, loss: float) -> None:
-        point = Point(self.step, self._samples, split, loss, self.training.rate)
+    def _note(self, loss: float) -> str:
+        """For the line of progress: the training loss, and how far the last validation is below copying."""
+        validated = next((point for point in reversed(self.history) if point.split == "validation"), None)
+        share = validated.below_copying if validated is not None else None
+        return f"loss {loss:.4f}" + (f", {told(share)}" if share is not None else "")
+
+    def _warn_of_copying(self, point: Point) -> None:
+        """Say that the network still copies: at the validation after `copying.at` of the budget, and at the last one.
+
+        Args:
+            point: of a validation.
+        """
+        share, limit = point.below_copying, self.params.copying
+        if share is None or share >= limit.share or not self.world.first:
+            return
+        due = limit.at * self.params.samples
+        before = [each.samples for each in self.history[:-1] if each.split == "validation"]
+        first = point.samples >= due and not (before and before[-1] >= due)
+        if first or self.step == self.steps:
+            without = "no `curriculum` before it has stopped copying, " if self.curriculum is not None else ""
+            logger.warning(
+                f"{self.title}: it still copies: after {point.samples} of {self.params.samples} samples its validation "
+                f"loss, {point.loss:.4f}, is {told(share)}, {point.copying:.4f}, and should be {100 * limit.share:g} % "
+                f"below. What helps: {without}a higher learning_rate, harder pairs (a lower extract.fps, longer "
+                "tracks), more samples"
+            )
+
+    def _point(self, split: str, loss: float, copying: float | None = None) -> None:
+        point = Point(self.step, self._samples, split, loss, self.training.rate, copying)
         self.history.append(point)
         if self.world.first:
             self.on_point(point)
@@ -286,6 +333,7 @@ class Trainer:
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "best": self.best,
+            "copying": self.copying,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -305,6 +353,7 @@ class Trainer:
         self.history = [Point(**point) for point in state["history"]]
         self.curriculum_history = [CurriculumPoint(**point) for point in state["curriculum_history"]]
         self.best_loss, self.best_step, self.best = state["best_loss"], state["best_step"], state["best"]
+        self.copying = state["copying"]
 
     @property
     def _on_gpu(self) -> bool:

@@ -21,7 +21,7 @@ from fabnet.networks.build import build, conventions_of, start_from
 from fabnet.networks.fabnet import OURS, Conventions
 from fabnet.training.batches import Batches
 from fabnet.training.checkpoint import claim
-from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
+from fabnet.training.history import CURRICULUM, HISTORY, Point, below_copying, write_points
 from fabnet.training.loop import Result, Trainer
 from fabnet.training.memory import Places, place_frames
 from fabnet.training.world import World, joined
@@ -79,7 +79,7 @@ def train_variant(
         inputs["start_from"] = hash_file(start / "best.pt")
         conventions = conventions_of(start)
     directory = work / name
-    with joined() as world:
+    with joined(params.deterministic) as world:
         if world.size != params.processes:
             raise UserError(
                 f"{name}: is trained by {world.size} process(es), but its params' processes says {params.processes}; "
@@ -91,6 +91,7 @@ def train_variant(
             result = trainer.run()
             if not world.first:
                 return None
+            share = below_copying(result.best_loss, result.copying)
             card = {
                 "variant": name,
                 "objective": params.objective,
@@ -107,6 +108,8 @@ def train_variant(
                 "corrupt_frames": [store.member(row) for row in trainer.train.corrupt.rows],
                 "best_step": result.best_step,
                 "best_validation_loss": result.best_loss,
+                "copying_loss": result.copying,
+                "below_copying_pct": None if share is None else 100 * share,
             }
             _write(out, card, result)
             _clear(directory)

@@ -271,6 +271,11 @@ def test_summary_of_pieces_is_that_of_the_table(base, split_of, monkeypatch, row
     assert tracks["frames"].equals(by_track.size().rename("frames"))
     for name in ("brightness", "sharpness", "side"):
         np.testing.assert_allclose(tracks[name], by_track[name].mean())
+    unsigned = index.assign(**{name: index[name].abs() for name in ("roll_deg", "pitch_deg", "yaw_deg")})
+    for name in ("face_px", "cut_off", "presence", "roll_deg", "pitch_deg", "yaw_deg", "mouth_open", "eyes_open"):
+        np.testing.assert_allclose(tracks[name], unsigned.groupby("track_id")[name].mean())
+        assert found.histograms[name].counts.sum() == index[name].notna().sum()
+    assert tracks["yaw_deg"].isna().sum() == 1
     np.testing.assert_array_equal(tracks["darkest"], by_track["brightness"].min())
     np.testing.assert_array_equal(tracks["brightest"], by_track["brightness"].max())
     assert (index.loc[tracks["first"], "track_id"].to_numpy() == tracks.index).all()

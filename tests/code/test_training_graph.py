@@ -20,7 +20,6 @@ from fabnet.training import checkpoint, step
 from fabnet.training.graph import Graph
 from fabnet.training.world import World
 
-ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CASES = {
     "adam": {"optimiser": "adam", "jitter": 0.1, "schedule": "linear"},
     "sgd": {"optimiser": "sgd", "schedule": "plateau", "patience": 1, "precision": "bf16", "decoder": "factored"},
@@ -207,7 +206,7 @@ def test_a_step_that_is_tried_for_the_compiler_leaves_no_trace(monkeypatch):
     assert_same(compiled.run(), plain.run())
 
 
-@ON_GPU
+@pytest.mark.gpu
 @pytest.mark.parametrize("case", CASES)
 def test_a_captured_run_is_the_eager_one_on_a_gpu(case):
     """Samples read by threads and drawn on the card, and the step as a graph or not: the same losses bit for bit."""
