@@ -133,9 +133,9 @@ def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8]) -> 
 
     train = batches("train", 2 * values["seed"], True, mirror=values["flip"], jitter_amount=values["jitter"])
     validation = batches("validation", 2 * values["seed"] + 1, False)
-    curriculum = values["curriculum"] and SimpleNamespace(**values["curriculum"])
-    # Their class needs pydantic, which a bare image has not.
-    params: Any = SimpleNamespace(**(values | {"curriculum": curriculum}))
+    # Their classes need pydantic, which a bare image has not.
+    parts = {key: SimpleNamespace(**value) for key, value in values.items() if isinstance(value, dict)}
+    params: Any = SimpleNamespace(**(values | parts))
     return Trainer(model, train, validation, params, world, title="gpu_check")
 
 
