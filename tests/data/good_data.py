@@ -148,7 +148,7 @@ def _write_frames(root: Path, index: pd.DataFrame, images: np.ndarray, size: int
     tracks, clips = index["track_id"].nunique(), index["clip"].nunique()
     counts = {"unit": 0, "clips": clips + 1, "tracks": tracks, "frames": len(index), "rejected_clips": 1}
     left_out = dict.fromkeys(
-        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded"), 0
+        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"), 0
     )
     rest = {**left_out, "bytes": index["size"].sum()}
     tables.write(pd.DataFrame([counts | rest]), frames / "ledger.parquet", tables.Ledger)
