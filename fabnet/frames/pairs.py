@@ -139,8 +139,9 @@ class PairSampler:
     def draw(self, index: Tensor) -> Views:
         """The samples numbered `index`, int64 (B,) on the CPU, of the endless stream."""
         epochs, which = torch.unique(index // self.identities, return_inverse=True)
-        orders = torch.stack([self.order(epoch) for epoch in epochs.tolist()])
-        return self.drawn(index, orders[which, index % self.identities])
+        orders = [self.order(epoch) for epoch in epochs.tolist()]
+        # A process's share of a short batch may hold no sample.
+        return self.drawn(index, torch.stack(orders)[which, index % self.identities] if orders else index)
 
     def drawn(self, index: Tensor, identity: Tensor) -> Views:
         """The samples numbered `index`, whose identities are known, on any device; nothing waits for it.
