@@ -20,7 +20,7 @@ import pyarrow as pa
 from benchmarks._memory import peak_mb
 from fabnet.inference.convert import convert
 from fabnet.inference.formats.open import Format
-from fabnet.inference.formats.parquet import ROWS, open_writer
+from fabnet.inference.formats.table import ROWS, open_writer
 from fabnet.probing import readings
 from fabnet.probing.readings import OUTPUTS, LinearHead, SavedHeads
 from fabnet.tracking.verify.verify import processor as this_processor

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from fabnet.conversion import JPEG, PNG, ImageError, decode_image, orientation
 from fabnet.errors import UserError
+from fabnet.frames.conversion import JPEG, PNG, ImageError, decode_image, orientation
 from fabnet.progress import track
 
 #: The sizes of what is no image.

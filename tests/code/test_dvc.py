@@ -146,7 +146,6 @@ def test_another_image_size_runs_the_stage_again(tmp_path: Path):
     shutil.copytree(ROOT / "stages", made.folder / "stages")
     for room in ("video", "frames"):
         shutil.copytree(ROOT / "fabnet" / room, made.folder / "fabnet" / room)
-    shutil.copyfile(ROOT / "fabnet/conversion.py", made.folder / "fabnet/conversion.py")
     shutil.copyfile(ROOT / "params.yaml", made.folder / "params.yaml")
     write_pictures(made.folder / "data/clips/ada/talk.mp4", range(0, 75, 5))
 

@@ -15,8 +15,8 @@ from inference_files import write_colours, write_model, write_random_heads, writ
 
 from fabnet.inference.convert import convert
 from fabnet.inference.formats import openface
-from fabnet.inference.formats.conventions import openface_angles
-from fabnet.inference.formats.parquet import open_writer
+from fabnet.inference.formats.openface import openface_angles
+from fabnet.inference.formats.table import open_writer
 from fabnet.model import load
 from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState
@@ -187,7 +187,7 @@ def test_embed_writes_what_convert_writes(clip, faces, fabnet, made):
     assert ("score" in pq.read_schema(made / "t.parquet").names) == (clip == "talk.mp4")
     for name in ("csv", "openface", "fex"):
         code, out, err = fabnet(*embed, "--format", name, "--out", f"embedded-{name}.csv")
-        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 tracks of 1 inputs"]), err
+        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 track of 1 input"]), err
         assert fabnet("convert", "t.parquet", "--format", name, "--out", f"converted-{name}.csv")[0] == 0
         assert (made / f"embedded-{name}.csv").read_bytes() == (made / f"converted-{name}.csv").read_bytes()
 

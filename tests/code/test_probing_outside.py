@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.inference.formats.parquet import open_writer
+from fabnet.inference.formats.table import open_writer
 from fabnet.model import Model
 from fabnet.probing import outside
 from fabnet.probing.embeddings import (

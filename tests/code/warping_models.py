@@ -10,8 +10,8 @@ import torch
 from inference_files import DIMENSION, SIZE, write_model
 
 from fabnet import tables
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, read_json, write_json
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.networks.build import build
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of

@@ -11,8 +11,8 @@ import yaml
 
 from fabnet import tables
 from fabnet.config import ExtractParams, HealthParams, SynthesizeParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, write_json
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.split import split_identities
 from fabnet.probing.embeddings import write_embeddings

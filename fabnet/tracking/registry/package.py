@@ -124,6 +124,7 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
         known = ", ".join(entry.key for entry in lock.values() if entry.trains) or "none"
         raise UserError(f"{variant}: no trained variant of that name in dvc.lock; there are: {known}")
     directory = root / "models" / variant
+    # What is registered is what dvc.lock names, not what may lie in the folder by now.
     _check(root, trained)
     card = read_json(directory / "model.json")
     if hash_file(directory / _WEIGHTS) != card["weights_sha256"]:
@@ -135,11 +136,13 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
             continue
         _check(root, entry)
         out = root / "probes" / entry.key
+        # The set was probed when this variant was not yet there.
         if (variant, REGULARISED) not in encoders_and_probes(out / "predictions.parquet"):
             continue
         measured[entry.key] = entry
         if (path := out / "heads" / f"{variant}.npz").is_file():
             theirs = read_heads(path).meta["weights_sha256"]
+            # One stage fits the probes of all variants, and may not have run since this one was trained again.
             if theirs != card["weights_sha256"]:
                 raise UserError(
                     f"{path}: reads embeddings of weights {theirs[:12]}..., not of {directory}; run `make repro`"

@@ -174,6 +174,7 @@ def check_same_experiment(
         for key in sorted(ours.keys() | theirs):
             if ours.get(key) != theirs.get(key) and key.rpartition(".")[2] not in rules.params:
                 changed.setdefault(key, (ours.get(key), theirs.get(key)))
+    # Params come first, since they explain what differs below: another profile has other stages and inputs.
     if changed:
         key, (ours, theirs) = next(iter(changed.items()))
         raise CannotCompare(
@@ -184,6 +185,7 @@ def check_same_experiment(
         raise CannotCompare(
             f"dvc.lock of {base}: has no {new[0]}{_more(new)}: another experiment; name another commit by BASE="
         )
+    # Only what no stage makes: a difference in what a stage makes is what this comparison is about.
     inputs = {
         str(dep): stage.name
         for stage in both
