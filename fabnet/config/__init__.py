@@ -16,6 +16,7 @@ from fabnet.config.evaluation import (
     BaselinesParams,
     BootstrapParams,
     EmbedParams,
+    FoldsParams,
     ProbeParams,
     ReportParams,
     RetrieveParams,
@@ -26,7 +27,7 @@ from fabnet.config.evaluation import (
 from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
 from fabnet.config.sets import SetParams
-from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
+from fabnet.config.training import CopyingParams, CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
     "CROPPED_SOURCES",
@@ -34,10 +35,12 @@ __all__ = [
     "AuditParams",
     "BaselinesParams",
     "BootstrapParams",
+    "CopyingParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",
     "ExtractParams",
+    "FoldsParams",
     "HealthParams",
     "Limits",
     "Params",

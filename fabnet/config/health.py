@@ -16,6 +16,7 @@ MEASURES: dict[str, dict[str, str]] = {
     "identities": {
         "tracks": "tracks of an identity",
         "frames": "frames of an identity",
+        "clips_crowded": "clips of an identity that show several of its tracks at once, so that it is several people",
     },
     "tracks": {
         "frames": "frames of a track",

@@ -104,7 +104,8 @@ class Summary:
             `darkest` and of the `brightest`; and the means of `face_px`, `cut_off`, `presence`, `mouth_open` and
             `eyes_open`, and of the absolute `roll_deg`, `pitch_deg` and `yaw_deg`, over the frames where they are
             known, NaN where they are of none.
-        identities: per identity: identity, split, tracks, frames.
+        identities: per identity: identity, split, tracks, frames, and in how many of its clips several of its tracks
+            are on display at once.
         splits: per split: split, identities, tracks, frames, and by how many percentage points its share of the
             identities and of the frames is off from what params ask for, beyond what rounding to whole identities does.
         histograms: of `brightness`, `sharpness`, `side` and of what may be null over frames, with its sign.
@@ -143,6 +144,8 @@ def summarise(frames: Path, split_of: Mapping[str, str], percent: Mapping[str, i
     grouped = tracks.groupby("identity", sort=True)
     identities = pd.DataFrame({"split": grouped["split"].first(), "tracks": grouped.size()})
     identities["frames"] = grouped["frames"].sum()
+    crowded = _clips_crowded(frames / INDEX)
+    identities["clips_crowded"] = crowded.reindex(identities.index, fill_value=0)
     identities = identities.reset_index()
     rows = int(tracks["frames"].sum())
     return Summary(rows, tracks, identities, _splits(identities, percent), histograms)
@@ -212,6 +215,25 @@ def _joined(names: pa.ChunkedArray, people: pa.ChunkedArray, parts: list[dict[st
     table.insert(0, "identity", people.take(at).to_pandas())
     table.insert(0, "track_id", names.take(at).to_pandas())
     return table
+
+
+def _clips_crowded(path: Path) -> pd.Series:
+    """By identity, where there are any: its clips in which two of its tracks are on display at once."""
+    spans = []
+    for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=["track_id", "identity", "clip", "time_s"]):
+        if len(batch) == 0:
+            continue
+        first = run_starts(batch["track_id"])
+        at, times = pa.array(first), batch["time_s"].to_numpy()
+        begin, end = np.minimum.reduceat(times, first), np.maximum.reduceat(times, first)
+        names = {name: batch[name].take(at).to_pandas() for name in ("identity", "clip")}
+        spans.append(pd.DataFrame({**names, "begin": begin, "end": end}))
+    if not spans:
+        return pd.Series([], dtype=int)
+    # A track that a piece's end cut in two is two spans that do not meet. If any two meet, two neighbours do.
+    ordered = pd.concat(spans).sort_values(["identity", "clip", "begin"])
+    meets = ordered["begin"] <= ordered.groupby(["identity", "clip"])["end"].shift()
+    return ordered[meets].groupby("identity")["clip"].nunique()
 
 
 def pieces(frames: Path, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:

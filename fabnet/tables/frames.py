@@ -152,10 +152,15 @@ class Ledger(Table):
     clips_crowded: Series[np.int64] = pa.Field(
         ge=0, description="clips with several kept tracks of one identity at once: it is more than one person"
     )
+    clips_swapped: Series[np.int64] = pa.Field(
+        ge=0,
+        description="clips with kept tracks of one identity of which the second took the place of the first within a "
+        "shot, among other surroundings: most likely another person",
+    )
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
 
     class Config:
-        metadata = {"version": 3}
+        metadata = {"version": 4}
 
     @pa.dataframe_check(name="units_in_order_without_gaps")
     def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:

@@ -102,7 +102,12 @@ class TrackBuffer(CropBuffer):
         self._sides, self._sharpness = array("d"), array("d")
 
     def add(self, crop: Crop, side: float) -> None:
-        """Append a crop; `side` is that of the face in pixels of its frame."""
+        """Append a crop.
+
+        Args:
+            crop: the next of the track.
+            side: of the face's square, in pixels of its frame.
+        """
         self.append(crop)
         self._sides.append(side)
         self._sharpness.append(crop.quality.sharpness)
@@ -160,7 +165,11 @@ class FrameBuffer:
             self._frames.append((replace(frame, image=np.empty((0, 0, 3), np.uint8)), written))
 
     def between(self, after_s: float, until_s: float) -> Iterator[Frame]:
-        """Those with after_s < time <= until_s."""
+        """Those with after_s < time <= until_s, by increasing time.
+
+        Args:
+            after_s, until_s: seconds after the clip's first frame.
+        """
         for frame, written in self._frames:
             if after_s < frame.time_s <= until_s:
                 yield frame if written is None else replace(frame, image=self._read(written))

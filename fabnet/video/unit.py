@@ -36,7 +36,7 @@ LEDGER_SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("unit", "clips", "tracks", "frames", "rejected_clips", "rejected_tracks")),
         *(
             (name, pa.int64())
-            for name in ("boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "bytes")
+            for name in ("boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped", "bytes")
         ),
     ]
 )
@@ -66,6 +66,7 @@ class Mark(NamedTuple):
     clamped: int
     damaged: int
     crowded: int
+    swapped: int
 
 
 @contextmanager
@@ -84,11 +85,11 @@ class PartWriter:
         self._row_count = 0
         self._tracks: list[tuple[Track, str]] = []
         self._rejects: list[tuple[str, str, str, str]] = []
-        self._clamped = self._damaged = self._crowded = 0
+        self._clamped = self._damaged = self._crowded = self._swapped = 0
 
     def mark(self) -> Mark:
-        counts = len(self._tracks), len(self._rejects), self._clamped, self._damaged, self._crowded
-        return Mark(self._tar.position, self._row_count, *counts)
+        counts = self._clamped, self._damaged, self._crowded, self._swapped
+        return Mark(self._tar.position, self._row_count, len(self._tracks), len(self._rejects), *counts)
 
     def roll_back(self, mark: Mark) -> None:
         """Forget all that was added since `mark`."""
@@ -97,7 +98,8 @@ class PartWriter:
         self._rows.truncate()
         self._row_count = mark.rows
         del self._tracks[mark.tracks :], self._rejects[mark.rejects :]
-        self._clamped, self._damaged, self._crowded = mark.clamped, mark.damaged, mark.crowded
+        self._clamped, self._damaged = mark.clamped, mark.damaged
+        self._crowded, self._swapped = mark.crowded, mark.swapped
 
     def add_track(self, track: Track, clip: str, crops: Iterable[Crop]) -> None:
         """Append the crops of a track of the clip named `clip`, by increasing frame number.
@@ -118,7 +120,13 @@ class PartWriter:
             self._row_count += 1
 
     def add_reject(self, clip: str, track_id: str, rejected: Rejected) -> None:
-        """`track_id` is empty where it is the whole clip."""
+        """Note what gave no crops.
+
+        Args:
+            clip: its name.
+            track_id: of the track; empty where it is the whole clip.
+            rejected: why.
+        """
         self._rejects.append((clip, track_id, rejected.reason, rejected.detail))
 
     def add_clamped(self, boxes: int) -> None:
@@ -130,6 +138,10 @@ class PartWriter:
     def add_crowded(self) -> None:
         """A clip shows several faces of one identity at once."""
         self._crowded += 1
+
+    def add_swapped(self) -> None:
+        """In a clip another face comes in the place of one, under the same identity."""
+        self._swapped += 1
 
     def add_part(self, part: Path) -> None:
         """Append all that another part holds."""
@@ -143,9 +155,14 @@ class PartWriter:
         self._clamped += ledger["boxes_clamped"]
         self._damaged += ledger["samples_damaged"]
         self._crowded += ledger["clips_crowded"]
+        self._swapped += ledger["clips_swapped"]
 
     def finish(self, first: int, clips: int) -> None:
-        """Write the tables about clips number `first` to `first` + `clips` - 1. Nothing can be added afterwards.
+        """Write the tables about the clips that were added. Nothing can be added afterwards.
+
+        Args:
+            first: number of the first clip among all.
+            clips: how many were worked on, those without crops among them.
 
         Raises:
             TableError: a track was added twice, or its crops were out of order.
@@ -169,6 +186,7 @@ class PartWriter:
             "samples_damaged": self._damaged,
             "files_ignored": 0,  # the whole extraction knows
             "clips_crowded": self._crowded,
+            "clips_swapped": self._swapped,
             "bytes": size,
         }
         write_table(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
@@ -281,8 +299,9 @@ def _extract(
     live: dict[str, TrackBuffer] = {}
     ended = set[str]()
     kept: list[tuple[str, float, float]] = []  # identity, first and last time of each track
+    replaced: list[tuple[str, float]] = []  # identity and last time of those of them whose place another face took
 
-    def end(track: Track, rejected: Rejected | None) -> None:
+    def end(track: Track, rejected: Rejected | None, by_other: bool = False) -> None:
         ended.add(track.id)
         known = live.pop(track.id, None)
         with TrackBuffer(track, folder) if known is None else known as buffer:
@@ -290,6 +309,7 @@ def _extract(
             if rejected is None:
                 part.add_track(track, clip.name, buffer)
                 kept.append((track.identity, buffer[0].time_s, buffer[len(buffer) - 1].time_s))
+                replaced.extend([(track.identity, kept[-1][2])] * by_other)
             else:
                 part.add_reject(clip.name, track.id, rejected)
 
@@ -300,7 +320,7 @@ def _extract(
                 raise ValueError(f"track {track.id} goes on after its end")
             if isinstance(item, TrackEnd):
                 part.add_clamped(item.clamped)
-                end(track, item.rejected)
+                end(track, item.rejected, item.replaced)
                 continue
             if track.id not in live:
                 live[track.id] = TrackBuffer(track, folder)
@@ -314,6 +334,9 @@ def _extract(
         raise _too_short(0, params)
     if _overlap(kept):
         part.add_crowded()
+    # The other face counts only where it gave crops, too.
+    if any(one == other and begin > end for one, end in replaced for other, begin, _ in kept):
+        part.add_swapped()
 
 
 def _overlap(spans: Iterable[tuple[str, float, float]]) -> bool:

@@ -328,7 +328,14 @@ def labels() -> pd.DataFrame:
 
 
 def predictions() -> pd.DataFrame:
-    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0, "identity": "p", "target": [1.0, 2.0, 3.0]}
+    row = {
+        "encoder": "fabnet",
+        "probe": "regularised",
+        "task": "pose",
+        "seed": 0,
+        "identity": "p",
+        "target": [1.0, 2.0, 3.0],
+    }
     return pd.DataFrame([row | {"face_id": face, "prediction": [1.5, 2.5, 3.5]} for face in ("f0", "f1")])
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from fabnet import tables
 from fabnet.config import ExtractParams, HealthParams, SynthesizeParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, write_json
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.frames.shards import TarWriter, member_name, merge, shard_name
 from fabnet.frames.split import split_identities
 from fabnet.probing.embeddings import write_embeddings
@@ -148,7 +148,7 @@ def _write_frames(root: Path, index: pd.DataFrame, images: np.ndarray, size: int
     tracks, clips = index["track_id"].nunique(), index["clip"].nunique()
     counts = {"unit": 0, "clips": clips + 1, "tracks": tracks, "frames": len(index), "rejected_clips": 1}
     left_out = dict.fromkeys(
-        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded"), 0
+        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"), 0
     )
     rest = {**left_out, "bytes": index["size"].sum()}
     tables.write(pd.DataFrame([counts | rest]), frames / "ledger.parquet", tables.Ledger)
@@ -161,7 +161,7 @@ def _write_results(root: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
     write_embeddings(root / "embeddings", ids, [vectors], 8, len(ids), {"encoder": "fabnet"})
     test = labels[labels["split"] == "test"]
-    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0}
+    row = {"encoder": "fabnet", "probe": "regularised", "task": "pose", "seed": 0}
     predictions = test[["face_id", "identity"]].assign(**row).reset_index(drop=True)
     for column in ("target", "prediction"):
         predictions[column] = pd.Series([[1.0, 2.0, 3.0]] * len(test), dtype=object)
@@ -169,6 +169,6 @@ def _write_results(root: Path) -> None:
     tables.write(predictions, root / "predictions.parquet", tables.Predictions)
     steps = np.arange(1, 5)
     history = pd.DataFrame({"step": steps, "samples": 32 * steps, "split": "train", "loss": 1 / steps})
-    tables.write(history.assign(learning_rate=0.002), root / "history.parquet", tables.History)
+    tables.write(history.assign(learning_rate=0.002, copying=np.nan), root / "history.parquet", tables.History)
     score = {"value": 5.0, "low": 4.0, "high": 6.0, "n": len(test)}
     write_json(root / "metrics.json", {"synthetic": {"fabnet": {"yaw_mae_deg": score, "units_auc": score}}})
