@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from fabnet.config import load_params
-from fabnet.conversion import SAME_EVERYWHERE
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.video import decode
 from fabnet.video.extract import extract
 

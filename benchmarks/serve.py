@@ -157,7 +157,7 @@ def offline(jpegs: list[bytes], folder: Path, package: Path, workers: int) -> It
 
 def _embed_share(share: tuple[str, str, int, int]) -> None:
     from fabnet.faces.inputs import find_inputs
-    from fabnet.inference.job import Job, run_job
+    from fabnet.inference.embed import Job, run_job
     from fabnet.model import load
     from fabnet.video.recipe import recipe
 

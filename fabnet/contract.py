@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet as pq
 from pandera.errors import SchemaError, SchemaErrors
 
-from fabnet.errors import TableError, one_line
+from fabnet.errors import TableError, counted, one_line
 from fabnet.files import atomic_file
 
 #: Bad rows that a report shows for each rule.
@@ -85,7 +85,7 @@ class IllegalTable(TableError):
     def __init__(self, where: str, findings: Iterable[Finding]) -> None:
         self.where, self.findings = where, tuple(findings)
         lines = [finding.line() for finding in self.findings]
-        more = f"; and {len(lines) - _SHOWN_RULES} more rules" if len(lines) > _SHOWN_RULES else ""
+        more = f"; and {counted(len(lines) - _SHOWN_RULES, 'more rule')}" if len(lines) > _SHOWN_RULES else ""
         super().__init__(f"{where}: {'; '.join(lines[:_SHOWN_RULES])}{more}")
 
 
@@ -97,6 +97,8 @@ def findings(frame: pd.DataFrame, contract: type[Table] | pa.DataFrameSchema, kn
     """The rules that `frame` breaks; rows are named by the frame's index.
 
     Args:
+        frame: the table, whose index names its rows; it is not changed.
+        contract: or the schema of some of its columns.
         known: a row that is there for the sake of its neighbour; rules that it breaks itself are not reported.
     """
     schema = contract if isinstance(contract, pa.DataFrameSchema) else contract.to_schema()
@@ -112,6 +114,11 @@ def findings(frame: pd.DataFrame, contract: type[Table] | pa.DataFrameSchema, kn
 
 def check(frame: pd.DataFrame, contract: type[Table], where: str) -> pd.DataFrame:
     """Return `frame`, with its dtypes coerced where the contract says so, if it is legal.
+
+    Args:
+        frame: the table, whose index names its rows.
+        contract: what it must follow.
+        where: what an error calls the table: its file, or what made it.
 
     Raises:
         IllegalTable: names `where`, then each broken rule as (column, rule, count) with the first bad cases.
@@ -215,6 +222,11 @@ def refuse_newer(schema: pyarrow.Schema, contract: type[Table], path: Path | str
     """Raises TableError if the file at `path` was written under a later version of `contract`, or under another one.
 
     Files without a mark, such as those of other tools, are judged by their content alone.
+
+    Args:
+        schema: of the file, with the metadata that `write` left in it.
+        contract: which the file is read under.
+        path: of the file, for errors.
     """
     mark = (schema.metadata or {}).get(WRITTEN_UNDER)
     if mark is None:

@@ -30,3 +30,14 @@ def one_line(error: BaseException, longest: int | None = 200) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, where the others only explain it, as those of PyTorch do."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def counted(number: int, what: str, many: str | None = None) -> str:
+    """A number with its noun: "1 track", "2 tracks".
+
+    Args:
+        number: of them.
+        what: in the singular.
+        many: in the plural, where that is not `what` with an s.
+    """
+    return f"{number} {what if number == 1 else many or what + 's'}"

@@ -35,6 +35,7 @@ def allowed_hosts(host: str, more: str | None = None) -> tuple[str, ...]:
         name, port = _split(entry.removeprefix("*."))
         if entry != "*" and (not name or "*" in name or "/" in name or not (port is None or port.isdigit())):
             raise UserError(f"--allowed-hosts {entry}: must be NAME, NAME:PORT, [IPv6], *.DOMAIN or *")
+    # An address of its own is the name under which it is asked; all addresses together have none.
     if not _is_wildcard(host):
         return (*LOOPBACK, _bracketed(host.lower()), *entries)
     if not entries:
@@ -46,7 +47,13 @@ def allowed_hosts(host: str, more: str | None = None) -> tuple[str, ...]:
 
 
 def is_allowed(given: str, allowed: Sequence[str]) -> bool:
-    """Whether a Host header is one of `allowed`, whose entries without a port stand for all ports."""
+    """Whether a Host header is one of `allowed`, whose entries without a port stand for all ports.
+
+    Args:
+        given: a Host header, `name` or `name:port`, in any case.
+        allowed: names in lower case, with a port for that port alone; `*.name` stands for all names below it, `*` for
+            any host.
+    """
     name, port = _split(given.lower())
     if not name or (port is not None and not port.isdigit()):
         return False
@@ -86,7 +93,13 @@ class HostAllowlist:
 
 
 def error_response(status: int, problem: str, close: bool = False) -> JSONResponse:
-    """An error in one line, in the form of MLflow's; `close` where some of the request is unread."""
+    """An error in one line, in the form of MLflow's; `close` where some of the request is unread.
+
+    Args:
+        status: HTTP status code, 400 or more.
+        problem: what is wrong, in one line for people.
+        close: end the connection after it, for a request whose body is unread.
+    """
     code = "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR" if status == 500 else "TEMPORARILY_UNAVAILABLE"
     headers = {"connection": "close"} if close else None
     return JSONResponse({"error_code": code, "message": problem}, status, headers)
@@ -94,6 +107,10 @@ def error_response(status: int, problem: str, close: bool = False) -> JSONRespon
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to an address of this machine; port 0 is any free one.
+
+    Args:
+        host: a name or IPv4 or IPv6 address of this machine.
+        port: TCP port; 0 is any free one.
 
     Raises:
         UserError: the address is not ours, or the port is taken or not allowed.

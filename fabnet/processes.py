@@ -68,8 +68,10 @@ def run_jobs(
 
     Args:
         function: of a module's top level; it and the jobs travel by pickle. What it returns is dropped.
+        jobs: looked at one after another, as processes become free.
         workers: processes; 0 = one per core. One worker that need not be fresh is this process itself, which then
             dies with its job.
+        attempts: how often a job is started before its death counts; at least 1.
         fresh: every job gets a process of its own.
 
     Raises:
@@ -100,6 +102,7 @@ def run_jobs(
                     continue
                 died = worker.finish(last=fresh)
                 if died and started[number] < attempts:
+                    # Next in line, so that a job that kills every process is known before the rest is done.
                     waiting.appendleft(number)
                 else:
                     yield Outcome(number, died)
@@ -115,6 +118,8 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
     consumer stops, by an exception too, what has not started is cancelled and what has is awaited.
 
     Args:
+        function: of a module's top level; it, items and results travel by pickle.
+        items: drawn as results are consumed.
         workers: processes; 0 = one per core, 1 = this process alone.
 
     Raises:
@@ -157,6 +162,8 @@ def run_isolated(function: Callable[[Job], object], job: Job, limit_s: float) ->
 
     Args:
         function: of a module's top level. What it returns is dropped.
+        job: its only argument; both travel by pickle.
+        limit_s: seconds.
 
     Returns:
         Whether it came to its end; False if the process died or was killed.
@@ -247,6 +254,10 @@ def follow_parent() -> None:
 def attempt(function: Callable[[Job], object], job: Job) -> Exception | None:
     """Call `function`; what it raises is returned as an error that survives pickling, with its traceback as a note: a
     UserError (ConfigError) with the same line for one of these or of a kind of it, otherwise a RuntimeError.
+
+    Args:
+        function: what it returns is dropped.
+        job: its only argument.
     """
     try:
         function(job)

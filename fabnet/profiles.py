@@ -30,6 +30,11 @@ def available(folder: Path | str = "profiles") -> list[str]:
 def use_profile(name: str, params: Path | str = "params.yaml", folder: Path | str = "profiles") -> None:
     """Lay profile `name` over the file `params`, which stays as it was if the outcome is not valid.
 
+    Args:
+        name: one of `available(folder)`.
+        params: the file to change; other lines and comments keep their bytes.
+        folder: where profiles lie as NAME.yaml.
+
     Raises:
         ConfigError: no such profile (the message lists those there are), no commit that `default` could restore, or the
             outcome is not valid.
@@ -46,6 +51,10 @@ def use_profile(name: str, params: Path | str = "params.yaml", folder: Path | st
 
 def set_values(assignments: list[str], params: Path | str = "params.yaml") -> None:
     """Set dotted keys, `KEY=VALUE` with VALUE in YAML, in the file `params`: all of them or none.
+
+    Args:
+        assignments: such as "extract.fps=2"; of two for one key the later one counts.
+        params: the file to change; other lines and comments keep their bytes.
 
     Raises:
         ConfigError: an assignment is malformed, or the outcome is not valid; the message names the key.
@@ -66,6 +75,10 @@ def set_values(assignments: list[str], params: Path | str = "params.yaml") -> No
 
 def show(section: str | None = None, params: Path | str = "params.yaml") -> str:
     """The file `params`, or what lies below the dotted key `section`, as YAML.
+
+    Args:
+        section: such as "train.common"; None shows the whole file as it is.
+        params: the file to read.
 
     Raises:
         ConfigError: there is no such section.
@@ -106,7 +119,12 @@ def committed(params: Path | str = "params.yaml") -> str:
 
 
 def overlaid(text: str, profile: str) -> str:
-    """The YAML `text` of params with that of a profile laid over it."""
+    """The YAML `text` of params with that of a profile laid over it.
+
+    Args:
+        text: a whole params.yaml.
+        profile: YAML of the keys that differ; a mapping with the tag `!replace` stands for the whole of what is there.
+    """
     return edited(text, list(_differences(yaml.safe_load(text), compose(profile))))
 
 

@@ -41,6 +41,12 @@ class Progress:
             self._print()
 
     def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that more is done.
+
+        Args:
+            count: how much, in units.
+            note: shown from now on, behind the numbers; empty keeps what is shown.
+        """
         self.done += count
         self._note = note or self._note
         if self._bar is not None:
@@ -63,7 +69,14 @@ class Progress:
 
 
 def track(items: Iterable[T], title: str, total: int, unit: str = "it") -> Iterator[T]:
-    """Iterate over `items`, showing progress."""
+    """Iterate over `items`, showing progress.
+
+    Args:
+        items: any iterable.
+        title: what is done, such as "extract".
+        total: how many items there will be.
+        unit: what the items are, in the plural.
+    """
     with Progress(title, total, unit) as progress:
         for item in items:
             yield item

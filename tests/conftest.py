@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not sys.modules["torch"].cuda.is_available():
+        pytest.skip("needs a GPU")
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 

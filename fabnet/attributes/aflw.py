@@ -33,7 +33,7 @@ from fabnet.attributes.boxes import BOX
 from fabnet.attributes.folder import Annotation, LeftOut, base_name, first_folder, splits_of
 from fabnet.attributes.label_files import lines_in, numbers, read_mat
 from fabnet.config import SetParams
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 
 #: The five points among the set's 21: eyes, nose, corners of the mouth.
 FIVE_POINTS = (8, 11, 15, 18, 20)
@@ -85,6 +85,7 @@ def read(name: str, params: SetParams) -> Annotation:
     faces["face_id"] = found["face_id"].astype("str")
     faces["left"], faces["top"] = found["x"].astype(float), found["y"].astype(float)
     faces["right"], faces["bottom"] = faces["left"] + found["w"], faces["top"] + found["h"]
+    # Radians, roll and yaw of the opposite sign; `check_signs` sees by the landmarks whether this holds.
     for column, sign in (("roll", -1), ("pitch", 1), ("yaw", -1)):
         faces[f"{column}_deg"] = sign * np.rad2deg(found[column].astype(float))
     faces = left_out.without(faces, ~(found["w"] > 0) | ~(found["h"] > 0), "it has no rectangle", source)
@@ -128,8 +129,8 @@ def check_signs(faces: pd.DataFrame, points: pd.DataFrame, where: Path) -> None:
             agreement = np.corrcoef(seen, values)[0, 1]
         if agreement < 0:
             raise UserError(
-                f"{where}: the landmarks of {frontal.sum()} faces contradict the sign of {angle} (correlation "
-                f"{agreement:.2f}); is it the database of AFLW as released?"
+                f"{where}: the landmarks of {counted(frontal.sum(), 'face')} contradict the sign of {angle} "
+                f"(correlation {agreement:.2f}); is it the database of AFLW as released?"
             )
 
 
@@ -181,7 +182,7 @@ def read_mat_file(params: SetParams, root: Path) -> Annotation:
         raise UserError(f"{path}: ra must be the numbers 1 to {count} in some order")
     names = values["nameList"]
     if names.shape[0] != count:
-        raise UserError(f"{path}: nameList has {names.shape[0]} names for {count} faces")
+        raise UserError(f"{path}: nameList has {counted(names.shape[0], 'name')} for {count} faces")
     split = np.full(count, "test", dtype=object)
     split[order[:TRAIN].astype(np.int64) - 1] = "train"
     face = pd.Series(np.arange(1, count + 1)).astype("str")

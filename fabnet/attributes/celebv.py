@@ -21,8 +21,8 @@ from fabnet.attributes.images import ABSENT, UNREADABLE
 from fabnet.attributes.label_files import header_fields, place, read_text
 from fabnet.attributes.names import nfc
 from fabnet.config import SetParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.errors import UserError, one_line
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.progress import track
 from fabnet.tables import EXPRESSIONS, SPLITS
 
@@ -45,6 +45,12 @@ class LabelledClips(ImageFolder):
         return frame_at(self._loaded[1].files.path(clip), at)
 
     def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
+        """Width and height of the clips' frames in pixels, and 0 since no frame is turned: int64 (N, 3).
+
+        Args:
+            said: what the set's files say.
+            names: of the N images, each a frame of a clip; a clip is opened once.
+        """
         known: dict[str, tuple[int, int, int]] = {}
         for name in track(names, f"{self.name}: looking at clips", len(names), "frame"):
             clip, _ = _parts(name)

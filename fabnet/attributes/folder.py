@@ -188,6 +188,15 @@ class ImageFolder:
         return self._loaded[0]
 
     def crop(self, row: Any, size: int) -> np.ndarray:
+        """The face of one row: uint8 RGB (size, size, 3).
+
+        Args:
+            row: of `table().itertuples()`.
+            size: side of the crop, in pixels.
+
+        Raises:
+            UserError: its image cannot be read; names the set and the face.
+        """
         try:
             return crop_box(self.image(row.image), row, size)
         except UserError as error:
@@ -232,6 +241,7 @@ class ImageFolder:
             clip = faces["image"].str.replace("@[^@]*$", "", regex=True)  # of a frame of a clip
             bad = faces["image"].isin(listed) | clip.isin(listed)
             faces = left_out.without(faces, bad, "listed in `exclude`", source)
+        # Left out as a whole: a set is labelled for all of its tasks, and a gap would be learnt as a number.
         for column in [column for column in LABEL_COLUMNS if column in faces]:
             faces = left_out.without(faces, faces[column].isna(), f"{column} is not given", source)
         box = [column for column in BOX if column in faces]
@@ -265,6 +275,7 @@ class ImageFolder:
 
         drop(sizes[:, 0] == ABSENT[0], "the image is missing")
         drop(sizes[:, 0] == UNREADABLE[0], "the image cannot be read")
+        # The labels of an aligned release are pixels of images of its size, and of no others.
         if said.size is not None:
             other = (sizes[:, :2] != said.size).any(axis=1)
             drop(other, f"the image is not {said.size[0]} x {said.size[1]}")
@@ -277,10 +288,12 @@ class ImageFolder:
                 f"{turned:,}",
             )
         faces = faces.assign(**_points_in_pixels(faces, said.unit, sizes[:, :2]))
+        # Aligned images show nothing but a face: the box is the image.
         if not box:
             return faces.assign(**_whole(pd.DataFrame(sizes[:, :2], faces.index, ["width", "height"]), said))
         edges = in_pixels(faces[BOX], said.unit, sizes[:, :2], source)
         faces = faces.assign(**edges)
+        # Rounded as the crop will be: at least a pixel of the box has to be in the image.
         shown = edges.round().to_numpy()
         drop(
             (shown[:, :2] >= sizes[:, :2]).any(axis=1) | (shown[:, 2:] <= 0).any(axis=1),

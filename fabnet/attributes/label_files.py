@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import scipy.io
 
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 
 _EMPTY = ("", "nan", "NaN", "NULL")
 #: Bytes of a file that are looked at at a time.
@@ -119,7 +119,7 @@ def _one_by_one(path: Path, wanted: Sequence[str], columns: list[str], delimiter
     lines, rows = [], []
     for line, fields in records:
         if len(fields) != len(columns):
-            raise UserError(f"{path}, line {line}: has {len(fields)} fields, not {len(columns)}")
+            raise UserError(f"{path}, line {line}: has {counted(len(fields), 'field')}, not {len(columns)}")
         lines.append(line)
         rows.append([fields[number] for number in at])
     return pd.DataFrame(rows, pd.Index(lines, dtype="int64"), list(wanted), dtype="str")

@@ -19,7 +19,7 @@ import pandas as pd
 from fabnet.attributes.folder import Annotation, LeftOut, first_folder, joined
 from fabnet.attributes.label_files import as_numbers, header_fields, lines_in, place, read_text
 from fabnet.config import SetParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 
 LISTS = {"train": "training.txt", "test": "testing.txt"}
 LANDMARKS = "list_landmarks_align_celeba"
@@ -118,12 +118,14 @@ def _spaced(path: Path) -> pd.DataFrame:
         for number in numbers:
             fields = lines[number - 1].split()
             if len(fields) != 11:
-                raise UserError(f"{path}, line {number}: must be a name and 10 numbers, not {len(fields)} fields")
+                raise UserError(
+                    f"{path}, line {number}: must be a name and 10 numbers, not {counted(len(fields), 'field')}"
+                )
             yield fields
 
     frame = pd.DataFrame(rows(), columns=["image", *_POINTS]).astype("str")
     if len(frame) != int(lines[0]):
-        raise UserError(f"{path}, line 1: says {int(lines[0])} images, but {len(frame)} follow")
+        raise UserError(f"{path}, line 1: says {counted(int(lines[0]), 'image')}, but {len(frame)} follow")
     return frame.set_index(pd.Index(numbers, name="line"))
 
 

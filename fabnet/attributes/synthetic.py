@@ -40,6 +40,15 @@ class SyntheticFaces:
         return LeftOut().table()
 
     def crop(self, row: Any, size: int) -> np.ndarray:
+        """The face of one row: uint8 RGB (size, size, 3).
+
+        Args:
+            row: of `table().itertuples()`.
+            size: side of the crop, in pixels.
+
+        Raises:
+            UserError: the tar lacks its image, or it is damaged.
+        """
         member = self._members.get(row.image)
         if member is None:
             raise UserError(f"{self.faces_path}: has no member {row.image}, which {self.labels_path} lists")

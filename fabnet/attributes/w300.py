@@ -18,7 +18,7 @@ import pandas as pd
 from fabnet.attributes.boxes import BOX, read_boxes, squares
 from fabnet.attributes.folder import Annotation, LeftOut, without_suffix
 from fabnet.config import SetParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.progress import track
 
 TRAIN = ("afw", "helen/trainset", "lfpw/trainset")
@@ -106,7 +106,9 @@ def read_pts(path: Path) -> np.ndarray:
         else:
             found.append(_point(fields, path, number))
     if len(found) != 68 or headed != closed:
-        raise UserError(f"{path}, line {len(lines)}: ends with {len(found)} points, not 68{' and a brace' * headed}")
+        raise UserError(
+            f"{path}, line {len(lines)}: ends with {counted(len(found), 'point')}, not 68{' and a brace' * headed}"
+        )
     return np.array(found) - 0.5
 
 

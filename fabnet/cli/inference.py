@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fabnet.errors import counted
+
 app = typer.Typer()
 
 Faces = Annotated[
@@ -58,9 +60,11 @@ def embed(
     trained = load(model, heads, device)
     params = trained.face_params(faces, detector_model, force, fps=fps, margin=margin, workers=workers, engine=engine)
     done = write_embeddings(inputs, trained, out, params, batch_size, strict, chosen)
-    typer.echo(f"{out}: {done.faces} faces in {done.tracks} tracks of {done.inputs} inputs")
+    typer.echo(
+        f"{out}: {counted(done.faces, 'face')} in {counted(done.tracks, 'track')} of {counted(done.inputs, 'input')}"
+    )
     if done.bad:
-        typer.echo(f"{len(done.bad)} inputs gave no rows:", err=True)
+        typer.echo(f"{counted(len(done.bad), 'input')} gave no rows:", err=True)
         for each in done.bad:
             typer.echo(f"  {each.name}: {each.reason}", err=True)
 
@@ -75,7 +79,7 @@ def convert(
     from fabnet.inference.convert import convert as write
     from fabnet.inference.formats.open import choose_format
 
-    typer.echo(f"{out}: {write(table, out, choose_format(out, format))} faces")
+    typer.echo(f"{out}: {counted(write(table, out, choose_format(out, format)), 'face')}")
 
 
 @app.command()
@@ -102,7 +106,6 @@ def preview(
     """
     from fabnet.faces.face_params import params_of
     from fabnet.figures.pictures import save
-    from fabnet.figures.preview import counted
     from fabnet.inference.preview import preview as draw
     from fabnet.model import load
 
@@ -139,8 +142,7 @@ def timeline(
     """
     from fabnet.errors import UserError
     from fabnet.files import atomic_file
-    from fabnet.inference.timeline.gather import timeline_of
-    from fabnet.inference.timeline.page import notes, timeline_page
+    from fabnet.inference.timeline import notes, timeline_of, timeline_page
     from fabnet.model import load
 
     if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
@@ -151,7 +153,9 @@ def timeline(
     page = timeline_page(found, notes(trained, params))
     with atomic_file(out) as temporary:
         temporary.write_text(page)
-    typer.echo(f"{out}: {len(found.tracks)} tracks in {found.samples} samples, {len(page) / 1e6:.1f} MB")
+    typer.echo(
+        f"{out}: {counted(len(found.tracks), 'track')} in {counted(found.samples, 'sample')}, {len(page) / 1e6:.1f} MB"
+    )
 
 
 @app.command()
@@ -183,7 +187,7 @@ def animate(
     network = trained.warping_network()
     params = trained.face_params(faces, detector_model, force, margin=margin)
     done = write_animation(source_image, driving_video, out, network, params, size, beside, relative)
-    typer.echo(f"{out}: {done.frames} frames")
+    typer.echo(f"{out}: {counted(done.frames, 'frame')}")
     if done.first_held_s is not None:
         typer.echo(done.warning(), err=True)
 

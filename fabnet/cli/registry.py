@@ -112,7 +112,7 @@ def sync() -> None:
 
 
 @track_app.command("profile")
-def profile(
+def fetch_training_profile(
     uri: Annotated[str, typer.Argument(help="models:/fabnet@champion or models:/fabnet/NUMBER")],
     out: Annotated[
         Path | None, typer.Option(help="The file to write. Default: health/fabnet-NUMBER.profile.json.")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fabnet.cli.inference import DetectorModel, Faces, Margin
+from fabnet.errors import counted
 
 app = typer.Typer()
 
@@ -51,8 +52,7 @@ def search(
     from fabnet import tables
     from fabnet.errors import UserError
     from fabnet.files import atomic_file
-    from fabnet.inference.search import Query, answer, check_model, of_file, of_index
-    from fabnet.inference.search_page import Thumbnails, page
+    from fabnet.inference.search import Query, Thumbnails, answer, check_model, of_file, of_index, page
     from fabnet.model import Model, load
     from fabnet.retrieval.index import read_index
 
@@ -61,6 +61,7 @@ def search(
     queries: list[Query] = []
     trained: Model | None = None
     for one in dict.fromkeys(query):
+        # Ids come before files of the same name: a row of the index needs neither model nor detector.
         own = of_index(found, one)
         if own is not None:
             queries.append(own)
@@ -70,12 +71,13 @@ def search(
         if model is None:
             raise UserError(f"--query {one}: an image or video needs --model, the one that made the index")
         trained = trained or load(model, device=device)
+        # Forced, since the recipe that counts is the index's, with which `check_model` compares.
         params = trained.face_params(faces, detector_model, force=True, margin=margin)
         check_model(found, trained, params, force)
         queries += of_file(one, trained, params, each_frame)
     left_out = [name for name, choice in kept.items() if choice == "leave-out"]
     answered = answer(found, queries, k, left_out, ann, recall_sample)
-    said = f"{len(queries)} queries, {len(found.vectors)} rows"
+    said = f"{counted(len(queries), 'query', 'queries')}, {counted(len(found.vectors), 'row')}"
     if left_out:
         said += f", the query's {', '.join(left_out)} left out"
     if answered.recall is not None:
@@ -89,7 +91,9 @@ def search(
             temporary.write_text(page(answered, queries, pictures.jpeg, f"{index}: {said}."))
     typer.echo(f"{out}: {said}")
     if answered.missing:
-        typer.echo(f"{answered.missing} neighbours fewer than asked for: too few rows were not left out", err=True)
+        typer.echo(
+            f"{counted(answered.missing, 'neighbour')} fewer than asked for: too few rows were not left out", err=True
+        )
 
 
 index_app = typer.Typer(no_args_is_help=True, help="Indexes of embeddings, for `fabnet search`.")
@@ -147,5 +151,6 @@ def check(index: Annotated[Path, typer.Argument(help="An index.")]) -> None:
     found = read_index(index, whole=True)
     origin = ", ".join(f"{key} {value[:16]}" for key, value in sorted(found.origin.items()))
     typer.echo(
-        f"{index}: whole; {len(found.vectors)} embeddings of {found.about['source']} ({origin or 'origin unknown'})"
+        f"{index}: whole; {counted(len(found.vectors), 'embedding')} of {found.about['source']} "
+        f"({origin or 'origin unknown'})"
     )

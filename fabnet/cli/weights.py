@@ -38,7 +38,7 @@ def import_(
 ) -> None:
     """Convert released weights into a model directory. FILE is loaded as tensors; code in it never runs."""
     from fabnet.errors import ConfigError
-    from fabnet.inference.import_weights import HEADS, Choices, ProbeFile, import_weights
+    from fabnet.inference.weights import HEADS, Choices, ProbeFile, import_weights
 
     probes, tasks = probe or [], task or []
     if len(probes) != len(tasks):
@@ -80,7 +80,7 @@ def export(
     With the metadata needed to use it.
     """
     from fabnet.errors import ConfigError, UserError
-    from fabnet.inference.export_weights import export_onnx, export_safetensors
+    from fabnet.inference.weights import export_onnx, export_safetensors
 
     name = format_ or out.suffix.removeprefix(".")
     writers = {"safetensors": export_safetensors, "onnx": export_onnx}

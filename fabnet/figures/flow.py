@@ -110,6 +110,7 @@ def reconstruction_panels(
     figure = Figure(figsize=(1.25 * count + 1.2, 7.0), layout="constrained")
     axes = figure.subplots(5, count + 1, squeeze=False, width_ratios=[*[1] * count, 0.8])
     colours = np.stack([flow_colours(each, largest) for each in fetched])
+    # Pale, so that the arrows that are drawn on it can be seen.
     pale = (255 - (255 - targets_NHWC.astype(float)) * 0.35).astype(np.uint8)
     names = ("source", "target", "generated", "flow, colours", "flow, arrows")
     rows: tuple[NDArray, ...] = (sources_NHWC, targets_NHWC, generated_NHWC, colours, pale)

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from fabnet.errors import counted
+
 # Apart in hue and in lightness, readable on skin and on white.
 COLOURS = ("#ff7f0e", "#1f9bff", "#2ecc40", "#e6399b", "#b98cff", "#00c8c8", "#c0a000", "#8c564b", "#3f51b5", "#708090")
 _BAD = "#c62828"
@@ -204,16 +206,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest / 10:04.1f}" if hours else f"{minutes}:{rest / 10:04.1f}"
-
-
-def counted(number: int, what: str) -> str:
-    """1 track, 2 tracks.
-
-    Args:
-        number: of them.
-        what: in the singular.
-    """
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _wrapped(line: str, letters: int) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.frames.shards import INDEX
 
 
@@ -27,8 +27,8 @@ def split_identities(identities: Iterable[str], percent: Mapping[str, int], seed
     names = sorted(set(identities))
     if len(names) < len(percent):
         raise UserError(
-            f"{len(names)} identities cannot be split into {', '.join(percent)}: at least {len(percent)} are needed; "
-            "add folders of other people to extract.videos"
+            f"{counted(len(names), 'identity', 'identities')} cannot be split into {', '.join(percent)}: at "
+            f"least {len(percent)} are needed; add folders of other people to extract.videos"
         )
     counts = apportion(len(names), percent)
     labels = np.repeat(list(counts), list(counts.values()))

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 from fabnet.probing.outside import Outside, open_outside
 from fabnet.retrieval.index import Index, write_index
 from fabnet.tables import IndexRows
@@ -33,9 +33,13 @@ def build_index(
     """Write the index `out` of embeddings, see fabnet.probing.outside.open_outside for their forms.
 
     Args:
+        embeddings: a file or folder of N embeddings.
+        out: the folder to write.
         ids: what names the rows of an .npy file.
         about: a table with a column id or face_id and any of video, track, identity, time_s, image and a box, such as
             the labels of a set.
+        half: keep float16 vectors, half the space, instead of float32.
+        build_ann: makes the approximate part (`retrieval.ann.build`); None leaves it out.
 
     Raises:
         UserError: a file is absent or damaged, or an embedding has no direction; names the row.
@@ -61,7 +65,7 @@ def _rows(found: Outside, embeddings: Path, about: Path | None) -> pd.DataFrame:
         here = known.reindex(rows["id"])
         if not rows["id"].isin(known.index).any():
             raise UserError(
-                f"{about}: names none of the {count} faces (such as {rows['id'].iloc[0]}; it names "
+                f"{about}: names none of the {counted(count, 'face')} (such as {rows['id'].iloc[0]}; it names "
                 f"{', '.join(map(str, known.index[:1]))})"
             )
         _fill(rows, here.reset_index(drop=True))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from fabnet.errors import UserError, one_line
 from fabnet.inference.formats.open import Format, check_columns, check_one_input, columns_read, open_rows
-from fabnet.inference.formats.parquet import row_groups
+from fabnet.inference.formats.table import row_groups
 from fabnet.progress import Progress
 
 #: What every table of faces has.

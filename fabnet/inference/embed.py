@@ -1,31 +1,146 @@
 """Videos and images become a table of embeddings: jobs, their parts, and the file they are joined to.
 
+A job is a video, or some images, and becomes one part of the table, which holds all faces that were found. Which inputs
+and tracks turned out to be of no use is known only afterwards, and is stored in the metadata of the part; their rows
+are left out when the parts are joined.
+
 Parts lie in FILE.parts until the file is whole. A part is named by everything that decides its content, so that a run
 that was interrupted resumes with the missing parts, and one with other options, or after an input has changed, does not
 reuse parts that no longer fit.
 """
 
 import json
+import logging
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 
 from fabnet.config import ExtractParams
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
+from fabnet.faces.found import FaceCrop, find_faces, network_crop
 from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
-from fabnet.files import hash_json, locked
+from fabnet.files import atomic_file, hash_json, locked
 from fabnet.inference.formats.open import Format, check_columns, check_one_input, open_rows
-from fabnet.inference.formats.parquet import row_groups
-from fabnet.inference.job import Job, Outcome, outcomes_of, run_job, write_failure
+from fabnet.inference.formats.table import open_plain_parquet, row_groups
 from fabnet.model import Model
 from fabnet.progress import Progress
 from fabnet.video.detectors import are_scored
 from fabnet.video.engines import open_engine
 from fabnet.video.recipe import recipe
+from fabnet.video.reject import Rejected
+
+logger = logging.getLogger(__name__)
+
+_META = "fabnet.inputs"
+_REPORT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Inputs whose faces become the file `out`."""
+
+    inputs: tuple[Input, ...]
+    model: Model
+    params: ExtractParams
+    recipe_hash: str
+    batch_size: int
+    out: Path
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Of its part."""
+        return self.model.columns(are_scored(self.params))
+
+
+@dataclass
+class Outcome:
+    """What became of an input.
+
+    Attributes:
+        faces: rows in the part, by the number of the track.
+        rejected: why none of it is to be used, empty where it is.
+        lost: why some of its tracks are not, by their numbers.
+    """
+
+    name: str
+    faces: dict[int, int] = field(default_factory=dict)
+    rejected: str = ""
+    lost: dict[int, str] = field(default_factory=dict)
+
+    def kept(self) -> dict[int, int]:
+        """Faces that are to be used, by the number of the track."""
+        return {} if self.rejected else {n: count for n, count in self.faces.items() if n not in self.lost}
+
+    def why_empty(self) -> str:
+        """Why nothing is kept."""
+        return self.rejected or next(iter(self.lost.values()), "no_face: none was found")
+
+
+def run_job(job: Job) -> None:
+    """Write the part of a job atomically. Holds one batch and one row group at a time."""
+    cv2.setNumThreads(0)
+    # Jobs run in parallel; and the sums of a convolution may depend on how many threads share it.
+    torch.set_num_threads(1)
+    outcomes = [Outcome(each.name) for each in job.inputs]
+    found = _found(job, outcomes)
+    with atomic_file(job.out) as temporary, open_plain_parquet(temporary, job.columns) as file:
+        while batch := list(islice(found, job.batch_size)):
+            file.add(job.model.table(batch, job.recipe_hash))
+        file.describe({_META: _dumped(outcomes)})
+
+
+def write_failure(job: Job, reason: str) -> None:
+    """Write the part of a job that cannot be run: no rows, and why.
+
+    Args:
+        job: whose inputs are all told as rejects.
+        reason: in one line.
+    """
+    with atomic_file(job.out) as temporary, open_plain_parquet(temporary, job.columns) as file:
+        file.describe({_META: _dumped([Outcome(each.name, rejected=reason) for each in job.inputs])})
+
+
+def outcomes_of(part: Path) -> list[Outcome]:
+    """What a part says of its inputs."""
+    listed = json.loads(pq.read_metadata(part).metadata[_META.encode()])
+    return [Outcome(name, dict(faces), rejected, dict(lost)) for name, faces, rejected, lost in listed]
+
+
+def _dumped(outcomes: list[Outcome]) -> str:
+    # Pairs, because keys of JSON are text.
+    return json.dumps([(each.name, [*each.faces.items()], each.rejected, [*each.lost.items()]) for each in outcomes])
+
+
+def _found(job: Job, outcomes: list[Outcome]) -> Iterator[FaceCrop]:
+    """The crops of all inputs; fills in the outcomes on the way."""
+    for each, outcome in zip(job.inputs, outcomes, strict=True):
+        reported = time.monotonic()
+        try:
+            faces = find_faces(each, job.params)
+            outcome.faces = faces.counts
+            for number, face in faces:
+                if time.monotonic() - reported > _REPORT_EVERY_S:
+                    reported = time.monotonic()
+                    count = sum(faces.counts.values())
+                    logger.info(f"{each.name}: at {face.time_s:.0f} s, {counted(count, 'face')}")
+                image, box = network_crop(face, job.params)
+                yield FaceCrop(each.name, number, face.number, face.time_s, box, image, face.score)
+            outcome.lost = {number: _line(reject) for number, reject in faces.lost.items()}
+        except Rejected as reject:
+            outcome.rejected = _line(reject)
+
+
+def _line(reject: Rejected) -> str:
+    return f"{reject.reason}: {reject.detail}"
+
 
 #: Raise it when a change of the code changes what is in a part.
 _VERSION = 2
@@ -94,6 +209,7 @@ def embed(
             raise UserError(f"--strict: {listed(bad)}")
         if faces:
             _join(jobs, out, _columns(model, params), format)
+        # Parts of interrupted runs with other options go too; files that are not ours stay, and with them the folder.
         for leftover in (*parts.glob("part-*.parquet"), *parts.glob(".part-*.parquet"), parts / "lock"):
             leftover.unlink()
     if not any(parts.iterdir()):
@@ -152,6 +268,7 @@ def _run(jobs: list[Job]) -> list[Job]:
                 write_failure(job, "crashed: its process died, each time it was begun")
                 progress.advance(1)
             else:
+                # Which of several images was the cause nobody knows: each of them is a job of its own then.
                 died.add(job.out)
     done = []
     for job in jobs:

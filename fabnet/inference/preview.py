@@ -92,6 +92,10 @@ class Preview:
 def preview(path: str, params: ExtractParams) -> Preview:
     """Find the faces of a video, or image, and draw what was found and which tracks `extract` would reject.
 
+    Args:
+        path: of a video or an image.
+        params: how faces are found and cropped, and which tracks are too short or too poor.
+
     Raises:
         UserError: there is no such file, or no frame of it can be read.
     """
@@ -102,12 +106,15 @@ def preview(path: str, params: ExtractParams) -> Preview:
         try:
             for number, event in find_faces(video, params, gathered.watch).events():
                 gathered.end(number, event) if isinstance(event, TrackEnd) else gathered.face(number, event)
+            # An image is no track that could be too short.
             if video.kind == "video":
                 gathered.judge()
         except Rejected as reject:
             problem = f"{reject.reason}: {reject.detail}"
+    # What was seen before the damage is still drawn, below a line that says what is wrong.
     if problem and not gathered.frames:
         raise UserError(f"{path}: {problem}")
+    # The longest tracks, then in the order of their appearance.
     tracks = sorted(gathered.tracks.values(), key=lambda track: (-len(track.buffer), track.number))
     shown = sorted(tracks[:_TRACKS], key=lambda track: track.number)
     crops = recipe(params)

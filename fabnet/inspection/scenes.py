@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet import tables
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.files import read_json
 from fabnet.frames.store import FrameStore
 from fabnet.inspection import network as inside
@@ -79,7 +79,10 @@ def gather(store: FrameStore, identities: Sequence[str], least: int, seed: int =
     longest = tracks[first]
     longest = longest[store.tracks.length[longest] >= least]
     if not len(longest):
-        raise UserError(f"{store.directory}: no track of {len(identities)} test identities has {least} frames")
+        raise UserError(
+            f"{store.directory}: no track of {counted(len(identities), 'test identity', 'test identities')} has "
+            f"{least} frames"
+        )
     chosen = np.sort(np.random.default_rng(seed).permutation(longest)[:_TRACKS])
     rows = [
         start + np.unique(np.linspace(0, length - 1, min(length, _FRAMES)).round().astype(int))

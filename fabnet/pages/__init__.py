@@ -25,7 +25,12 @@ def render(template: str, **values: Any) -> str:
 
 
 def data_url(kind: str, data: bytes) -> str:
-    """A picture within the page, `kind` being png, jpeg or webp."""
+    """A picture within the page, `kind` being png, jpeg or webp.
+
+    Args:
+        kind: png, jpeg or webp.
+        data: the content of such a file.
+    """
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 

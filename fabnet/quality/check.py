@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from fabnet import contract, tables
-from fabnet.errors import TableError, UserError, one_line
+from fabnet.errors import TableError, UserError, counted, one_line
 from fabnet.files import read_json
 from fabnet.frames.shards import INDEX, RECIPE, SHARDS
 from fabnet.probing.embeddings import read_embeddings
@@ -51,10 +51,10 @@ class Report:
     def table(self, checked: Checked) -> None:
         name = f"{checked.path}: {checked.contract.__name__} {contract.version(checked.contract)}"
         if not checked.findings:
-            self.good(f"{name}, {checked.rows} rows")
+            self.good(f"{name}, {counted(checked.rows, 'row')}")
         for finding in checked.findings:
             cases = tuple(value if row is None else f"row {row}: {value}" for row, value in finding.cases)
-            self.bad(f"{name}, {checked.rows} rows: {finding.line(0)}", cases)
+            self.bad(f"{name}, {counted(checked.rows, 'row')}: {finding.line(0)}", cases)
 
     def attempt(self, what: str, work: Callable[[], object]) -> bool:
         """Do `work`; an error meant for people becomes a line.

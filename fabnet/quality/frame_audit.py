@@ -69,6 +69,7 @@ def _audit_index(frames: Path, split_of: Mapping[str, str], splits: Path) -> tup
             _check_jpegs(frames / str(shard), shards, part, path)
             frames_of_shard[str(shard)] += len(part)
         size += int(new["size"].sum())
+        # `rows` repeats the last row of the piece before: a track that goes on there is not counted again.
         starts = (rows["track_id"] != rows["track_id"].shift()).iloc[first:]
         # A clip of several people is met again and again; a number of 8 bytes for each is enough to count them.
         clips.append(pd.util.hash_array(np.asarray(new["clip"].unique(), dtype=object)))
@@ -182,6 +183,7 @@ def audit_shards(frames: Path, named: Mapping[str, int]) -> dict[str, int]:
                 "extracted (`dvc checkout --force`), or run the stage `extract` again"
             )
 
+    # From cheap to dear: names, numbers and sizes are compared before any shard is read.
     require("shard", [f"{name} is not there, but in {INDEX}" for name in sorted(set(named) - set(shards["shard"]))])
     require("shard", [f"{file.name} does not exist" for file in files if not file.is_file()])
     counts = [(name, told, named.get(name, 0)) for name, told in zip(shards["shard"], shards["frames"], strict=True)]

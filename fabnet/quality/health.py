@@ -139,6 +139,7 @@ def judge_frames(frames: Path, splits: Path, wanted: SplitParams, params: Health
     now = profile(summary)
     if before is not None:
         judged["drift"] = drift(now, before)
+    # Tables of a row per identity, track or frame grow with the data; the report holds the others.
     small = {name: judged[name] for name in judged if name not in ("identities", "tracks", "sampled")}
     judgements = judge_tables(judged, params)
     counts["sampled"] = len(sample.table)

@@ -201,6 +201,7 @@ def audit_identities(
     for view, of_view in vectors.items():
         reference = spread(of_view, identity)
         own = nearest_of_group(of_view, identity)
+        # A frame that is alone of its identity has no such neighbour; where none has one, nothing is suspect.
         owned = own[1][np.isfinite(own[1])]
         near = float(np.quantile(owned, _SUSPECT)) if len(owned) else 0.0
         across: dict[str, list[float | None]] = {}
@@ -210,6 +211,7 @@ def audit_identities(
             at, distance = nearest(of_view[b], of_view[a])
             name = f"{first}, {second}"
             across[name] = _quantiles(distance)
+            # A split without frames has no closest pair, and no row that could pass for a good one.
             if len(a) and len(b):
                 row = {"distance": _rounded(distance.min()), "suspects_pct": _rounded(100 * (distance < near).mean())}
                 closest.append({"by": view, "splits": name, **row})

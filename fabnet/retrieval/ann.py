@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 from fabnet.retrieval.exact import Alike, Gallery, Neighbours, search
 
 Kind = Literal["hnsw", "ivf"]
@@ -125,7 +125,8 @@ def search_ann(
     """
     if k > part.ntotal:
         raise UserError(
-            f"{k} neighbours asked for, but the gallery has {part.ntotal} rows; ask for at most {part.ntotal}"
+            f"{counted(k, 'neighbour')} asked for, but the gallery has {counted(part.ntotal, 'row')}; ask for at "
+            f"most {part.ntotal}"
         )
     faiss = load_faiss()
     beyond = sum((_most_alike(pairs) for pairs in left_out), 0)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 
 #: Queries that are multiplied at a time, and similarities that result: many, so that the calls of a block cost little,
 #: and no more than a processor caches.
@@ -123,7 +123,9 @@ def search(
     if count == 0:
         raise UserError("the gallery is empty: it has no rows to search")
     if k > count:
-        raise UserError(f"{k} neighbours asked for, but the gallery has {count} rows; ask for at most {count}")
+        raise UserError(
+            f"{counted(k, 'neighbour')} asked for, but the gallery has {counted(count, 'row')}; ask for at most {count}"
+        )
     if not np.isfinite(queries_QD).all():
         raise UserError("a query holds a number that is not finite")
     size = block_size(len(queries_QD), count)
@@ -132,6 +134,7 @@ def search(
         some = slice(first, first + _QUERIES)
         queries = torch.from_numpy(np.array(queries_QD[some], dtype=np.float32)).to(device)
         parts.append(_Part(queries, k, [pairs.queries[some] for pairs in left_out], size))
+    # Every block of the gallery meets all queries, so that a gallery larger than memory is read once.
     for first, block in _blocks(gallery_MD, size, device):
         names = [pairs.gallery[first : first + len(block)] for pairs in left_out]
         for part in parts:

@@ -222,6 +222,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
     try:
         about = read_json(path)
         form = about["format"]
+        # Another format may have other keys: then that, not a missing key, is what is said.
         missing = [key for key in _KEYS if key not in about] if form == FORMAT else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {one_line(error)}; build the index again") from None
@@ -229,6 +230,7 @@ def read_index(directory: Path, whole: bool = False) -> Index:
         raise UserError(f"{path}: is an index of format {form}, this fabnet reads format {FORMAT}; build it again")
     if missing:
         raise UserError(f"{path}: is damaged: lacks {', '.join(missing)}; build the index again")
+    # Vectors may be gigabytes, whose hash takes minutes: their size has to do, unless `whole` asks for more.
     for name, said in about["files"].items():
         _check_file(directory / name, said, whole or name == IDS)
     if not {VECTORS, IDS} <= about["files"].keys():

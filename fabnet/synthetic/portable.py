@@ -126,7 +126,12 @@ def generator(seed: int, role: str, number: int) -> np.random.Generator:
 
 
 def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Normal values of mean 0 and deviation 1, float64 of this shape, between -3.65 and 3.65."""
+    """Normal values of mean 0 and deviation 1, float64 of this shape, between -3.65 and 3.65.
+
+    Args:
+        rng: advanced by the number of values.
+        *shape: of the result.
+    """
     return np.clip(rng.normal(size=shape), -_NORMAL_END, _NORMAL_END)
 
 

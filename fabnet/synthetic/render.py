@@ -110,6 +110,7 @@ def background(identity: Identity, state: FaceState, size: int) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _whole_background(identity: Identity, size: int) -> np.ndarray:
     side = int(size * (1 + 2 * _BORDER)) + 2
+    # A generator of its own: a draw more for the face does not change what is behind it.
     rng = np.random.default_rng([identity.seed, 2])
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side
     u, v = np.meshgrid(axis, axis)

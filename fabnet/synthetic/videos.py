@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 from fabnet.config import SynthesizeParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import atomic_directory
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.processes import ordered_map
 from fabnet.progress import Progress
 from fabnet.synthetic import motion

@@ -20,9 +20,16 @@ class History(Table):
     split: Series[str] = pa.Field(isin=("train", "validation"))
     loss: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
     learning_rate: Series[np.float64] = pa.Field(ge=0)
+    copying: Series[np.float64] = pa.Field(
+        ge=0,
+        lt=float("inf"),
+        nullable=True,
+        description="of a validation: the loss of moving no pixel, on the same samples; empty for objectives without",
+    )
 
     class Config:
         unique = ["step", "split"]
+        metadata = {"version": 2}
 
 
 class Curriculum(Table):
@@ -49,10 +56,10 @@ class EmbeddingIds(Table):
 
 
 class Predictions(Table):
-    """One row per test face, encoder, probe, task and seed."""
+    """One row per scored face, encoder, probe, task and seed; where a set is scored by folds, a repeat is a seed."""
 
     encoder: Series[str] = pa.Field(str_length={"min_value": 1})
-    probe: Series[str] = pa.Field(isin=("torch", "sklearn"))
+    probe: Series[str] = pa.Field(isin=("regularised", "paper", "supervised"))
     task: Series[str] = pa.Field(isin=("landmarks68", "landmarks5", "pose", "units", "expression"))
     seed: Series[np.int64] = pa.Field(ge=0)
     face_id: Series[str] = pa.Field(str_length={"min_value": 1})
@@ -63,10 +70,14 @@ class Predictions(Table):
 
     class Config:
         unique = ["encoder", "probe", "task", "seed", "face_id"]
+        metadata = {"version": 2}
 
 
 class Metrics(Table):
-    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}."""
+    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}.
+
+    Scores are of the regularised probe; those of the paper's are called paper_probe_METRIC.
+    """
 
     set: Series[str] = pa.Field(str_matches=r"^[a-z0-9][a-z0-9_]*$")
     variant: Series[str] = pa.Field(str_length={"min_value": 1})

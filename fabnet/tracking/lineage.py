@@ -60,7 +60,12 @@ def git_state(root: Path) -> dict[str, str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it fails or is absent."""
+    """What git prints, or None where it fails or is absent.
+
+    Args:
+        root: a folder within the repository.
+        *arguments: as on git's command line. It has 30 seconds.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30

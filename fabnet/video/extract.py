@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import simplejpeg
 
-from fabnet import conversion, tables
+from fabnet import tables
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.files import atomic_directory, hash_file, hash_json, locked, write_json
-from fabnet.frames import shards
+from fabnet.frames import conversion, shards
 from fabnet.frames.shards import RECIPE, merge
 from fabnet.progress import Progress
 from fabnet.video.clips import ClipList

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fabnet.conversion import JPEG, PNG, ImageError, decode_image
+from fabnet.frames.conversion import JPEG, PNG, ImageError, decode_image
 from fabnet.video.decode import frames
 from fabnet.video.faces import Frame
 from fabnet.video.reject import MAX_PIXELS, Deadline, Rejected

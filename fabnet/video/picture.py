@@ -13,7 +13,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from fabnet.conversion import SAME_EVERYWHERE
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.video.reject import Rejected, check_size
 from fabnet.video.tone import TRANSFERS, Light, ToneMapper, Transfer, graded
 

@@ -20,7 +20,8 @@ from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, ru
 from fabnet.processes import time_limit
 from fabnet.video.blazeface import roll_in
 from fabnet.video.clips import Clip, ClipList
-from fabnet.video.crop import Box, crop, encode, quality, recrop, turned_crop
+from fabnet.video.crop import Box, crop, encode, recrop, turned_crop
+from fabnet.video.crop_quality import QUALITIES, Quality, of_face, of_pixels
 from fabnet.video.faces import Face, Tally, Track, TrackEnd
 from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
@@ -41,7 +42,7 @@ LEDGER_SCHEMA = pa.schema(
 )
 
 # Rows wait in a file, so that a unit of long clips fills no memory: `track` is a number in the list of tracks.
-_NUMBERS = ("left", "top", "right", "bottom", "sharpness", "brightness")
+_NUMBERS = ("left", "top", "right", "bottom", *QUALITIES)
 _ROW = np.dtype(
     [("track", "<i8"), ("frame_no", "<i8"), ("time_s", "<f8"), ("offset", "<i8"), ("size", "<i8")]
     + [(name, "<f8") for name in _NUMBERS]
@@ -115,7 +116,7 @@ class PartWriter:
             box = item.box
             edges = box.left, box.top, box.right, box.bottom
             place = number, item.frame_no, item.time_s, offset, len(item.jpeg)
-            self._rows.write(np.array((*place, *edges, item.sharpness, item.brightness), _ROW).tobytes())
+            self._rows.write(np.array((*place, *edges, *item.quality.row()), _ROW).tobytes())
             self._row_count += 1
 
     def add_reject(self, clip: str, track_id: str, rejected: Rejected) -> None:
@@ -205,7 +206,7 @@ class PartWriter:
                 rows = np.frombuffer(group, _ROW)
                 track = pa.array(rows["track"])
                 arrays = {name: values.take(track) for name, values in strings.items()}
-                arrays |= {name: pa.array(rows[name]) for name in _ROW.names or () if name != "track"}
+                arrays |= {name: pa.array(rows[name], from_pandas=True) for name in _ROW.names or () if name != "track"}
                 arrays["shard"] = pa.array([shard_name(0)]).take(pa.array(np.zeros(len(rows), np.int64)))
                 table = pa.table([arrays[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
                 tables.check(table.to_pandas(), tables.Index, str(self._out / INDEX))
@@ -241,10 +242,10 @@ def _tracks(part: Path) -> Iterator[pa.Table]:
 
 def _crops(table: pa.Table, shard: BinaryIO) -> Iterator[Crop]:
     columns = [table[name].to_numpy() for name in ("frame_no", "time_s", "offset", "size", *_NUMBERS)]
-    for frame_no, time_s, offset, size, *edges, sharpness, brightness in zip(*columns, strict=True):
+    for frame_no, time_s, offset, size, *numbers in zip(*columns, strict=True):
         shard.seek(offset)
-        box = Box(*(float(edge) for edge in edges))
-        yield Crop(int(frame_no), float(time_s), box, float(sharpness), float(brightness), shard.read(size))
+        box = Box(*(float(edge) for edge in numbers[:4]))
+        yield Crop(int(frame_no), float(time_s), box, Quality.of_row(numbers[4:]), shard.read(size))
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,7 @@ def _extract(
                 continue
             if track.id not in live:
                 live[track.id] = TrackBuffer(track, folder)
-            live[track.id].add(crop_of(item, params), item.box.right - item.box.left)
+            live[track.id].add(crop_of(item, params, measured=True), item.box.right - item.box.left)
         for buffer in list(live.values()):
             end(buffer.track, None)
     finally:
@@ -343,23 +344,27 @@ def _overlap(spans: Iterable[tuple[str, float, float]]) -> bool:
     return any(one[0] == other[0] and other[1] <= one[2] for one, other in pairwise(sorted(spans)))
 
 
-def crop_of(face: Face, params: ExtractParams) -> Crop:
+def crop_of(face: Face, params: ExtractParams, measured: bool = False) -> Crop:
     """The crop of a face under the recipe of `params`; its box is the part of the frame that it shows.
 
     Args:
         face: in its frame.
         params: image_size, jpeg_quality, crop and recrop.
+        measured: whether its quality is all that an index holds, and not only sharpness and brightness.
+
+    Raises:
+        UserError: a network's file is missing, cut short or another one.
     """
-    box = face.box
+    box, roll = face.box, 0.0
     if params.recrop == "authors":
         image, box = recrop(face.image, box, params.image_size)
     elif params.crop == "aligned":
-        image = turned_crop(face.image, box, params.image_size, roll_in(face.image, box) or 0.0)
+        roll = roll_in(face.image, box) or 0.0
+        image = turned_crop(face.image, box, params.image_size, roll)
     else:
         image = crop(face.image, box, params.image_size)
-    sharpness, brightness = quality(image)
-    jpeg = encode(image, params.jpeg_quality)
-    return Crop(face.number, face.time_s, box, sharpness, brightness, jpeg)
+    quality = of_face(face, image, params, roll) if measured else of_pixels(image)
+    return Crop(face.number, face.time_s, box, quality, encode(image, params.jpeg_quality))
 
 
 def judge(buffer: TrackBuffer, params: ExtractParams) -> Rejected | None:

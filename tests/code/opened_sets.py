@@ -1,5 +1,8 @@
-"""Labelled sets opened in tests, and what is looked at in them."""
+"""Labelled sets as tests write and open them: small ones of kind `table`, and what opening any of them says."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
@@ -43,3 +46,17 @@ def points(table, column):
 def reasons(labelled):
     labelled.table()
     return dict(labelled.left_out[["reason", "faces"]].to_numpy().tolist())
+
+
+POSE = "yaw_deg,pitch_deg,roll_deg"
+
+
+def write_table(folder: Path, *lines: str, images: tuple[str, ...] = ("a.jpg", "b.jpg"), size=(450, 300)) -> Path:
+    """labels.csv of these lines, and images of width and height `size`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in images:
+        picture = np.full((size[1], size[0], 3), 90, np.uint8)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

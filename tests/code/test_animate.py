@@ -141,7 +141,7 @@ def test_without_a_face_the_last_result_is_held_and_said(network, face, tmp_path
 
 def test_a_gap_in_the_middle_is_held_too(network, face, tmp_path, monkeypatch):
     """Frames 4 to 6 of 10 have no face, and a second, shorter track beside the first is not taken."""
-    from fabnet.inference import driving
+    from fabnet.inference import animate as module
     from fabnet.video.crop import Box
     from fabnet.video.faces import Face, Track, TrackEnd
     from fabnet.video.reject import Rejected
@@ -160,7 +160,7 @@ def test_a_gap_in_the_middle_is_held_too(network, face, tmp_path, monkeypatch):
 
         return faces
 
-    monkeypatch.setattr(driving, "centred", find)
+    monkeypatch.setattr(module, "centred", find)
     video = write_frames(tmp_path / "ten.mp4", [drawn_face(0.3 * number) for number in range(10)])
     done = animate(str(face), str(video), tmp_path / "out.mp4", network, CROPPED, size=64, beside=True)
     assert (done.frames, done.held, done.first_held_s) == (10, 2, 0.8)

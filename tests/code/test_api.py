@@ -18,7 +18,7 @@ from fabnet import model as module
 from fabnet.errors import UserError
 from fabnet.files import read_json, write_json
 from fabnet.inference.embed import embed
-from fabnet.inference.export_weights import export_onnx, export_safetensors
+from fabnet.inference.weights import export_onnx, export_safetensors
 from fabnet.networks.build import load_model
 from fabnet.networks.encoder import embed_images
 

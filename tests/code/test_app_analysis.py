@@ -18,8 +18,7 @@ from fabnet.files import hash_file, read_json, write_json
 from fabnet.inference.app import faces, guard
 from fabnet.inference.app.analysis import analyse, open_reader, warp
 from fabnet.inference.app.pictures import of_clip
-from fabnet.inference.timeline.gather import timeline_of
-from fabnet.inference.timeline.page import timeline_page
+from fabnet.inference.timeline import timeline_of, timeline_page
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
 from fabnet.tables import EXPRESSIONS

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import set_layouts as layouts
-from opened_sets import boxes, opened, reasons, refused
-from own_tables import POSE, write_table
+from opened_sets import POSE, boxes, opened, reasons, refused, write_table
 
 from fabnet.attributes.boxes import squares
 from fabnet.attributes.own_table import read_labels

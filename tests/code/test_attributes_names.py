@@ -4,8 +4,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from opened_sets import crops_of, opened, reasons, refused
-from own_tables import POSE, write_table
+from opened_sets import POSE, crops_of, opened, reasons, refused, write_table
 
 from fabnet.attributes.own_table import read_labels
 from fabnet.config import SetParams

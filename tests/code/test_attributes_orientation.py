@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import set_layouts as layouts
-from opened_sets import boxes, crops_of, matches, opened
-from own_tables import POSE
+from opened_sets import POSE, boxes, crops_of, matches, opened
 from PIL import Image, ImageOps
 
 from fabnet.attributes.images import size_of
-from fabnet.conversion import decode_image, orientation
+from fabnet.frames.conversion import decode_image, orientation
 from fabnet.video.images import decode_upright
 
 OWN = {"labels": "labels.csv"}

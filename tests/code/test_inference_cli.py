@@ -96,7 +96,7 @@ def test_detection_finds_the_face_where_it_is(fabnet):
     """It was drawn into the square from (100, 20) to (228, 148), with some room around it."""
     options = ("--model", "models/fabnet", "--faces", "detect", "--force", "--out", "found.parquet")
     code, out, err = fabnet("embed", "talk.mp4", *options)
-    assert (code, out) == (0, ["found.parquet: 3 faces in 1 tracks of 1 inputs"]), err
+    assert (code, out) == (0, ["found.parquet: 3 faces in 1 track of 1 input"]), err
     rows = pd.read_parquet("found.parquet")
     middle = (rows["left"] + rows["right"]) / 2, (rows["top"] + rows["bottom"]) / 2
     assert all(abs(x - 164) < 25 and abs(y - 84) < 25 for x, y in zip(*middle, strict=True))
@@ -117,7 +117,7 @@ def test_bad_inputs_are_listed_and_strict_refuses_them(fabnet):
     Path("text.mp4").write_text("no video")
     options = ("--model", "models/fabnet", "--out", "some.parquet", "--workers", 1)
     code, out, err = fabnet("embed", "talk.mp4", "text.mp4", "missing.mp4", *options)
-    assert (code, out) == (0, ["some.parquet: 3 faces in 1 tracks of 1 inputs"])
+    assert (code, out) == (0, ["some.parquet: 3 faces in 1 track of 1 input"])
     assert err[-3] == "2 inputs gave no rows:"
     assert err[-2] == "  missing.mp4: does not exist"
     assert err[-1].startswith("  text.mp4: unreadable: ")

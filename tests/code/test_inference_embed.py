@@ -1,6 +1,7 @@
-"""`fabnet embed`: what is in its table, and in how little memory."""
+"""`fabnet embed`: its table, in how little memory; bad inputs and useless tracks; resuming after an interruption."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +13,27 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
+from clip_files import write_sound
 from inference_files import DIMENSION, SIZE, write_colours, write_model, write_random_heads, write_talk
 from scipy.special import expit, softmax
 
-from fabnet.conversion import SAME_EVERYWHERE
+from fabnet.errors import UserError
 from fabnet.faces.face_params import params_of
+from fabnet.faces.found import FaceCrop
 from fabnet.files import read_json
-from fabnet.inference.embed import embed
+from fabnet.frames.conversion import SAME_EVERYWHERE
+from fabnet.inference import embed as embed_module
+from fabnet.inference.embed import embed, run_job
+from fabnet.inference.formats import table
 from fabnet.model import load
 from fabnet.networks.build import load_model
 from fabnet.networks.encoder import embed_images
 from fabnet.tables import UNIT_COLUMNS
+from fabnet.video.crop import Box
 from fabnet.video.detectors import open_detector
+from fabnet.video.faces import Face, Track, TrackEnd
+from fabnet.video.reject import Rejected
+from fabnet.video.sources.clip_folders import Cropped
 from fabnet.video.tracker import Tracker
 
 
@@ -188,9 +198,9 @@ import sys
 from pathlib import Path
 from benchmarks._memory import peak_mb
 from fabnet.inference.embed import embed
-from fabnet.inference.formats import parquet
+from fabnet.inference.formats import table
 from fabnet.model import load
-parquet.ROWS = 512
+table.ROWS = 512
 model = load(Path(sys.argv[1]))
 for clip in sys.argv[3:]:
     done = embed([clip], model, Path(sys.argv[2]), model.face_params(fps=25, workers=1))
@@ -207,3 +217,199 @@ def test_memory_is_flat_in_the_length_of_a_video(model, tmp_path):
     (short, before), (long, after) = (map(float, line.split()) for line in done.stdout.splitlines())
     assert (short, long) == (500, 6000)
     assert after - before < 10  # MB; the crops alone are 18
+
+
+def test_bad_inputs_among_good_ones_are_listed(model, params, tmp_path):
+    good = write_colours(tmp_path / "good.mp4", 8)
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "image.jpg").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    sound = write_sound(tmp_path / "sound.mp4")
+    missing = tmp_path / "missing.mp4"
+    inputs = [missing, tmp_path / "text.mp4", good, tmp_path / "empty", tmp_path / "image.jpg", sound]
+    done = embed(inputs, model, tmp_path / "out.parquet", params)
+    assert (done.faces, done.inputs) == (2, 1)
+    reasons = {Path(each.name).name: each.reason for each in done.bad}
+    assert reasons["missing.mp4"] == "does not exist"
+    assert reasons["empty"] == "holds no videos and no images"
+    assert reasons["text.mp4"].startswith("unreadable: ")
+    assert reasons["image.jpg"].startswith("unreadable: ")
+    assert reasons["sound.mp4"].startswith("no_video_stream: ")
+    assert len(reasons) == 5
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        ["good.mp4", "text.mp4", "image.jpg", "empty", "sound.mp4", "out.parquet"]
+    )
+
+
+def test_nothing_left_is_an_error_and_leaves_nothing(model, params, tmp_path):
+    with pytest.raises(UserError, match=r"nothing to embed: .*missing: does not exist"):
+        embed([tmp_path / "missing"], model, tmp_path / "out.parquet", params)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(UserError, match=r"no face in any input: .*text\.mp4: unreadable"):
+        embed([tmp_path / "text.mp4"], model, tmp_path / "out.parquet", params)
+    assert os.listdir(tmp_path) == ["text.mp4"]
+
+
+def two_faces(monkeypatch, last):
+    """Every sample shows two faces, the second by `last` at the end of the clip."""
+
+    def find(_self, clip):
+        def faces(frames):
+            tracks = [Track("a", "", ""), Track("b", "", "")]
+            for frame in frames:
+                for number in frame.samples:
+                    for track, left in zip(tracks, (0, 30), strict=True):
+                        yield Face(track, number, frame.time_s, frame.image, Box(left, 2, left + 40, 42))
+            yield from last(tracks[1])
+
+        return faces
+
+    monkeypatch.setattr(Cropped, "find", find)
+
+
+def test_tracks_that_turn_out_useless_are_left_out(model, params, tmp_path, monkeypatch):
+    clip = write_colours(tmp_path / "clip.mp4", 13)
+    two_faces(monkeypatch, lambda track: [])
+    assert embed([clip], model, tmp_path / "both.parquet", params).tracks == 2
+    two_faces(monkeypatch, lambda track: [TrackEnd(track, Rejected("lost", "seldom seen"))])
+    done = embed([clip], model, tmp_path / "one.parquet", params)
+    both, one = (pq.read_table(tmp_path / f"{name}.parquet").to_pandas() for name in ("both", "one"))
+    assert (done.faces, done.tracks, done.bad) == (3, 1, [])
+    assert both["track"].tolist() == [0, 1] * 3
+    assert both["left"].tolist() == [0, 30] * 3
+    pd.testing.assert_frame_equal(one, both[both["track"] == 0].reset_index(drop=True))
+
+
+def test_a_video_that_breaks_off_gives_no_rows(model, params, tmp_path, monkeypatch):
+    def broken(track):
+        raise Rejected("truncated", "ends after 2.6 s")
+
+    clips = [write_colours(tmp_path / f"{name}.mp4", 13) for name in "ab"]
+    find = Cropped.find
+    two_faces(monkeypatch, broken)
+    with pytest.raises(UserError, match=r"a\.mp4: truncated: ends after 2\.6 s; .*b\.mp4: truncated"):
+        embed(clips, model, tmp_path / "out.parquet", params)
+    broken_find = Cropped.find
+    monkeypatch.setattr(Cropped, "find", lambda self, clip: (broken_find if "a.mp4" in clip.name else find)(self, clip))
+    done = embed(clips, model, tmp_path / "out.parquet", params)
+    assert (done.faces, done.inputs, [each.reason for each in done.bad]) == (3, 1, ["truncated: ends after 2.6 s"])
+    assert set(pq.read_table(tmp_path / "out.parquet")["input"].to_pylist()) == {clips[1].as_posix()}
+
+
+def test_a_job_that_kills_its_process_loses_one_input(model, params, tmp_path, monkeypatch):
+    """Images share a job; those beside the deadly one are embedded."""
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((40, 40, 3), 90, np.uint8))
+
+    def engine(function, jobs, workers):
+        for number, job in enumerate(jobs):
+            deadly = any(each.name.endswith("b.png") for each in job.inputs)
+            if not deadly:
+                function(job)
+            yield number, deadly
+
+    monkeypatch.setattr(embed_module, "open_engine", lambda name: engine)
+    done = embed([tmp_path], model, tmp_path / "out.parquet", params)
+    assert [Path(name).name for name in pq.read_table(tmp_path / "out.parquet")["input"].to_pylist()] == [
+        "a.png",
+        "c.png",
+    ]
+    assert [(Path(each.name).name, each.reason.partition(":")[0]) for each in done.bad] == [("b.png", "crashed")]
+
+
+def count_jobs(monkeypatch, stop_after=None):
+    """The inputs whose jobs run from now on; ends the run as Ctrl-C does after some."""
+    done = []
+
+    def counted(job):
+        if stop_after is not None and len(done) == stop_after:
+            raise KeyboardInterrupt
+        run_job(job)
+        done.append(job.inputs[0].name)
+
+    monkeypatch.setattr(embed_module, "run_job", counted)
+    return done
+
+
+def test_strict_refuses_bad_inputs_and_keeps_what_was_done(model, params, tmp_path, monkeypatch):
+    good = write_colours(tmp_path / "good.mp4", 8)
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    with pytest.raises(UserError, match=r"--strict: .*missing: does not exist"):
+        embed([good, tmp_path / "missing"], model, tmp_path / "out.parquet", params, strict=True)
+    with pytest.raises(UserError, match=r"--strict: .*text\.mp4: unreadable"):
+        embed([good, text], model, tmp_path / "out.parquet", params, strict=True)
+    assert not (tmp_path / "out.parquet").exists()
+    done = count_jobs(monkeypatch)
+    write_colours(text, 8)
+    assert embed([good, text], model, tmp_path / "out.parquet", params, strict=True).faces == 4
+    assert done == [text.as_posix()]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(model, params, tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "ROWS", 4)  # row groups of faces of several inputs
+    write_random_heads(tmp_path / "heads.npz", model.path)
+    clips = [write_colours(tmp_path / f"{name}.mp4", frames) for name, frames in (("c", 17), ("a", 8), ("b", 31))]
+    reading = load(model.path, tmp_path / "heads.npz")
+    arguments = (reading, tmp_path / "out.parquet", params)
+    first = count_jobs(monkeypatch, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        embed(clips, *arguments)
+    assert first == [clip.as_posix() for clip in clips[:2]]
+    assert not (tmp_path / "out.parquet").exists()
+    rest = count_jobs(monkeypatch)
+    embed(clips, *arguments)
+    assert rest == [clips[2].as_posix()]
+    whole = count_jobs(monkeypatch)
+    embed(clips, reading, tmp_path / "whole.parquet", params)
+    assert len(whole) == 3
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    file = pq.ParquetFile(tmp_path / "out.parquet")
+    counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert counts == [4, 4, 4, 1]
+
+
+def test_parts_of_another_input_model_or_option_are_not_taken_over(model, params, tmp_path, monkeypatch):
+    clips = [write_colours(tmp_path / f"{name}.mp4", 8) for name in "ab"]
+    out = tmp_path / "out.parquet"
+
+    def interrupted():
+        count_jobs(monkeypatch, stop_after=1)
+        with pytest.raises(KeyboardInterrupt):
+            embed(clips, model, out, params)
+        return count_jobs(monkeypatch)
+
+    done = interrupted()
+    embed(clips, model, out, params.model_copy(update={"fps": 2.0}))
+    assert len(done) == 2
+    done = interrupted()
+    write_colours(clips[0], 11)
+    embed(clips, model, out, params)
+    assert len(done) == 2
+    done = interrupted()
+    embed(clips, load(write_model(tmp_path / "other", seed=1)), out, params)
+    assert len(done) == 2
+    done = interrupted()
+    embed(clips, model, out, params)
+    assert len(done) == 1
+    assert not (tmp_path / "out.parquet.parts").exists()
+
+
+def test_parts_of_before_faces_had_a_score_are_made_again(tmp_path, monkeypatch):
+    found = load(write_model(tmp_path / "found", source="folder"))
+    clips, out = [write_talk(tmp_path / f"{name}.mp4", 2) for name in "ab"], tmp_path / "out.parquet"
+    params = found.face_params(fps=1, workers=1)
+    with monkeypatch.context() as before:
+        before.setattr(embed_module, "_VERSION", 1)
+        before.setattr(embed_module, "are_scored", lambda params: False)
+        before.setattr(embed_module, "FaceCrop", lambda *known: FaceCrop(*known[:6]))
+        count_jobs(before, stop_after=1)
+        with pytest.raises(KeyboardInterrupt):
+            embed(clips, found, out, params)
+    (part,) = (tmp_path / "out.parquet.parts").glob("part-*.parquet")
+    assert "score" not in pq.read_schema(part).names
+    done = count_jobs(monkeypatch)
+    assert embed(clips, found, out, params).faces == 4
+    assert len(done) == 2
+    assert pq.read_table(out)["score"].null_count == 0
+    assert not part.parent.exists()

@@ -15,8 +15,8 @@ from inference_files import write_colours, write_model, write_random_heads, writ
 
 from fabnet.inference.convert import convert
 from fabnet.inference.formats import openface
-from fabnet.inference.formats.conventions import openface_angles
-from fabnet.inference.formats.parquet import open_writer
+from fabnet.inference.formats.openface import openface_angles
+from fabnet.inference.formats.table import open_plain_parquet
 from fabnet.model import load
 from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState
@@ -38,11 +38,11 @@ def made(tmp_path_factory):
         for name, heads in (("read", "heads.npz"), ("bare", None)):
             trained = load("model", heads)
             faces = list(trained.faces("clip.mp4"))
-            with open_writer(Path(f"{name}.parquet"), trained.columns()) as file:
+            with open_plain_parquet(Path(f"{name}.parquet"), trained.columns()) as file:
                 file.add(trained.table(faces, "recipe"))
         scored = [replace(face, score=score) for face, score in zip(faces, SCORES, strict=True)]
         trained = load("model", "heads.npz")
-        with open_writer(Path("scored.parquet"), trained.columns(scored=True)) as file:
+        with open_plain_parquet(Path("scored.parquet"), trained.columns(scored=True)) as file:
             file.add(trained.table(scored, "recipe"))
     return folder
 
@@ -187,7 +187,7 @@ def test_embed_writes_what_convert_writes(clip, faces, fabnet, made):
     assert ("score" in pq.read_schema(made / "t.parquet").names) == (clip == "talk.mp4")
     for name in ("csv", "openface", "fex"):
         code, out, err = fabnet(*embed, "--format", name, "--out", f"embedded-{name}.csv")
-        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 tracks of 1 inputs"]), err
+        assert (code, out) == (0, [f"embedded-{name}.csv: {faces} faces in 1 track of 1 input"]), err
         assert fabnet("convert", "t.parquet", "--format", name, "--out", f"converted-{name}.csv")[0] == 0
         assert (made / f"embedded-{name}.csv").read_bytes() == (made / f"converted-{name}.csv").read_bytes()
 
@@ -294,7 +294,7 @@ def test_memory_is_flat_in_the_length_of_a_table(made, monkeypatch):
     peaks = []
     tracemalloc.start()
     for groups in (2, 10):
-        with open_writer(made / "groups.parquet", table.schema) as file:
+        with open_plain_parquet(made / "groups.parquet", table.schema) as file:
             for _ in range(groups):
                 file.add(group)
         arrow.clear()

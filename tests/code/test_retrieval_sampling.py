@@ -8,7 +8,7 @@ from fabnet.figures.embedding_map import embedding_map
 from fabnet.figures.sheets import retrieval_rows
 from fabnet.frames.store import FrameStore
 from fabnet.retrieval.exact import unit
-from fabnet.retrieval.pictures import project
+from fabnet.retrieval.retrieve import project
 from fabnet.retrieval.samples import frames_of, origins, sample, spread
 
 

@@ -22,7 +22,7 @@ from fabnet import tables
 from fabnet.faces.face_params import params_of
 from fabnet.frames.store import FrameStore
 from fabnet.inference.embed import embed
-from fabnet.inference.search_page import Thumbnails
+from fabnet.inference.search import Thumbnails
 from fabnet.model import load
 from fabnet.video.decode import frames
 from fabnet.video.images import still

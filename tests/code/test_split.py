@@ -43,9 +43,9 @@ def test_every_identity_is_equally_likely_to_be_tested():
     assert all(abs(times - 100) < 48 for times in tested.values())
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_too_few_identities(count):
-    with pytest.raises(UserError, match=f"^{count} identities cannot be split"):
+@pytest.mark.parametrize(("count", "told"), [(0, "0 identities"), (1, "1 identity"), (2, "2 identities")])
+def test_too_few_identities(count, told):
+    with pytest.raises(UserError, match=f"^{told} cannot be split"):
         split_identities(names(count), PERCENT, 0)
 
 

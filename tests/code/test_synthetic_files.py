@@ -12,8 +12,8 @@ import simplejpeg
 
 from fabnet import tables
 from fabnet.config import SynthesizeParams
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.synthetic import videos
 from fabnet.synthetic.faces import IMAGES, LABELS, portraits_of, write_faces
 from fabnet.synthetic.landmarks import landmarks68

@@ -8,9 +8,18 @@ from commands import run_fabnet
 from inference_files import write_colours, write_model, write_random_heads
 from timeline_pages import data_of, unpacked
 
-from fabnet.inference.timeline.gather import Thumbnails, timeline_of
-from fabnet.inference.timeline.page import notes, timeline_page
-from fabnet.inference.timeline.series import Timeline, Track, lanes, mouth, series_of, smooth
+from fabnet.inference.timeline import (
+    Thumbnails,
+    Timeline,
+    Track,
+    lanes,
+    mouth,
+    notes,
+    series_of,
+    smooth,
+    timeline_of,
+    timeline_page,
+)
 from fabnet.model import load
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of

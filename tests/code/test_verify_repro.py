@@ -144,7 +144,7 @@ def test_data_alone(fresh: Reproduced, capsys, monkeypatch):
     code, line = one_line(fresh.verify(capsys, monkeypatch))
     assert (code, line) == (
         3,
-        "error: train: has not run here: model.txt is absent (and 1 more stages); run `make repro`, or compare data "
+        "error: train: has not run here: model.txt is absent (and 1 more stage); run `make repro`, or compare data "
         "alone with --data",
     )
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_compared_is_one_line(fresh: Reproduced, capsys, monkeypa
     code, line = one_line(fresh.verify(capsys, monkeypatch))
     assert (code, line) == (
         3,
-        "error: train: model.txt is not what it made (and 1 more stages); run `make repro`, or compare data alone with "
+        "error: train: model.txt is not what it made (and 1 more stage); run `make repro`, or compare data alone with "
         "--data",
     )
     # Another profile, run or not.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabnet.conversion import SAME_EVERYWHERE
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.video import decode, packets
 from fabnet.video.decode import displayed, frames
 from fabnet.video.packets import Grid

@@ -16,8 +16,7 @@ from safetensors import safe_open
 from fabnet import __version__
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json, write_json
-from fabnet.inference.export_weights import export_onnx, export_safetensors
-from fabnet.inference.import_weights import Choices, import_weights
+from fabnet.inference.weights import Choices, export_onnx, export_safetensors, import_weights
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
 

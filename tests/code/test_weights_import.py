@@ -20,7 +20,7 @@ from whole_sections import variant_params
 from fabnet.errors import UserError
 from fabnet.faces.face_params import check_recipe, params_of
 from fabnet.files import hash_file, read_json
-from fabnet.inference.import_weights import Choices, ProbeFile, import_weights
+from fabnet.inference.weights import Choices, ProbeFile, import_weights
 from fabnet.model import load
 from fabnet.networks.build import load_model
 from fabnet.networks.encoder import embed_images

@@ -18,8 +18,8 @@ from fabnet import tables
 from fabnet.files import hash_file, write_json
 from fabnet.networks.build import build
 from fabnet.probing.intervals import score
-from fabnet.probing.linear import Probe
 from fabnet.probing.predictions import frame, open_writer
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import OUTPUTS, write_heads
 from fabnet.tracking.lineage import output_hash
@@ -85,6 +85,7 @@ def _variant(out: Path, root: Path, seed: int) -> str:
     torch.save(build("fabnet", SIZE, FILTERS, DIMENSION).state_dict(), out / "best.pt")
     rows = [(step, step * 16, split, 1 / step, 0.01) for step in (1, 2, 3) for split in ("train", "validation")]
     history = pd.DataFrame(rows, columns=["step", "samples", "split", "loss", "learning_rate"])
+    history["copying"] = np.where(history["split"] == "validation", 0.5, np.nan)
     tables.write(history, out / "history.parquet", tables.History)
     weights = hash_file(out / "best.pt")
     params = {"objective": "fabnet", "base_filters": FILTERS, "embedding_dim": DIMENSION, "samples": 48, "seed": seed}
@@ -105,6 +106,8 @@ def _variant(out: Path, root: Path, seed: int) -> str:
         "inputs": inputs,
         "best_step": 3,
         "best_validation_loss": 1 / 3,
+        "copying_loss": 0.5,
+        "below_copying_pct": 100 / 3,
         "weights_sha256": weights,
     }
     write_json(out / "model.json", card)
@@ -123,9 +126,9 @@ def predictions(encoder: str, seed: int, scale: float, people: int = 30, faces: 
     units = (fixed.random((count, 11)) < 0.4).astype(np.float32)
     scores = units + scale * fixed.normal(0, 1, size=(2, count, 11))
     parts = [
-        frame(encoder, "torch", "pose", table, pose + scale * error, pose, SIZE),
-        frame(encoder, "torch", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, SIZE),
-        frame(encoder, "torch", "units", table, scores, units, SIZE),
+        frame(encoder, "regularised", "pose", table, pose + scale * error, pose, SIZE),
+        frame(encoder, "regularised", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, SIZE),
+        frame(encoder, "regularised", "units", table, scores, units, SIZE),
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -10,8 +10,8 @@ import torch
 from inference_files import DIMENSION, SIZE, write_model
 
 from fabnet import tables
-from fabnet.conversion import SAME_EVERYWHERE
 from fabnet.files import hash_file, read_json, write_json
+from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.networks.build import build
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
@@ -77,7 +77,10 @@ def write_history(directory: Path) -> None:
     """Curves of training, with two windows."""
     steps = np.arange(1, 5)
     rows = {"step": steps, "samples": 10 * steps, "split": "train", "loss": 1.0 / steps, "learning_rate": 0.1}
-    history = pd.concat([pd.DataFrame(rows), pd.DataFrame(rows | {"split": "validation"})], ignore_index=True)
+    rows["copying"] = np.nan
+    history = pd.concat(
+        [pd.DataFrame(rows), pd.DataFrame(rows | {"split": "validation", "copying": 0.9})], ignore_index=True
+    )
     tables.write(history, directory / "history.parquet", tables.History)
     windows = {"window": steps // 3, "low": 10 * (steps // 3), "high": 50 + 10 * (steps // 3), "threshold": 0.5}
     windows |= {"step": steps, "samples": 10 * steps, "kept": 5, "loss": 0.2}

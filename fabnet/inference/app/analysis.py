@@ -49,6 +49,7 @@ def open_reader(
     """The ways in which a model can be used on uploads.
 
     Args:
+        model: with its probes, if it has any.
         name: what the page calls it; None takes its path.
         faces: the first way, as of `fabnet embed`.
         margin: fraction of a box's side that is added on each side; None keeps the model's.
@@ -98,6 +99,8 @@ def analyse(path: Path, reader: Reader, way: Way | None = None) -> Analysis:
     """Find, crop, embed and read the faces of an image or clip.
 
     Args:
+        path: the upload, a file whose content tells its kind.
+        reader: the model, and the ways to find faces.
         way: one of `reader.ways`; None is the first.
 
     Raises:
@@ -128,6 +131,11 @@ class WarpedFrame(NamedTuple):
 @torch.inference_mode()
 def warp(reader: Reader, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> WarpedFrame:
     """Reconstruct the crop `target` from the pixels of the crop `source`, both uint8 (H, W, 3).
+
+    Args:
+        reader: its model gives embeddings and flow.
+        source: the crop whose pixels are moved, uint8 RGB (H, W, 3).
+        target: the crop that is imitated, of the same shape.
 
     Raises:
         UserError: the model is of a kind that has no flow.

@@ -80,6 +80,7 @@ def find_faces(path: Path, params: ExtractParams) -> UploadFaces:
     """The faces of an upload, found in a process of its own.
 
     Args:
+        path: the upload; its content, not its name, tells an image from a clip.
         params: how to look and crop; the rate of frames and the limit of time are those of the page.
 
     Raises:

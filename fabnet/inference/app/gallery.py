@@ -60,7 +60,12 @@ class Gallery:
     size: int
 
     def nearest(self, embedding_D: NDArray[np.float32], count: int) -> Neighbours:
-        """The `count` faces, or all if there are fewer, whose embeddings have the smallest angle to this one."""
+        """The `count` faces, or all if there are fewer, whose embeddings have the smallest angle to this one.
+
+        Args:
+            embedding_D: of any length but 0; only its direction counts.
+            count: of the faces at most.
+        """
         found = search(self.directions_ND, unit(embedding_D[None]), min(count, len(self.directions_ND)))
         crops, names = [], []
         for number in found.rows[0].tolist():
@@ -72,6 +77,10 @@ class Gallery:
 
 def open_gallery(reader: Reader, path: Path) -> Gallery:
     """The gallery in `path`: a folder of embeddings, the table of `fabnet embed`, or a folder of frames.
+
+    Args:
+        reader: the model whose embeddings the faces must be of.
+        path: of the folder or file.
 
     Raises:
         UserError: it is none of these, or belongs to another model.

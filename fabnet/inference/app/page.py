@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from fabnet.errors import UserError
+from fabnet.errors import UserError, counted
 from fabnet.faces.face_params import Way
 from fabnet.inference.app import pictures
 from fabnet.inference.app.analysis import Analysis, Reader, analyse, no_warp
@@ -66,6 +66,8 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
     """The page for a model.
 
     Args:
+        reader: the model and the ways in which it finds faces.
+        gallery: faces to compare with, if there are any.
         no_gallery: what to say where there is none.
     """
     ways = [(_WAYS[way], way) for way in reader.ways]
@@ -115,6 +117,7 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
             count = len(analysis.of_track(number))
             why = no_warp(reader) if not reader.warps else _ONE_FRAME if count == 1 else ""
             sliders = {}
+            # A hidden slider needs two ends as well.
             for slider, value, visible in ((moment, 1, count > 1), (source, 1, not why), (target, count, not why)):
                 sliders[slider] = gr.update(value=value, minimum=1, maximum=max(count, 2), visible=visible)
             moved = {warped: gr.update(visible=False)} if why else move(analysis, number, 1, count)
@@ -157,7 +160,12 @@ def build(reader: Reader, gallery: Gallery | None, no_gallery: str = "") -> gr.B
 def in_line(
     call: Callable[..., dict[Any, Any]], hide: Callable[[str], dict[Any, Any]]
 ) -> Callable[..., dict[Any, Any]]:
-    """The same, where an error becomes the one line on the page; what is not the visitor's fault is logged."""
+    """The same, where an error becomes the one line on the page; what is not the visitor's fault is logged.
+
+    Args:
+        call: a handler of the page: values of components in, updates of components out.
+        hide: the updates that show one line and nothing else.
+    """
 
     @wraps(call)
     def wrapped(*arguments: Any) -> dict[Any, Any]:
@@ -194,7 +202,7 @@ def _track_choice(analysis: Analysis) -> Any:
 def _found_line(path: Path, analysis: Analysis) -> str:
     tracks = len(analysis.tracks())
     frames = len(set(analysis.faces.times_N.tolist()))
-    what = f"{tracks} face{'s' if tracks != 1 else ''}" + (f" in {frames} frames" if frames > 1 else "")
+    what = f"{counted(tracks, 'face')}" + (f" in {frames} frames" if frames > 1 else "")
     return f"{shown_name(path)}: {what}. {analysis.note}".strip()
 
 

@@ -15,9 +15,7 @@ from fabnet.figures.probes import ANGLES
 from fabnet.figures.sheets import neighbour_sheet
 from fabnet.inference.app.analysis import Analysis, Reader, warp
 from fabnet.inference.app.gallery import Gallery
-from fabnet.inference.timeline.gather import Thumbnails, tracks_of
-from fabnet.inference.timeline.page import notes, timeline_page
-from fabnet.inference.timeline.series import Timeline, series_of, values_of
+from fabnet.inference.timeline import Thumbnails, Timeline, notes, series_of, timeline_page, tracks_of, values_of
 from fabnet.tables import EXPRESSIONS, UNITS
 from fabnet.video.crop import quality
 from fabnet.video.detectors import are_scored
@@ -26,7 +24,13 @@ NEIGHBOURS = 11
 
 
 def of_face(gallery: Gallery | None, seen: Analysis, number: int) -> dict[str, str]:
-    """HTML of a face by the area of the page: `found`; `axes`, `units` and `expression` by probes; `neighbours`."""
+    """HTML of a face by the area of the page: `found`; `axes`, `units` and `expression` by probes; `neighbours`.
+
+    Args:
+        gallery: whose nearest faces are shown, or None.
+        seen: what is known of the upload.
+        number: of the face among the N of the upload, from 0.
+    """
     crop = seen.faces.crops_NHWC[number]
     read = {task: values[number] for task, values in seen.readings.items()}
     at = f" at {clock(float(seen.faces.times_N[number]))}" if np.ptp(seen.faces.times_N) else ""
@@ -56,6 +60,12 @@ def of_face(gallery: Gallery | None, seen: Analysis, number: int) -> dict[str, s
 
 def of_pair(reader: Reader, seen: Analysis, source: int, target: int) -> str:
     """HTML of one face moved to look like another.
+
+    Args:
+        reader: its model must have a flow.
+        seen: what is known of the upload.
+        source, target: numbers among the N faces of the upload, from 0: whose pixels are moved, and whose pose and
+            expression they take.
 
     Raises:
         UserError: the model has no flow.
@@ -93,7 +103,13 @@ def of_clip(reader: Reader, seen: Analysis, params: ExtractParams, name: str) ->
 
 
 def card(figure: Figure, title: str, description: str) -> str:
-    """A figure with its caption; the description is for who cannot see it."""
+    """A figure with its caption; the description is for who cannot see it.
+
+    Args:
+        figure: becomes a PNG on white.
+        title: the caption, plain text.
+        description: plain text for the attribute `alt`.
+    """
     png = BytesIO()
     figure.savefig(png, format="png", facecolor="white")
     data = b64encode(png.getvalue()).decode()

@@ -37,6 +37,9 @@ def server(
     """A server of the page, to be run on a socket that listens already: `server(...).run(sockets=[...])`.
 
     Args:
+        reader: the model, and the ways to find faces.
+        gallery: faces to compare with, or None.
+        no_gallery: what the page says where there is none.
         hosts: names under which it may be asked.
         uploads: folder for what visitors send.
 
@@ -84,7 +87,15 @@ def server(
 def serve(
     reader: "Reader", gallery: "Gallery | None", no_gallery: str, hosts: Sequence[str], bound: socket.socket
 ) -> None:
-    """Serve the page until the process is asked to end (Ctrl-C, SIGTERM). What visitors sent is deleted then."""
+    """Serve the page until the process is asked to end (Ctrl-C, SIGTERM). What visitors sent is deleted then.
+
+    Args:
+        reader: the model, and the ways to find faces.
+        gallery: faces to compare with, or None.
+        no_gallery: what the page says where there is none.
+        hosts: names under which it may be asked.
+        bound: a socket that is bound but need not listen yet; see `host_allowlist.listen`.
+    """
     # uvicorn finishes, then sends itself the signal again: that is not to end the process before the block.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with (

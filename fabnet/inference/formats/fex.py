@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow.csv import CSVWriter
 
-from fabnet.inference.formats.conventions import (
+from fabnet.inference.formats.openface import (
     HAS_EXPRESSION,
     HAS_LANDMARKS,
     HAS_POSE,
@@ -105,6 +105,12 @@ def _clock(times: pa.Array) -> pa.Array:
 
 @contextmanager
 def open_fex(path: Path, columns: pa.Schema) -> Iterator[FexCsv]:
+    """A writer of the CSV of py-feat.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     schema = fex_schema(columns)
     with CSVWriter(path, schema) as file:
         yield FexCsv(file, schema)

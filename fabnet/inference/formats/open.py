@@ -10,11 +10,9 @@ import pyarrow as pa
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.inference.formats import fex, openface
-from fabnet.inference.formats.conventions import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS
 from fabnet.inference.formats.fex import open_fex
-from fabnet.inference.formats.openface import open_openface
-from fabnet.inference.formats.parquet import open_writer
-from fabnet.inference.formats.plain_csv import open_plain_csv
+from fabnet.inference.formats.openface import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS, open_openface
+from fabnet.inference.formats.table import open_plain_csv, open_plain_parquet
 
 Format = Literal["parquet", "csv", "openface", "fex"]
 
@@ -29,7 +27,7 @@ class Writer(Protocol):
 
 
 _OPEN: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Writer]]] = {
-    "parquet": open_writer,
+    "parquet": open_plain_parquet,
     "csv": open_plain_csv,
     "openface": open_openface,
     "fex": open_fex,
@@ -38,6 +36,10 @@ _OPEN: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Writer]]]
 
 def choose_format(out: Path, format: Format | None) -> Format:
     """The format of a file: the one that is asked for, else by its name, CSV for .csv and Parquet for any other.
+
+    Args:
+        out: the file to write, or its name; it need not exist.
+        format: None where the name is to decide.
 
     Raises:
         UserError: the name says another.
@@ -72,12 +74,21 @@ def check_columns(columns: pa.Schema, format: Format, where: Path | str, remedy:
 
 
 def columns_read(columns: pa.Schema, format: Format) -> list[str]:
-    """The columns that a writer of this format looks at: formats made of readings do without the embedding."""
+    """The columns that a writer of this format looks at: formats made of readings do without the embedding.
+
+    Args:
+        columns: of the table.
+        format: of the file to write.
+    """
     return [name for name in columns.names if format not in _NEEDS_ANY or name != "embedding"]
 
 
 def check_one_input(inputs: int, format: Format) -> None:
     """Refuse several inputs where a file is of one.
+
+    Args:
+        inputs: number of images and videos whose faces the file would hold.
+        format: of the file to write.
 
     Raises:
         UserError: OpenFace's table has no column that tells them apart.

@@ -1,8 +1,13 @@
-"""The CSV of OpenFace 2: columns, order, units and separators of its release 2.2.0.
+"""The CSV of OpenFace 2: columns, order, units and separators of its release 2.2.0; and its axes, which py-feat shares.
 
 Columns that nothing here fills are left out: gaze, pose_T, 3D landmarks, shape parameters, the intensities AU*_r, and
 confidence where no detector gave a probability. docs/formats.md says what is converted. Sources: the program's recorder
 of CSV files and its page on the output format (https://github.com/TadasBaltrusaitis/OpenFace/wiki/Output-Format).
+
+Its axes are x to the image's right, y down and z away from the camera. It gives the angles of R = Rx Ry Rz in radians,
+where R turns a head that looks into the camera. Ours are those of roll after yaw after pitch in degrees, with x to the
+right, y up and z towards the camera (fabnet/synthetic/state.py). The two frames differ by half a turn around x, which
+leaves turns around x as they are and inverts those around y and z.
 """
 
 from collections.abc import Iterator
@@ -14,9 +19,46 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from fabnet.inference.formats.conventions import HAS_LANDMARKS, HAS_POSE, HAS_SCORE, HAS_UNITS, angles_of, points_of
-from fabnet.tables import UNITS
+from fabnet.inference.formats.table import matrix
+from fabnet.tables import ANGLE_COLUMNS, UNITS
+
+#: The column of a table of faces that holds the detector's probability, where there is one.
+HAS_SCORE = "score"
+#: Columns that hold the readings of a task.
+HAS_POSE, HAS_LANDMARKS, HAS_UNITS, HAS_EXPRESSION = ANGLE_COLUMNS[0], "landmarks68", "au01", "expression"
+
+
+def openface_angles(angles_N3: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rotations around x, y and z as OpenFace gives them: a raised face, one turned to the image's right and a
+    counter-clockwise tilt are negative.
+
+    Args:
+        angles_N3: roll, pitch and yaw in degrees: clockwise, up and to the image's right positive.
+
+    Returns:
+        pose_Rx, pose_Ry and pose_Rz in radians, (N, 3).
+    """
+    roll, pitch, yaw = np.asarray(angles_N3, np.float64).T
+    turned = Rotation.from_euler("ZYX", np.stack([roll, -yaw, -pitch], axis=1), degrees=True)
+    angles: NDArray[np.float64] = turned.as_euler("XYZ")
+    return angles
+
+
+def angles_of(rows: pa.Table) -> NDArray[np.float64]:
+    """`openface_angles` of the poses of N faces, (N, 3)."""
+    return openface_angles(np.stack([rows[name].to_numpy() for name in ANGLE_COLUMNS], axis=1))
+
+
+def points_of(rows: pa.Table) -> NDArray[np.float64]:
+    """The 68 landmarks of N faces, x and y in pixels of the frame, (N, 68, 2).
+
+    The centre of the first pixel is (0, 0), as in OpenCV; in our tables it is (0.5, 0.5).
+    """
+    points: NDArray[np.float64] = matrix(rows, HAS_LANDMARKS).astype(np.float64).reshape(len(rows), 68, 2) - 0.5
+    return points
+
 
 #: Any of these makes a file worth writing.
 NEEDS_ANY = (HAS_LANDMARKS, HAS_POSE, HAS_UNITS)
@@ -81,5 +123,11 @@ def _fixed(values: NDArray[np.generic], decimals: int) -> pa.Array:
 
 @contextmanager
 def open_openface(path: Path, columns: pa.Schema) -> Iterator[OpenFaceCsv]:
+    """A writer of the CSV of OpenFace 2.
+
+    Args:
+        path: of the file, which is overwritten.
+        columns: of the tables that will come.
+    """
     with open(path, "w", encoding="ascii", newline="") as file:
         yield OpenFaceCsv(file, columns)

@@ -25,7 +25,7 @@ from fabnet import __version__
 from fabnet.errors import UserError
 from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
-from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
+from fabnet.probing.predictions import REGULARISED, encoders_and_probes, open_writer, read_predictions
 from fabnet.probing.readings import OUTPUTS, read_heads
 from fabnet.report.blocks import score_table
 from fabnet.report.render import table
@@ -124,6 +124,7 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
         known = ", ".join(entry.key for entry in lock.values() if entry.trains) or "none"
         raise UserError(f"{variant}: no trained variant of that name in dvc.lock; there are: {known}")
     directory = root / "models" / variant
+    # What is registered is what dvc.lock names, not what may lie in the folder by now.
     _check(root, trained)
     card = read_json(directory / "model.json")
     if hash_file(directory / _WEIGHTS) != card["weights_sha256"]:
@@ -135,11 +136,13 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
             continue
         _check(root, entry)
         out = root / "probes" / entry.key
-        if (variant, "torch") not in encoders_and_probes(out / "predictions.parquet"):
+        # The set was probed when this variant was not yet there.
+        if (variant, REGULARISED) not in encoders_and_probes(out / "predictions.parquet"):
             continue
         measured[entry.key] = entry
         if (path := out / "heads" / f"{variant}.npz").is_file():
             theirs = read_heads(path).meta["weights_sha256"]
+            # One stage fits the probes of all variants, and may not have run since this one was trained again.
             if theirs != card["weights_sha256"]:
                 raise UserError(
                     f"{path}: reads embeddings of weights {theirs[:12]}..., not of {directory}; run `make repro`"
@@ -193,6 +196,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         ("input", f"a square face crop; resized to {card['image_size']} px"),
         ("output", f"{card['embedding_dim']} numbers" + (" and what the probes read" if contents.heads else "")),
         ("registered by", f"fabnet {__version__}"),
+        *_told_of_copying(card),
         ("licence of code and weights", f"{licence}; the data's own licences bind what was learnt from them"),
     ]
     data = [("training data", path, md5) for path, md5 in contents.train.deps.items() if path.startswith("data/")]
@@ -210,7 +214,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         "## Crop recipe",
         _table(("key", "value"), [(key, f"`{value}`") for key, value in sorted(recipe.items())]),
         "## Scores",
-        "Linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over test identities.",
+        "Regularised linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over identities.",
         *(f"Labelled set `{name}`:\n\n{table(score_table({contents.variant: row}))}" for name, row in scores.items()),
         "## Limits",
         _LIMITS,
@@ -218,6 +222,11 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         _table(("param", "value"), [(key, f"`{value}`") for key, value in sorted(card["params"].items())]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _told_of_copying(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    below = card.get("below_copying_pct")
+    return [] if below is None else [("validation loss", f"{below:.1f} % below that of showing the source unchanged")]
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
@@ -258,7 +267,7 @@ def write_package(contents: Contents, out: Path, licence: str) -> None:
         )
     scores: dict[str, dict[str, Any]] = {}
     for name, path in contents.predictions.items():
-        part = read_predictions(path, contents.variant, "torch")
+        part = read_predictions(path, contents.variant, REGULARISED)
         scores[name] = score(part, _RESAMPLES, _SEED)
         with open_writer(out / "evaluation" / f"{name}.parquet") as writer:
             writer.add(part)
@@ -313,6 +322,8 @@ def describe(contents: Contents) -> dict[str, str]:
     found |= {
         f"data/{path.removeprefix('data/')}": md5 for path, md5 in contents.train.deps.items() if path[:5] == "data/"
     }
+    if contents.card.get("below_copying_pct") is not None:
+        found["below_copying_pct"] = f"{contents.card['below_copying_pct']:.2f}"
     for name, entry in contents.probes.items():
         found[f"dvc.lock.probe.{name}"] = entry.id
     if contents.heads is not None:

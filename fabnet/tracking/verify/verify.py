@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from fabnet.errors import UserError, one_line
+from fabnet.errors import UserError, counted, one_line
 from fabnet.files import atomic_file, write_json
 from fabnet.pipeline import Stage, makers, read_pipeline, upstream
 from fabnet.tracking.gate.commits import file_of, require_commit
@@ -114,6 +114,7 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
         raise CannotCompare(f"{base}: has no dvc.lock to compare with; name another commit by BASE=")
     here, there = read_lock(root), parse_lock(locked, f"dvc.lock of {base}")
     _check_ran(root, stages, data_only)
+    # Files that somebody added are compared only where a stage that is compared reads them.
     read = {each.name for stage in stages for dep in stage.deps for each in makers(dep, added)}
     _check_added(root, base, sorted(read))
     rows = compare_stages(stages, there, here, rules, base)
@@ -148,7 +149,7 @@ def _check_ran(root: Path, stages: Sequence[Stage], data_only: bool) -> None:
     pending = {stage.name: found[stage.name] for stage in stages if found.get(stage.name)}
     if pending:
         name, why = next(iter(pending.items()))
-        more = f" (and {len(pending) - 1} more stages)" if len(pending) > 1 else ""
+        more = f" (and {counted(len(pending) - 1, 'more stage')})" if len(pending) > 1 else ""
         advice = "" if data_only else ", or compare data alone with --data"
         raise CannotCompare(f"{name}: {why}{more}; run `make repro`{advice}")
 

@@ -1,9 +1,13 @@
-"""A file of weights becomes a directory as the stage `train` writes it, and its probes become saved probes of ours.
+"""Files of weights: of others as a model directory of ours, and ours for other programs. Files are written atomically.
 
-The authors' probe is nn.Sequential(BatchNorm1d(D), Linear(D, k, bias=False)), which is folded into one linear map.
+Imported: all that the stage `train` writes, and the file's probes as saved probes of ours. The authors' probe is
+nn.Sequential(BatchNorm1d(D), Linear(D, k, bias=False)), which is folded into one linear map.
+Exported: all weights as safetensors, the encoder as ONNX.
 """
 
+import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fabnet import __version__
 from fabnet.attributes.tasks import TASKS
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
-from fabnet.files import atomic_directory, hash_file, write_json
-from fabnet.networks.exports import CARD, exported_state
+from fabnet.files import atomic_directory, atomic_file, hash_file, read_json, write_json
+from fabnet.model import load
+from fabnet.networks.build import load_model
+from fabnet.networks.exports import CARD, INPUT, OUTPUT, exported_state
 from fabnet.networks.fabnet import Conventions
 from fabnet.networks.released import from_released
 from fabnet.networks.tensor_files import Content, read_file
-from fabnet.probing.linear import Probe
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import write_heads
 from fabnet.video.recipe import recipe
@@ -79,7 +86,9 @@ def import_weights(
 
     Args:
         path: the authors' state dict, or a file that `fabnet weights export` wrote.
+        out: the directory to write, which must not exist.
         choices: for the authors' files; None takes what they are known to be. An exported file says these itself.
+        probes: the authors' probes, each for another task.
 
     Raises:
         UserError: `out` exists, or a file is absent, damaged, of another architecture, or does not fit the others.
@@ -98,6 +107,7 @@ def import_weights(
     card["imported"] = {"file": path.name, "sha256": hash_file(path)}
     card["variant"] = out.name
     maps = [_probe(each, path, state, card) for each in probes]
+    # One file of heads holds a probe for each task.
     if repeated := {probe.task for probe in maps if sum(other.task == probe.task for other in maps) > 1}:
         raise UserError(f"--task {min(repeated)}: is given twice")
     with atomic_directory(out) as temporary:
@@ -155,6 +165,7 @@ def folded(tensors: Mapping[str, Tensor], where: str, task: str, dimension: int,
     """What batch norm and layer come to in evaluation mode: one linear map.
 
     Args:
+        tensors: the state dict of BatchNorm1d(D) followed by Linear(D, k).
         where: the file, for errors.
         task: which labels the outputs are; their number must be that of the task.
         dimension: D of the embeddings.
@@ -210,3 +221,93 @@ def _array(tensors: Mapping[str, Tensor], name: str, where: str) -> NDArray[np.f
 
 def _text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a number"
+
+
+# Old enough for every runtime in use; a convolutional network needs nothing newer.
+_OPSET = 17
+
+
+def description(directory: Path) -> dict[str, str]:
+    """The metadata of an exported file.
+
+    Raises:
+        UserError: `directory` is no trained model.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder; a model is a folder as `train` writes it, such as models/NAME")
+    model = load(directory, device="cpu")
+    card = read_json(directory / "model.json")
+    return {
+        "format": "pt",  # by which safetensors' readers know that the tensors are PyTorch's
+        "fabnet.version": __version__,
+        "fabnet.input": (
+            f"{INPUT}: float32, N x 3 x {model.size} x {model.size}, RGB, value / 127.5 - 1, so from -1 to 1"
+        ),
+        "fabnet.output": f"{OUTPUT}: float32, N x {model.dimension}",
+        "fabnet.image_size": str(model.size),
+        "fabnet.embedding_dim": str(model.dimension),
+        "fabnet.weights_sha256": model.weights_sha256,
+        "fabnet.recipe_hash": str(model.recipe["hash"]),
+        CARD: json.dumps(card, sort_keys=True),
+    }
+
+
+def export_safetensors(directory: Path, out: Path) -> dict[str, str]:
+    """Write all weights of a model, with the description as metadata, which is returned.
+
+    Args:
+        directory: as the stage `train` writes it.
+        out: the file to write.
+
+    Raises:
+        UserError: `directory` is no trained model.
+    """
+    from safetensors.torch import save_file
+
+    metadata = description(directory)
+    network, _ = load_model(directory)
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with atomic_file(out) as temporary:
+        save_file(tensors, temporary, metadata)
+    return metadata
+
+
+def export_onnx(directory: Path, out: Path) -> dict[str, str]:
+    """Write the encoder in evaluation mode, for batches of any size, with the description as properties.
+
+    Args:
+        directory: as the stage `train` writes it.
+        out: the file to write; its input is float32 (N, 3, H, H), its output (N, D).
+
+    Raises:
+        UserError: `directory` is no trained model, or the package onnx is absent.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise UserError("--format onnx: wants the package onnx: pip install 'fabnet[export]'") from None
+    properties = {key: value for key, value in description(directory).items() if key != "format"}
+    network, card = load_model(directory)
+    batch = torch.zeros(2, 3, card["image_size"], card["image_size"])
+    axes = {INPUT: {0: "N"}, OUTPUT: {0: "N"}}
+    with atomic_file(out) as temporary:
+        with warnings.catch_warnings():
+            # The exporter that traces is called legacy; the new one wants onnxscript for the same operators.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                network.encoder,
+                (batch,),
+                temporary,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes=axes,
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        graph: Any = onnx.load(temporary)
+        graph.producer_name, graph.producer_version = "fabnet", __version__
+        graph.doc_string = f"Encoder of FAb-Net. {properties['fabnet.input']}; {properties['fabnet.output']}"
+        onnx.helper.set_model_props(graph, properties)
+        onnx.checker.check_model(graph)
+        onnx.save(graph, temporary)
+    return properties
