@@ -166,7 +166,7 @@ def judged(
     """
     values = {name: np.array([distance(i, j) for i, j in some]) for name, some in pairs.items()}
     people = {name: np.array([tracks[i].person for i, _ in some]) for name, some in pairs.items()}
-    mine = {name: np.array([half[person] == 1 for person in some]) for name, some in people.items()}
+    mine = {name: np.array([half[person] == 1 for person in some], bool) for name, some in people.items()}
     same = np.concatenate([values[name][~mine[name]] for name in ("other_clip", "same_clip")])
     weights = by_person([p for name in ("other_clip", "same_clip") for p in people[name][~mine[name]]])
     order = np.argsort(same)
