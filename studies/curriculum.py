@@ -230,7 +230,6 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
         with np.load(kept) as stored:
             if str(stored["weights"]) == weights:
                 return {name: (float(stored[name][0]), stored[name][1:]) for name in MEASURED if name in stored}
-    splits_of_it: tuple[str, ...]
     if faces is None:
         scores = score(directory, open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation"))
     else:
