@@ -101,8 +101,8 @@ def folded(features: np.ndarray, table: pd.DataFrame, problems: list[Any], name:
     """Predictions (tables.Predictions) of every face by probes that did not learn from its person."""
     import pandas as pd
 
-    from fabnet.probing.crosscheck import crosscheck
-    from fabnet.probing.predictions import frame
+    from fabnet.probing.predictions import REGULARISED, frame
+    from fabnet.probing.regularised import Penalties, fit
 
     people = np.unique(table["identity"])
     fold_of = dict(zip(people, np.random.default_rng(0).permutation(len(people)) % FOLDS, strict=True))
@@ -111,10 +111,18 @@ def folded(features: np.ndarray, table: pd.DataFrame, problems: list[Any], name:
     for number in range(FOLDS):
         test, choosing = np.flatnonzero(fold == number), np.flatnonzero(fold == (number + 1) % FOLDS)
         learning = np.setdiff1d(np.arange(len(table)), np.concatenate((test, choosing)))
-        checks = crosscheck(features, problems, learning, choosing, test, [1, 10, 100, 1000], [0.001, 0.03])
+        probes = fit(features, problems, learning, choosing, Penalties((1, 10, 100, 1000), (0.001, 0.03)))
         parts += [
-            frame(name, "sklearn", problem.task, table.iloc[test], check.prediction[None], problem.reference(test), 64)
-            for problem, check in zip(problems, checks, strict=True)
+            frame(
+                name,
+                REGULARISED,
+                problem.task,
+                table.iloc[test],
+                probe.predict(features, test),
+                problem.reference(test),
+                64,
+            )
+            for problem, probe in zip(problems, probes, strict=True)
         ]
     return pd.concat(parts, ignore_index=True)
 

@@ -80,12 +80,12 @@ def train_seed(params: Params, seed: int) -> None:
 
 
 def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.DataFrame:
-    """What the torch probes predict for the test faces, from the embeddings of one model, or of the untrained one."""
+    """What regularised probes predict for the test faces, from the embeddings of one model, or of the untrained one."""
     from fabnet.attributes.sets import iterate_crops, open_set, targets
     from fabnet.networks.build import load_model, random_encoder
     from fabnet.networks.encoder import embed_images
     from fabnet.probing.embed_set import common_scale
-    from fabnet.probing.evaluate import probe_encoder, rows_by_split
+    from fabnet.probing.evaluate import Protocol, probe_encoder, rows_by_split
     from fabnet.probing.problem import Problem
 
     labelled = open_set(set_name, params.labelled_set(set_name))
@@ -102,7 +102,8 @@ def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.Da
     features = np.concatenate(list(embed_images(encoder, crops)))
     if variant == RANDOM:  # as the stage `baseline` has it
         features /= common_scale([features[rows["train"]]])
-    tables, _, _ = probe_encoder(variant, features, problems, table, rows, params.probe, params.extract.image_size)
+    protocol = Protocol(table, rows, None)
+    tables, _, _ = probe_encoder(variant, features, problems, protocol, params.probe, params.extract.image_size)
     return tables[0]
 
 
@@ -236,7 +237,7 @@ def _compare(params: Params, given: argparse.Namespace) -> None:
     told["params"] = {name: params.train.variant(name).model_dump(mode="json") for name in params.train.names}
     what = (
         f"`python -m studies.variants`: seeds {', '.join(map(str, given.seeds))}, {faces} test faces of the set "
-        f"`{given.set}`, torch probes. A cell: mean over seeds [95 % bootstrap interval over test identities] (seeds)."
+        f"`{given.set}`, regularised probes. A cell: mean over seeds [95 % interval over test identities] (seeds)."
     )
     write_json(OUT / f"{given.name}.json", told)
     with atomic_file(OUT / f"{given.name}.md") as temporary:

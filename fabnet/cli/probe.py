@@ -54,10 +54,13 @@ def probe(
     weights: Annotated[Path | None, typer.Option(help="Refuse embeddings not made by this weights file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare embeddings of different crop recipes.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if a labelled face has no embedding.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Probe seeds per task.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs over the training faces.")] = 200,
-    batch_size: Annotated[int, typer.Option(min=2, help="Faces per step.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="Initial learning rate; decays linearly to zero.")] = 0.01,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the paper's probe per task.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the paper's probe.")] = 200,
+    batch_size: Annotated[int, typer.Option(min=2, help="Faces per step of the paper's probe.")] = 256,
+    learning_rate: Annotated[float, typer.Option(help="First learning rate of the paper's probe.")] = 0.01,
+    folds_below: Annotated[
+        int, typer.Option(min=0, help="Score sets of fewer faces by cross-validation over identities; 0: never.")
+    ] = 2000,
     bootstrap: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of identities.")] = 1000,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of splits (where labels have none) and resamples.")
@@ -69,7 +72,10 @@ def probe(
     from fabnet.attributes.own_table import read_labels
     from fabnet.inference import probe as probing
 
-    chosen = probing.probe_params(seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    folds = {**probing.PROBE["folds"], "below": folds_below}
+    chosen = probing.probe_params(
+        folds=folds, seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
     own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
         opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
@@ -78,7 +84,7 @@ def probe(
         found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
-    typer.echo(score_text(found.scores["torch"], found.test_faces))
+    typer.echo(score_text(found.scores["regularised"], found.scored))
     for metric, reason in found.unscored.items():
         typer.echo(f"{TITLES[metric]}: not scored, because {reason}")
     if found.paired:
@@ -105,16 +111,16 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], faces: int) -> str:
+def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], scored: str) -> str:
     """A line per metric, a column per encoder: value [low, high], the 95 % interval over people.
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}.
-        faces: that were predicted.
+        scored: which faces were predicted, in words.
     """
     known = [metric for metric in TITLES if any(metric in row for row in scores.values())]
     lines = [[TITLES[metric], *(_cell(row.get(metric)) for row in scores.values())] for metric in known]
-    return _aligned([f"{faces} test faces", *scores], lines)
+    return _aligned([scored, *scores], lines)
 
 
 def paired_text(paired: Mapping[str, Mapping[str, Mapping[str, Any]]], reference: str) -> str:
@@ -122,6 +128,7 @@ def paired_text(paired: Mapping[str, Mapping[str, Mapping[str, Any]]], reference
 
     Args:
         paired: {encoder: {metric: {"difference", "low", "high", "n", "apart"}}}.
+        reference: the encoder that they are compared with.
     """
     known = [metric for metric in TITLES if any(metric in row for row in paired.values())]
     lines = [[TITLES[metric], *(_difference(row.get(metric)) for row in paired.values())] for metric in known]

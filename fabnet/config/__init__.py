@@ -1,6 +1,8 @@
 """params.yaml as typed, validated values. A missing, unknown or impossible key is an error that names the key."""
 
 from fabnet.config.data import (
+    CROPPED_SOURCES,
+    DETECTED_SOURCES,
     DetectionParams,
     ExtractParams,
     Source,
@@ -14,6 +16,7 @@ from fabnet.config.evaluation import (
     BaselinesParams,
     BootstrapParams,
     EmbedParams,
+    FoldsParams,
     ProbeParams,
     ReportParams,
     RetrieveParams,
@@ -27,6 +30,8 @@ from fabnet.config.sets import SetParams
 from fabnet.config.training import CopyingParams, CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
+    "CROPPED_SOURCES",
+    "DETECTED_SOURCES",
     "AuditParams",
     "BaselinesParams",
     "BootstrapParams",
@@ -35,6 +40,7 @@ __all__ = [
     "DetectionParams",
     "EmbedParams",
     "ExtractParams",
+    "FoldsParams",
     "HealthParams",
     "Limits",
     "Params",

@@ -36,24 +36,40 @@ class BaselinesParams(Section):
     vgg_face: VggFaceParams = Field(description="the VGG-Face descriptor, see docs/baselines.md")
 
 
-class ProbeParams(Section):
-    """Linear probes on frozen embeddings."""
+class FoldsParams(Section):
+    """Repeated cross-validation over identities, which replaces the split of sets that are too small for one."""
 
-    seeds: int = Field(ge=1, le=100, description="probes of each task; their scores are averaged")
-    epochs: Count = Field(description="passes over the training faces")
-    batch_size: int = Field(ge=2, description="faces per step")
-    learning_rate: float = Field(
-        gt=0, description="initial learning rate, falls to zero; the paper: 0.001, for many more faces"
+    below: int = Field(
+        ge=0, description="sets of fewer labelled faces are scored by folds, others on their test split; 0: none is"
     )
-    validation_every: Count = Field(description="epochs between validations; the best one's weights are kept")
-    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        description="fractions of the training faces for the scores with few labels; each seed draws its own sample"
-    )
+    count: int = Field(ge=3, le=100, description="folds, each of whole identities; fewer where there are fewer of them")
+    repeats: int = Field(ge=1, le=100, description="other folds each time; scores are averaged")
+
+
+class ProbeParams(Section):
+    """Linear probes on frozen embeddings: a regularised one, which scores are headed by, and the paper's."""
+
     ridge_alphas: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
-        description="penalties that scikit-learn's cross-check chooses from, for angles and landmarks"
+        description="penalties of ridge regression, for angles and landmarks; the best on validation is taken"
     )
     logistic_cs: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
-        description="inverse penalties that the cross-check chooses from, for action units and expression"
+        description="inverse penalties of logistic regression, for action units and expression; likewise"
+    )
+    folds: FoldsParams = Field(description="cross-validation of small sets, see docs/probing.md")
+    seeds: int = Field(
+        ge=1, le=100, description="of the paper's probe for each task, and draws of few labels; scores are averaged"
+    )
+    epochs: Count = Field(description="passes of the paper's probe over the training faces")
+    batch_size: int = Field(ge=2, description="faces per step of the paper's probe")
+    learning_rate: float = Field(
+        gt=0,
+        description="first learning rate of the paper's probe, falls to zero; the paper: 0.001, for more faces",
+    )
+    validation_every: Count = Field(
+        description="epochs between validations of the paper's probe; the best one's weights are kept"
+    )
+    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        description="fractions of the training faces for the scores with few labels; each seed draws its own sample"
     )
 
     @field_validator("shares")

@@ -21,11 +21,11 @@ from fabnet.errors import ConfigError, UserError
 from fabnet.files import atomic_directory, hash_file, write_json
 from fabnet.model import load
 from fabnet.probing.embeddings import require_comparable, require_weights
-from fabnet.probing.evaluate import ProbeResult, probe_constant, probe_embeddings, rows_by_split
+from fabnet.probing.evaluate import ProbeResult, Protocol, probe_constant, probe_embeddings, protocol_of
 from fabnet.probing.intervals import BootstrapSamples, draw_samples, interval, paired, score_columns
 from fabnet.probing.metrics import absent_columns
 from fabnet.probing.outside import Outside, open_outside, write_outside
-from fabnet.probing.predictions import open_writer
+from fabnet.probing.predictions import PAPER, REGULARISED, open_writer
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import write_heads
 from fabnet.quality.set_audit import audit_set
@@ -33,14 +33,15 @@ from fabnet.tables import EXPRESSIONS
 
 #: Default values of the section `probe`, for use outside of a project.
 PROBE: dict[str, Any] = {
+    "ridge_alphas": [0.01, 0.1, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 1000000],
+    "logistic_cs": [0.000001, 0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1],
+    "folds": {"below": 2000, "count": 5, "repeats": 3},
     "seeds": 5,
     "epochs": 200,
     "validation_every": 5,
     "shares": [],
     "batch_size": 256,
     "learning_rate": 0.01,
-    "ridge_alphas": [1, 10, 100, 1000],
-    "logistic_cs": [0.001, 0.03, 1],
 }
 
 #: Side in pixels of the crops that predicted landmarks are given in. It changes no score.
@@ -60,9 +61,10 @@ class ProbeScores:
     """What `probe` found.
 
     Attributes:
-        scores: {"torch" or "sklearn": {encoder: {metric: {"value", "low", "high", "n"}}}}, `constant` first.
+        scores: {"regularised" or "paper": {encoder: {metric: {"value", "low", "high", "n"}}}}, `constant` first.
         paired: {encoder: {metric: difference}} to the first one, if there are several (probing.paired).
-        test_faces: those that were predicted.
+        faces: those that were predicted.
+        scored: in words, which those are.
         unscored: {metric: why it has no value}.
         notes: what was left out or decided, in words.
         record: the content of scores.json.
@@ -70,7 +72,8 @@ class ProbeScores:
 
     scores: dict[str, dict[str, Any]]
     paired: dict[str, dict[str, Any]]
-    test_faces: int
+    faces: int
+    scored: str
     unscored: dict[str, str]
     notes: list[str]
     record: dict[str, Any]
@@ -135,7 +138,8 @@ def probe(
     if out is not None and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
         raise UserError(f"{out}: exists already; name another folder for the results, or remove it")
     table, notes = _with_embeddings(labels, embeddings, strict)
-    rows = rows_by_split(table, labels.path)
+    protocol = protocol_of(table, params.folds, labels.path)
+    rows = protocol.rows
     counts = audit_set(Path(labels.path).stem, table, None)
     _require_classes(table, rows, labels.path)
     for split, missing in counts.get("absent", {}).items():
@@ -144,7 +148,9 @@ def probe(
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(TemporaryDirectory()))
         folder = stack.enter_context(atomic_directory(out)) if out is not None else temporary / "out"
-        found = ProbeScores({"torch": {}, "sklearn": {}}, {}, len(rows["test"]), _unscored(table, rows), notes, {})
+        empty: dict[str, dict[str, Any]] = {REGULARISED: {}, PAPER: {}}
+        unscored = _unscored(table, protocol)
+        found = ProbeScores(empty, {}, len(protocol.scored), _scored(protocol), unscored, notes, {})
         compared: dict[str, BootstrapSamples] = {}
         by_column: dict[str, dict[str, Any]] = {}
         choices = {}
@@ -159,18 +165,18 @@ def probe(
                         name: dict(zip(("value", "low", "high", "n"), (value, *interval(values), n), strict=True))
                         for name, (value, values, n) in resampled.metrics.items()
                     }
-                    if kind == "torch" and encoder != CONSTANT:
+                    if kind == REGULARISED and encoder != CONSTANT:
                         compared[encoder] = resampled
-                    for task in [task for task in _BY_COLUMN if kind == "torch" and (part["task"] == task).any()]:
+                    for task in [task for task in _BY_COLUMN if kind == REGULARISED and (part["task"] == task).any()]:
                         area = score_columns(part, task, report.bootstrap, report.seed)
                         by_column.setdefault(task, {})[encoder] = area
 
-            keep(CONSTANT, probe_constant(problems, table, rows, SIZE))
+            keep(CONSTANT, probe_constant(problems, protocol, SIZE))
             for encoder, outside in embeddings.items():
                 # A copy in the order of the labels, so that the array is mapped and never held as a whole.
                 directory = temporary / encoder
                 write_outside(outside, directory, table["face_id"].tolist(), outside.origin)
-                probed = probe_embeddings(directory, problems, table, rows, params, SIZE)
+                probed = probe_embeddings(directory, problems, protocol, params, SIZE)
                 keep(encoder, probed.predictions)
                 choices[encoder] = probed.choices
                 _write_heads(folder / "heads" / f"{encoder}.npz", probed, problems, labels.path)
@@ -183,6 +189,7 @@ def probe(
                 "unscored": found.unscored,
                 "params": {"probe": params.model_dump(mode="json"), "report": report.model_dump(mode="json")},
                 "crop_pixels": SIZE,
+                "protocol": protocol.described(),
                 "choices": choices,
                 "scores": found.scores,
                 "areas": by_column,
@@ -225,7 +232,7 @@ def _with_embeddings(
     return faces.loc[everywhere].reset_index(drop=True), notes
 
 
-def _require_classes(table: pd.DataFrame, rows: dict[str, np.ndarray], where: str) -> None:
+def _require_classes(table: pd.DataFrame, rows: Mapping[str, np.ndarray], where: str) -> None:
     """Raises UserError if all training faces are of one class: there would be nothing to learn."""
     if "expression" not in table:
         return
@@ -236,10 +243,19 @@ def _require_classes(table: pd.DataFrame, rows: dict[str, np.ndarray], where: st
         )
 
 
-def _unscored(table: pd.DataFrame, rows: dict[str, np.ndarray]) -> dict[str, str]:
+def _scored(protocol: Protocol) -> str:
+    """In words, which faces are scored."""
+    told = protocol.described()
+    if protocol.folds_RN is None:
+        return f"{told['faces']} test faces"
+    return f"{told['faces']} faces in {told['folds']} folds of identities, {told['repeats']} times"
+
+
+def _unscored(table: pd.DataFrame, protocol: Protocol) -> dict[str, str]:
     """Why a ROC AUC is undefined: {metric: reason}."""
     found = {}
-    test, train = table.iloc[rows["test"]], table.iloc[rows["train"]]
+    split = protocol.folds_RN is None
+    test, train = table.iloc[protocol.scored], table.iloc[protocol.rows["train"] if split else protocol.scored]
     for name in _BY_COLUMN:
         if not set(TASKS[name].columns) <= set(table):
             continue
@@ -249,9 +265,9 @@ def _unscored(table: pd.DataFrame, rows: dict[str, np.ndarray]) -> dict[str, str
         if not absent_columns(shown).all():
             reason = "none that the test faces tell apart was learnt"
         elif name == "expression":
-            reason = f"all {len(test)} test faces are of one class, {test['expression'].iloc[0]}"
+            reason = f"all {len(test)} scored faces are of one class, {test['expression'].iloc[0]}"
         else:
-            reason = f"all {len(test)} test faces agree on every action unit"
+            reason = f"all {len(test)} scored faces agree on every action unit"
         found[TASKS[name].metrics[-1]] = reason
     return found
 

@@ -29,7 +29,7 @@ from fabnet.networks.exports import CARD, INPUT, OUTPUT, exported_state
 from fabnet.networks.fabnet import Conventions
 from fabnet.networks.released import from_released
 from fabnet.networks.tensor_files import Content, read_file
-from fabnet.probing.linear import Probe
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import write_heads
 from fabnet.video.recipe import recipe

@@ -5,6 +5,7 @@ null is unknown, and fits any value where embeddings are compared: hand-crafted 
 embeddings made elsewhere need not name theirs.
 """
 
+import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_directory, read_json, write_json
 
 _ROWS = 1 << 14
+#: Of a memory-mapped file of embeddings larger than this, in bytes, pages are given back once they are read.
+_MAPPED = 64 << 20
 
 
 def write_embeddings(
@@ -135,6 +138,27 @@ def rows_of(face_ids: Sequence[str], available: Sequence[str], where: Path | str
             "embed the set again"
         )
     return index.astype(np.int64)
+
+
+def rows_of_features(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`features[rows]`. Pages of a large memory-mapped file are given back, so that memory does not grow to its size.
+
+    They stay in the cache of the system while that has room.
+
+    Args:
+        features: float32 (N, D), in memory or mapped.
+        rows: int64, of any shape.
+    """
+    taken = features[rows]
+    if is_large(features):
+        features._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    return np.asarray(taken)
+
+
+def is_large(features: np.ndarray) -> bool:
+    """Whether features are a memory-mapped file too large to stay in memory."""
+    mapped = isinstance(features, np.memmap) and features.mode == "r" and features._mmap is not None  # type: ignore[attr-defined]
+    return mapped and features.nbytes > _MAPPED
 
 
 #: What has to be the same of all embeddings that are compared with each other.

@@ -1,5 +1,6 @@
 """Linear probes on the embeddings of a labelled set, and what they predict on its test faces."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +12,30 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.attributes.sets import LabelledSet, targets
-from fabnet.config import BootstrapParams, ProbeParams
+from fabnet.attributes.sets import TASKS, LabelledSet, targets
+from fabnet.config import BootstrapParams, FoldsParams, ProbeParams
 from fabnet.errors import UserError
 from fabnet.files import read_json, write_json
-from fabnet.probing import linear
-from fabnet.probing.crosscheck import crosscheck
+from fabnet.probing import linear, regularised
 from fabnet.probing.embeddings import encoders_of, read_embeddings, require_set, rows_of
+from fabnet.probing.folds import constant_out_of_fold, identity_folds, paper_out_of_fold, regularised_out_of_fold
 from fabnet.probing.low_label import constant_curve, curve, unseen_in_draws
-from fabnet.probing.predictions import frame, open_writer
-from fabnet.probing.problem import Problem, absent_by_split, constant_prediction, without_unseen
+from fabnet.probing.predictions import PAPER, REGULARISED, frame, open_writer
+from fabnet.probing.probe import Probe
+from fabnet.probing.problem import (
+    REGRESSION,
+    Problem,
+    absent_by_split,
+    absent_names,
+    constant_prediction,
+    without_unseen,
+)
 from fabnet.probing.readings import write_heads
 from fabnet.processes import ordered_map
 from fabnet.progress import Progress, track
 from fabnet.tables import SPLITS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,9 +44,9 @@ class ProbeResult:
 
     Attributes:
         meta: of its embeddings.
-        predictions: of the torch probe and of scikit-learn, rows of tables.Predictions.
+        predictions: of the regularised and of the paper's probe, rows of tables.Predictions.
         choices: what was chosen on validation, by probe and task.
-        probes: the torch probes, in the order of the problems.
+        probes: the regularised ones, for new faces, in the order of the problems.
         curve: rows of tables.LowLabel, empty without `report`.
     """
 
@@ -43,8 +54,65 @@ class ProbeResult:
     meta: dict[str, Any]
     predictions: list[pd.DataFrame]
     choices: dict[str, Any]
-    probes: list[linear.Probe]
+    probes: list[Probe]
     curve: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which faces are learnt from and which are scored.
+
+    Attributes:
+        table: tables.Labels.
+        rows: of each split.
+        folds_RN: fold of every face by repeat, where the set is so small that it is scored by cross-validation; None
+            where the split is.
+    """
+
+    table: pd.DataFrame
+    rows: Mapping[str, np.ndarray]
+    folds_RN: np.ndarray | None
+
+    @property
+    def scored(self) -> np.ndarray:
+        """The rows that are predicted: of the test split, or of all folds."""
+        return self.rows["test"] if self.folds_RN is None else np.arange(len(self.table))
+
+    def absent(self, problems: Sequence[Problem]) -> dict[str, dict[str, list[str]]]:
+        """Units and classes that are constant in a split, or in what some fold leaves to learn from."""
+        if self.folds_RN is None:
+            return absent_by_split(problems, self.rows)
+        learnt = [np.flatnonzero(folds != fold) for folds in self.folds_RN for fold in np.unique(folds)]
+        found: dict[str, set[str]] = {}
+        for rows in learnt:
+            for task, names in absent_names(problems, rows).items():
+                found.setdefault(task, set()).update(names)
+        return {"folds": {task: sorted(names) for task, names in found.items()}} if found else {}
+
+    def described(self) -> dict[str, Any]:
+        """For choices.json: the split, or folds and repeats; and the number of faces that are scored."""
+        people = int(self.table["identity"].iloc[self.scored].nunique())
+        counts = {"faces": len(self.scored), "identities": people}
+        if self.folds_RN is None:
+            return {"scored": "test split", **counts}
+        return {"scored": "folds", "folds": int(self.folds_RN.max()) + 1, "repeats": len(self.folds_RN), **counts}
+
+
+def protocol_of(table: pd.DataFrame, params: FoldsParams, where: str) -> Protocol:
+    """The split of a set, and folds in its place if the set is small.
+
+    Args:
+        table: tables.Labels.
+        params: `probe.folds`.
+        where: the labelled set, for errors.
+
+    Raises:
+        UserError: as rows_by_split, or there are fewer than 3 identities for folds.
+    """
+    rows = rows_by_split(table, where)
+    if len(table) >= params.below:
+        return Protocol(table, rows, None)
+    return Protocol(table, rows, identity_folds(table["identity"].to_numpy(), params.count, params.repeats, where))
 
 
 def rows_by_split(table: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
@@ -86,48 +154,75 @@ def probe_encoder(
     encoder: str,
     features: np.ndarray,
     problems: Sequence[Problem],
-    table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
+    protocol: Protocol,
     params: ProbeParams,
     size: int,
     on_epoch: Callable[[int], None] = lambda epochs: None,
-) -> tuple[list[pd.DataFrame], dict[str, Any], list[linear.Probe]]:
-    """Train on `train`, choose on `validation`, predict `test`.
+) -> tuple[list[pd.DataFrame], dict[str, Any], list[Probe]]:
+    """Learn from some faces, choose penalty and epoch on others, and predict those that are scored.
 
     Args:
         encoder: its name in the predictions.
-        features: (N, D), its rows being those of `table` (tables.Labels).
+        features: (N, D), its rows being those of `protocol.table`.
         problems: the tasks of the set.
-        table: tables.Labels.
-        rows: as rows_by_split gives them.
+        protocol: which faces are which.
         params: the section `probe`.
         size: side in pixels of the crops that landmark predictions are given in.
-        on_epoch: called after an epoch with 1.
+        on_epoch: called after an epoch of the paper's probe with 1.
 
     Returns:
-        Predictions of the torch probe and of scikit-learn; what was chosen on validation, by probe and task; and the
-        torch probes, in the order of `problems`.
+        Predictions of the regularised and of the paper's probe; what was chosen on validation, by probe and task; and
+        the regularised probes, for new faces, in the order of `problems`.
     """
-    train, validation, test = (rows[split] for split in SPLITS)
-    probes = linear.fit(features, problems, train, validation, linear.schedule_of(params), on_epoch)
-    checks = crosscheck(features, problems, train, validation, test, params.ridge_alphas, params.logistic_cs)
-    outputs = {
-        "torch": [probe.predict(features, test) for probe in probes],
-        "sklearn": [check.prediction[None] for check in checks],
-    }
+    penalties, schedule = regularised.penalties_of(params), linear.schedule_of(params)
+    if protocol.folds_RN is None:
+        train, validation, test = (protocol.rows[split] for split in SPLITS)
+        probes = regularised.fit(features, problems, train, validation, penalties)
+        trained = linear.fit(features, problems, train, validation, schedule, on_epoch)
+        ours, papers = (
+            [without_unseen(p, probe.predict(features, test), train) for p, probe in zip(problems, each, strict=True)]
+            for each in (probes, trained)
+        )
+        epochs = {p.task: {"epochs": p.selected.tolist(), "validation": np.abs(p.validation).tolist()} for p in trained}
+        chosen = [probe.selected for probe in probes]
+    else:
+        found = regularised_out_of_fold(features, problems, protocol.folds_RN, penalties)
+        probes, ours, chosen = found.probes, found.predictions, found.chosen
+        papers, of_folds = paper_out_of_fold(features, problems, protocol.folds_RN, schedule, on_epoch)
+        epochs = {p.task: {"epochs": each} for p, each in zip(problems, of_folds, strict=True)}
     choices = {
-        "torch": {p.task: {"epochs": p.epochs.tolist(), "validation": np.abs(p.validation).tolist()} for p in probes},
-        "sklearn": {c.task: {"penalty": c.penalty, "validation": abs(c.validation)} for c in checks},
+        REGULARISED: {
+            problem.task: {
+                "penalty": float(probe.selected[0]),
+                "validation": float(np.abs(probe.validation[0])),
+                **({} if protocol.folds_RN is None else {"penalties_of_folds": each.tolist()}),
+                "at_edge": regularised.at_edge(each, penalties.of(problem)),
+            }
+            for problem, probe, each in zip(problems, probes, chosen, strict=True)
+        },
+        PAPER: epochs,
     }
-    tables = [_table(encoder, name, problems, table, rows, each, size) for name, each in outputs.items()]
-    return tables, choices, probes
+    _warn_of_edges(encoder, choices[REGULARISED])
+    parts = [
+        _table(encoder, name, problems, protocol, each, size) for name, each in ((REGULARISED, ours), (PAPER, papers))
+    ]
+    return parts, choices, probes
+
+
+def _warn_of_edges(encoder: str, choices: Mapping[str, Mapping[str, Any]]) -> None:
+    for task, chosen in choices.items():
+        if chosen["at_edge"]:
+            key = "ridge_alphas" if TASKS[task].loss == REGRESSION else "logistic_cs"
+            log.warning(
+                f"{encoder}, {task}: the chosen penalty {chosen['penalty']:g} lies at an end of probe.{key}; a better "
+                "one may lie beyond, so widen the list unless the encoder is no better than `constant`"
+            )
 
 
 def probe_embeddings(
     directory: Path,
     problems: Sequence[Problem],
-    table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
+    protocol: Protocol,
     params: ProbeParams,
     size: int,
     report: BootstrapParams | None = None,
@@ -136,61 +231,56 @@ def probe_embeddings(
 
     Args:
         directory: embeddings/SET/KIND/NAME.
-        problems, table, rows, params, size: as for `probe_encoder`.
+        problems, protocol, params, size: as for `probe_encoder`.
         report: resamples of the intervals of a curve with few labels, which is left out without.
 
     Raises:
-        UserError: the embeddings are damaged, or lack a face of `table`.
+        UserError: the embeddings are damaged, or lack a face of the table.
     """
     ids, array, meta = read_embeddings(directory)
-    at = rows_of(table["face_id"].tolist(), ids, directory)
+    at = rows_of(protocol.table["face_id"].tolist(), ids, directory)
     features = array if (at == range(len(array))).all() else array[at]
+    fits = 1 if protocol.folds_RN is None else len(protocol.folds_RN) * (int(protocol.folds_RN.max()) + 1)
     # Bars of several processes would overwrite each other on a terminal.
-    with Progress(f"probe {directory.name}", params.epochs, "epoch", silent=sys.stderr.isatty()) as progress:
-        outcome = probe_encoder(directory.name, features, problems, table, rows, params, size, progress.advance)
+    silent = sys.stderr.isatty()
+    with Progress(f"probe {directory.name}", fits * params.epochs, "epoch", silent=silent) as progress:
+        outcome = probe_encoder(directory.name, features, problems, protocol, params, size, progress.advance)
     few = pd.DataFrame()
     if report is not None:
-        few = curve(directory.name, features, outcome[2], problems, table, rows, params, report)
+        of_split = outcome[2] if protocol.folds_RN is None else None
+        few = curve(directory.name, features, of_split, problems, protocol.table, protocol.rows, params, report)
     return ProbeResult(directory.name, meta, *outcome, few)
 
 
-def probe_constant(
-    problems: Sequence[Problem], table: pd.DataFrame, rows: dict[str, np.ndarray], size: int
-) -> list[pd.DataFrame]:
+def probe_constant(problems: Sequence[Problem], protocol: Protocol, size: int) -> list[pd.DataFrame]:
     """Predictions of the encoder `constant`, the same under the name of either probe.
 
     Args:
         problems: the tasks.
-        table: of labels.
-        rows: of each split.
+        protocol: which faces are learnt from and scored.
         size: side of the crops in pixels, for landmarks.
     """
-    outputs = [constant_prediction(problem, rows["train"], len(rows["test"]))[None] for problem in problems]
-    return [_table("constant", name, problems, table, rows, outputs, size) for name in ("torch", "sklearn")]
+    if protocol.folds_RN is None:
+        train, count = protocol.rows["train"], len(protocol.scored)
+        found = [without_unseen(p, constant_prediction(p, train, count)[None], train) for p in problems]
+    else:
+        found = [constant_out_of_fold(problem, protocol.folds_RN) for problem in problems]
+    return [_table("constant", name, problems, protocol, found, size) for name in (REGULARISED, PAPER)]
 
 
 def _table(
     encoder: str,
     probe: str,
     problems: Sequence[Problem],
-    table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
-    outputs: Sequence[np.ndarray],
+    protocol: Protocol,
+    predictions: Sequence[np.ndarray],
     size: int,
 ) -> pd.DataFrame:
-    train, test = rows["train"], rows["test"]
-    faces = table.iloc[test]
+    """Rows of tables.Predictions from predictions (S, n, K) of the scored faces, by problem."""
+    faces, scored = protocol.table.iloc[protocol.scored], protocol.scored
     parts = [
-        frame(
-            encoder,
-            probe,
-            problem.task,
-            faces,
-            without_unseen(problem, output, train),
-            problem.reference(test),
-            size,
-        )
-        for problem, output in zip(problems, outputs, strict=True)
+        frame(encoder, probe, problem.task, faces, each, problem.reference(scored), size)
+        for problem, each in zip(problems, predictions, strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -237,22 +327,22 @@ def probe_set(
         UserError: a split has too few faces, a person is in two, or embeddings are damaged.
     """
     table = labelled.table()
-    rows = rows_by_split(table, f"sets.{labelled.name}")
+    protocol = protocol_of(table, params.folds, f"sets.{labelled.name}")
+    rows = protocol.rows
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
     choices: dict[str, object] = {
-        "absent": absent_by_split(problems, rows),
+        "protocol": protocol.described(),
+        "absent": protocol.absent(problems),
         "low_label": unseen_in_draws(problems, rows["train"], params),
     }
     curves = [constant_curve(problems, table, rows, params, report)]
-    probe = partial(
-        probe_embeddings, problems=problems, table=table, rows=rows, params=params, size=size, report=report
-    )
+    probe = partial(probe_embeddings, problems=problems, protocol=protocol, params=params, size=size, report=report)
     # Those with the most to do first, so that no process is left with one of them at the end.
     dimensions = {path: read_json(path / "meta.json")["dimension"] for path in encoders.values()}
     widest = sorted(dimensions, key=lambda path: -dimensions[path])
     results = track(ordered_map(probe, widest, workers=0), f"probe@{labelled.name}", len(widest), "encoder")
     with open_writer(out / "predictions.parquet") as writer:
-        for part in probe_constant(problems, table, rows, size):
+        for part in probe_constant(problems, protocol, size):
             writer.add(part)
         for result in results:
             choices[result.encoder] = result.choices

@@ -18,7 +18,7 @@ from fabnet.figures.probes import MOST, landmark_cases, low_label_curves, pose_s
 from fabnet.figures.sheets import contact_sheet
 from fabnet.files import atomic_directory, write_json
 from fabnet.probing.metrics import MAIN, landmark_errors
-from fabnet.probing.predictions import read_each
+from fabnet.probing.predictions import read_comparable
 from fabnet.probing.slices import measure_slices
 
 #: Labels of axes.
@@ -70,7 +70,7 @@ def illustrate_set(
             objectives,
             reference,
             size,
-            first_seeds(read_each(predictions, "torch")),
+            first_seeds(read_comparable(predictions)),
             None if isinstance(slices, Gap) else slices,
             tables.read(low_label, tables.LowLabel) if low_label.is_file() else None,
         )
@@ -90,7 +90,7 @@ class SetPictures:
         objectives: by trained variant.
         reference: the encoder that others are compared with.
         size: side in pixels of the crops.
-        predictions: first seed of the torch probes, all encoders.
+        predictions: first seed, or repeat, of the regularised probes, and of what learnt from the labels.
     """
 
     labelled: LabelledSet
@@ -111,7 +111,7 @@ class SetPictures:
             yield picture(
                 out / "pose.png",
                 f"Predicted against true roll, pitch and yaw of the test faces of {name}",
-                "A point is a test face, the diagonal is perfect. First seed of the probes.",
+                "A point is a face that the probe did not learn from, the diagonal is perfect. Regularised probes.",
                 self._pose,
                 70,
             )
@@ -126,7 +126,7 @@ class SetPictures:
                         f"{points} landmarks by {encoder}, true and predicted, best, median and worst faces of {name}",
                         f"`{encoder}`, {points} landmarks: dots are the labels, crosses what the "
                         "probe reads from the frozen embedding. Above each face, its mean error in percent of the "
-                        "inter-ocular distance. First seed of the probes.",
+                        "inter-ocular distance. Regularised probes.",
                         partial(self._landmarks, task, encoder),
                         90,
                     )
@@ -143,8 +143,8 @@ class SetPictures:
             yield picture(
                 out / "low_label.png",
                 f"Scores against the number of labelled faces of {name}",
-                "Probes that learnt from a share of the labels. Bars are 95 % bootstrap intervals over test "
-                "identities; points stand side by side so that they do not hide each other.",
+                "Regularised probes that learnt from a share of the labels. Bars are 95 % bootstrap intervals over "
+                "test identities; points stand side by side so that they do not hide each other.",
                 partial(self._low_label, self.low_label),
                 80,
             )

@@ -4,7 +4,6 @@ All tasks and all seeds of one encoder train in the same pass over its embedding
 by itself, each (task, seed) ends where it would have ended alone, up to rounding.
 """
 
-import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,43 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fabnet.probing.embeddings import is_large, rows_of_features
 from fabnet.probing.heads import Heads, InputStatistics
-from fabnet.probing.metrics import selection_score
-from fabnet.probing.problem import Problem
+from fabnet.probing.metrics import absent_columns, selection_score
+from fabnet.probing.probe import Probe, answers, outputs
+from fabnet.probing.problem import REGRESSION, Problem
 
 if TYPE_CHECKING:
     from fabnet.config import ProbeParams
 
-#: Rows of embeddings held at a time when predicting.
-_CHUNK = 4096
-#: Of a memory-mapped file of embeddings larger than this, in bytes, pages are given back once they are read.
-_MAPPED = 64 << 20
-#: Its rows are shuffled in blocks of so many: a system maps kilobytes around each row that is read alone.
+#: Rows of a large memory-mapped file are shuffled in blocks of so many: a system maps kilobytes around each row that is
+#: read alone.
 _BLOCK = 32
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One task's trained probes of S seeds: what batch norm and layer come to in inference, `weight[s] @ x + bias[s]`.
-
-    `weight` is float32 (S, K, D), `bias` (S, K), `epochs` (S,) the epoch, from 1, each seed was taken from and
-    `validation` (S,) its score there (see metrics.selection_score).
-    """
-
-    task: str
-    weight: np.ndarray
-    bias: np.ndarray
-    epochs: np.ndarray
-    validation: np.ndarray
-
-    def predict(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Float32 (S, len(rows), K): labels of regressions, log-odds of units, log-probabilities of classes.
-
-        Args:
-            features: float32 (N, D), of all faces.
-            rows: those to predict.
-        """
-        return _answers(self.task, _linear(features, rows, self.weight, self.bias))
 
 
 @dataclass(frozen=True)
@@ -109,54 +83,20 @@ def fit(
     generators = [torch.Generator().manual_seed(seed) for seed in range(schedule.seeds)]
     steps = schedule.epochs * -(-train_SN.shape[1] // schedule.batch_size)
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
-    block = _BLOCK if _is_large(features) else 1
+    block = _BLOCK if is_large(features) else 1
     for epoch in range(1, schedule.epochs + 1):
         for rows_SB in _batches(train_SN, schedule.batch_size, generators, block):
-            heads.backward(statistics.normalise(torch.from_numpy(_rows(features, rows_SB))), torch.from_numpy(rows_SB))
+            x_SBD = statistics.normalise(torch.from_numpy(rows_of_features(features, rows_SB)))
+            heads.backward(x_SBD, torch.from_numpy(rows_SB))
             optimiser.step()
             falling.step()
         if epoch % schedule.validation_every == 0 or epoch == schedule.epochs:
             weight, bias = heads.inference(statistics)
-            outputs = _linear(features, validation, weight, bias)
+            found = outputs(features, validation, weight, bias)
             for part, of_task in zip(heads.parts, best, strict=True):
-                of_task.offer(epoch, outputs[..., part], weight[:, part], bias[:, part])
+                of_task.offer(epoch, found[..., part], weight[:, part], bias[:, part])
         on_epoch(1)
     return [of_task.probe() for of_task in best]
-
-
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Logarithm of the softmax over the last axis."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def _linear(features: np.ndarray, rows: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    seeds, outputs, dimension = weight.shape
-    flat = weight.reshape(seeds * outputs, dimension).T
-    chunks = [_rows(features, rows[start : start + _CHUNK]) @ flat for start in range(0, len(rows), _CHUNK)]
-    z: np.ndarray = np.concatenate(chunks).reshape(len(rows), seeds, outputs).swapaxes(0, 1) + bias[:, None]
-    return z
-
-
-def _rows(features: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`features[rows]`. Pages of a large memory-mapped file are given back, so that memory does not grow to its size.
-
-    They stay in the cache of the system while that has room.
-    """
-    taken = features[rows]
-    if _is_large(features):
-        features._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-    return np.asarray(taken)
-
-
-def _is_large(features: np.ndarray) -> bool:
-    mapped = isinstance(features, np.memmap) and features.mode == "r" and features._mmap is not None  # type: ignore[attr-defined]
-    return mapped and features.nbytes > _MAPPED
-
-
-def _answers(task: str, z: np.ndarray) -> np.ndarray:
-    # One-vs-rest AUCs compare a class's score between faces, which needs scores relative to the other classes'.
-    return log_softmax(z) if task == "expression" else z
 
 
 def _batches(
@@ -182,19 +122,25 @@ class _Best:
         distinct = train_SN[:1] if (train_SN == train_SN[0]).all() else train_SN
         self.ignored = problem.unlearnable(list(distinct), validation)
         self.reference = problem.reference(validation)
+        # A fold of few people may show one class alone, which cannot tell epochs apart: then the last one is kept.
+        self.blind = problem.loss != REGRESSION and bool(absent_columns(self.reference).all())
         self.score = np.full(seeds, np.inf)
         self.epochs = np.zeros(seeds, dtype=np.int64)
         self.weight: np.ndarray = np.zeros((seeds, problem.outputs, dimension), dtype=np.float32)
         self.bias: np.ndarray = np.zeros((seeds, problem.outputs), dtype=np.float32)
 
     def offer(self, epoch: int, z: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:
-        answers = _answers(self.task, z)
+        predicted = answers(self.task, z)
         if self.ignored.any():
-            answers = np.where(self.ignored, np.nan, answers)
-        score = selection_score(self.task, answers, self.reference)
-        if not np.isfinite(score).all():
-            raise ValueError(f"{self.task}: the validation score of epoch {epoch} is not finite: {score.tolist()}")
-        better = score < self.score
+            predicted = np.where(self.ignored, np.nan, predicted)
+        if self.blind:
+            score = np.full(len(z), np.nan)
+            better = np.ones(len(z), dtype=bool)
+        else:
+            score = selection_score(self.task, predicted, self.reference)
+            if not np.isfinite(score).all():
+                raise ValueError(f"{self.task}: the validation score of epoch {epoch} is not finite: {score.tolist()}")
+            better = score < self.score
         self.weight[better], self.bias[better] = weight[better], bias[better]
         self.score[better], self.epochs[better] = score[better], epoch
 

@@ -1,34 +1,32 @@
-"""Low-label curves: what probes score that learnt from a share of the training faces.
+"""Low-label curves: what regularised probes score that learnt from a share of the training faces.
 
 Faces are drawn, not identities: a label is paid for by the face, every draw then has the same size, and one hundredth
 of the people would be a handful of them, so that a curve would tell who they happened to be. Each seed draws its own
 faces, the same for all encoders; a smaller share is part of a larger one.
 
-Validation and test faces stay what they are. With a hundredth of the validation faces most AUCs are undefined, and the
-choice of an epoch would be noise that differs between the points of a curve.
+Validation and test faces stay what they are: those of the set's split, also where the main result comes from folds.
+With a hundredth of the validation faces most AUCs are undefined, and the choice of a penalty would be noise that
+differs between the points of a curve.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from fabnet.config import BootstrapParams, ProbeParams
-from fabnet.probing import linear
+from fabnet.probing import regularised
 from fabnet.probing.intervals import bootstrap_task, scores_of
-from fabnet.probing.linear import Probe, Schedule
 from fabnet.probing.metrics import AUC_TASKS
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem, absent_names, constant_prediction, unseen
 from fabnet.tables import SPLITS
 
-#: A batch of few faces is soon learnt: fewer steps than all training faces take are enough.
-_STEPS = 500
 _FEWEST = 2
 
 
 def faces_of(share: float, train: np.ndarray) -> int:
-    """How many faces a share of the training rows is: at least 2, which batch norm needs.
+    """How many faces a share of the training rows is: at least 2, fewer have no variance.
 
     Args:
         share: above 0, at most 1.
@@ -95,28 +93,13 @@ def unseen_in_draws(
     return told
 
 
-def schedule_of(schedule: Schedule, count: int, share: float) -> Schedule:
-    """The schedule for `count` training faces, `share` of all: as many steps as all take, at most `_STEPS`.
-
-    Args:
-        schedule: for all training faces.
-        count: training faces.
-        share: above 0, at most 1.
-    """
-    batches = -(-count // schedule.batch_size)
-    steps = min(_STEPS, schedule.epochs * -(-round(count / share) // schedule.batch_size))
-    epochs = -(-steps // batches)
-    candidates = max(1, schedule.epochs // schedule.validation_every)
-    return replace(schedule, epochs=epochs, validation_every=max(1, epochs // candidates))
-
-
 def curve(
     encoder: str,
     features: np.ndarray,
-    probes: Sequence[Probe],
+    probes: Sequence[Probe] | None,
     problems: Sequence[Problem],
     table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
     params: ProbeParams,
     report: BootstrapParams,
 ) -> pd.DataFrame:
@@ -125,7 +108,7 @@ def curve(
     Args:
         encoder: its name in the rows.
         features: (N, D), its rows being those of `table`.
-        probes: those that learnt from all training faces.
+        probes: regularised ones that learnt from all training faces of the split; None fits them.
         problems: the tasks of the set.
         table: tables.Labels.
         rows: of each split.
@@ -133,12 +116,13 @@ def curve(
         report: resamples and seed of the intervals.
     """
     train, validation, test = (rows[split] for split in SPLITS)
+    penalties = regularised.penalties_of(params)
+    probes = probes or regularised.fit(features, problems, train, validation, penalties)
     parts = [_scores(encoder, 1.0, [probe.predict(features, test) for probe in probes], problems, table, rows, report)]
     for share in params.shares:
         drawn = draws(problems, train, share, params.seeds)
-        schedule = schedule_of(linear.schedule_of(params), drawn.shape[1], share)
-        fitted = linear.fit(features, problems, drawn, validation, schedule)
-        outputs = [probe.predict(features, test) for probe in fitted]
+        fitted = [regularised.fit(features, problems, own, validation, penalties) for own in drawn]
+        outputs = [np.concatenate([each.predict(features, test) for each in of]) for of in zip(*fitted, strict=True)]
         parts.append(_scores(encoder, share, outputs, problems, table, rows, report, drawn))
     return pd.concat(parts, ignore_index=True)
 
@@ -146,7 +130,7 @@ def curve(
 def constant_curve(
     problems: Sequence[Problem],
     table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
     params: ProbeParams,
     report: BootstrapParams,
 ) -> pd.DataFrame:
@@ -175,7 +159,7 @@ def _scores(
     outputs: Sequence[np.ndarray],
     problems: Sequence[Problem],
     table: pd.DataFrame,
-    rows: dict[str, np.ndarray],
+    rows: Mapping[str, np.ndarray],
     report: BootstrapParams,
     drawn: np.ndarray | None = None,
 ) -> pd.DataFrame:

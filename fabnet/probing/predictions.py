@@ -5,7 +5,7 @@ are scored by rank, and logarithms keep the ranks of confident predictions apart
 round to 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,13 @@ from fabnet import tables
 from fabnet.contract import mark, open_parquet
 from fabnet.errors import TableError
 from fabnet.files import atomic_file
+
+#: Names of probes. Scores, figures and gates are those of the regularised one (fabnet/probing/regularised.py), and of
+#: networks that learnt from the labels themselves; the paper's stands beside it (fabnet/probing/linear.py).
+REGULARISED, PAPER, SUPERVISED = "regularised", "paper", "supervised"
+HEADLINE = (REGULARISED, SUPERVISED)
+#: What metrics of the paper's probe begin with, in metrics.json and in MLflow.
+PAPER_PREFIX = "paper_probe_"
 
 _LISTS = pa.list_(pa.float32())
 _SCHEMA = pa.schema(
@@ -51,7 +58,7 @@ def frame(
 
     Args:
         encoder: its name.
-        probe: torch or sklearn.
+        probe: regularised, paper or supervised.
         task: its name.
         faces: n rows with columns face_id and identity.
         prediction: (S, n, K), by seed; landmarks in [-1, 1] of the crop.
@@ -95,12 +102,15 @@ def open_writer(path: Path | str) -> Iterator[Writer]:
         yield Writer(temporary, str(path), file)
 
 
-def read_predictions(path: Path | str, encoder: str | None = None, probe: str | None = None) -> pd.DataFrame:
-    """The rows of one encoder and one probe, or of all, checked.
+def read_predictions(
+    path: Path | str, encoder: str | None = None, probes: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The rows of one encoder and of some probes, or of all, checked.
 
     Args:
         path: of predictions.parquet.
-        encoder, probe: None takes all.
+        encoder: None takes all.
+        probes: a name or several, of which an encoder has one; None takes all.
 
     Raises:
         TableError: the file is absent, not a legal table, or from a newer version of fabnet.
@@ -108,7 +118,9 @@ def read_predictions(path: Path | str, encoder: str | None = None, probe: str | 
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path}: no such table; run `dvc repro probe`")
-    wanted = [(column, "==", value) for column, value in (("encoder", encoder), ("probe", probe)) if value is not None]
+    wanted: list[tuple[str, str, object]] = [] if encoder is None else [("encoder", "==", encoder)]
+    if probes is not None:
+        wanted.append(("probe", "in", [probes] if isinstance(probes, str) else list(probes)))
     open_parquet(path, tables.Predictions)
     part = pq.read_table(path, filters=wanted or None).to_pandas()
     return tables.check(part, tables.Predictions, str(path))
@@ -129,14 +141,30 @@ def files_of(set_name: str) -> list[Path]:
     return [Path("probes") / set_name / _FILE, *([supervised] if supervised.is_file() else [])]
 
 
-def read_each(files: list[Path], probe: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each encoder with its predictions by one kind of probe; one at a time is in memory.
+def read_comparable(files: list[Path]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """`read_each` without encoders that were scored on other faces than the first.
+
+    Of a small set, probes are scored on all faces by folds, and networks that learnt from its labels on its test split.
 
     Args:
         files: of predictions, an encoder being in one of them.
-        probe: torch or sklearn.
+    """
+    faces: set[str] | None = None
+    for encoder, rows in read_each(files):
+        own = set(rows["face_id"])
+        faces = faces or own
+        if own == faces:
+            yield encoder, rows
+
+
+def read_each(files: list[Path], probes: Sequence[str] = HEADLINE) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each encoder with its predictions by some kind of probe; one at a time is in memory.
+
+    Args:
+        files: of predictions, an encoder being in one of them.
+        probes: of which an encoder has one.
     """
     for path in files:
         for encoder, each in encoders_and_probes(path):
-            if each == probe:
-                yield encoder, read_predictions(path, encoder, probe)
+            if each in probes:
+                yield encoder, read_predictions(path, encoder, each)

@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import atomic_file
-from fabnet.probing.linear import Probe
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.tables import ANGLE_COLUMNS, EXPRESSIONS, UNIT_COLUMNS
 

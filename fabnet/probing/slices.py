@@ -17,7 +17,7 @@ import pandas as pd
 from fabnet.attributes.sets import LabelledSet
 from fabnet.config import ReportParams
 from fabnet.probing.intervals import absent, score
-from fabnet.probing.predictions import read_each
+from fabnet.probing.predictions import read_comparable
 
 
 @dataclass(frozen=True)
@@ -123,16 +123,18 @@ def sliced(
     return found
 
 
-def properties_of(labelled: LabelledSet, params: ReportParams, size: int) -> tuple[list[Property], dict[str, Any]]:
-    """Yaw, size and brightness of the test faces; and, by name, properties that the set has no labels of.
+def properties_of(
+    labelled: LabelledSet, ids: Sequence[str], params: ReportParams, size: int
+) -> tuple[list[Property], dict[str, Any]]:
+    """Yaw, size and brightness of faces; and, by name, properties that the set has no labels of.
 
     Args:
         labelled: the set.
+        ids: of the faces that were scored.
         params: the section `report`.
         size: side in pixels of the crops whose brightness is measured.
     """
-    table = labelled.table()
-    faces = table[table["split"] == "test"].set_index("face_id", drop=False)
+    faces = labelled.table().set_index("face_id", drop=False).loc[list(ids)]
     edges = params.slices
     found, missing = [], {}
     if "yaw_deg" in faces:
@@ -149,7 +151,7 @@ def properties_of(labelled: LabelledSet, params: ReportParams, size: int) -> tup
 
 
 def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParams, size: int) -> Mapping[str, Any]:
-    """Scores of the torch probes by bin, and of what learnt from the labels: what `report.robustness` shows.
+    """Scores of the regularised probes by bin, and of what learnt from the labels: what `report.robustness` shows.
 
     Args:
         labelled: the set.
@@ -157,10 +159,12 @@ def measure_slices(labelled: LabelledSet, files: list[Path], params: ReportParam
         params: the section `report`.
         size: side in pixels of the crops.
     """
-    properties, missing = properties_of(labelled, params, size)
+    first = next(iter(read_comparable(files)), None)
+    ids = first[1]["face_id"].drop_duplicates().tolist() if first else []
+    properties, missing = properties_of(labelled, ids, params, size)
     chosen = params.slices
     scores = sliced(
-        read_each(files, "torch"),
+        read_comparable(files),
         properties,
         chosen.min_faces,
         chosen.min_identities,

@@ -21,7 +21,7 @@ from fabnet.video.unit import LEDGER, REJECTS
 #: Sums of the ledger that a report tells.
 TOLD = [
     *("clips", "rejected_clips", "rejected_tracks", "boxes_clamped"),
-    *("samples_damaged", "files_ignored", "clips_crowded"),
+    *("samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"),
 ]
 
 _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)

@@ -10,7 +10,8 @@ from fabnet.tables import EXPRESSIONS, UNIT_COLUMNS
 
 _INTRODUCTION = (
     f"Rows marked `paper` are the numbers printed in {PAPER}, and those of other authors as quoted there; rows marked "
-    "`ours` are measured here: value [95 % bootstrap interval over test identities], number of test faces, and the "
+    "`ours` are measured here by regularised linear probes: value [95 % bootstrap interval over identities], number of "
+    "faces, and the "
     "runs that a cell came from. Their names are stages of `dvc.yaml`, the tag `dvc.stage` of MLflow runs; the number "
     "in between is the beginning of `weights.sha256`. A row of ours stands below the paper's row that it corresponds "
     "to; variants that the paper does not have follow at the end."

@@ -12,9 +12,18 @@ from fabnet.config import ReportParams, SetParams
 from fabnet.errors import ConfigError
 from fabnet.figures.pictures import Gap, Picture, attempt, read_pictures
 from fabnet.files import read_json
-from fabnet.probing.intervals import BootstrapSamples, Difference, draw_samples, paired, score, score_columns, scores_of
+from fabnet.probing.intervals import (
+    BootstrapSamples,
+    Difference,
+    absent,
+    draw_samples,
+    paired,
+    score,
+    score_columns,
+    scores_of,
+)
 from fabnet.probing.metrics import AUC_TASKS
-from fabnet.probing.predictions import files_of, read_each
+from fabnet.probing.predictions import PAPER, REGULARISED, files_of, read_each
 from fabnet.report.blocks import Score, Scores
 
 T = TypeVar("T")
@@ -30,16 +39,19 @@ class SetResults:
     Attributes:
         name: its key in params.yaml.
         kind: whose layout it has; one that the paper measured feeds a column of its tables.
-        scores: by encoder, of the torch probe (and of what was trained on the labels themselves).
+        scores: by encoder, of the regularised probe (and of what was trained on the labels themselves).
         columns: {task: {encoder: {unit or class: score, None where its AUC is undefined}}}.
-        crosscheck: by encoder, of scikit-learn.
+        papers: by encoder, of the paper's probe.
+        protocol: which faces are scored: what `Protocol.described` of probing.evaluate gives.
+        edges: {encoder: [tasks]} whose penalty lies at an end of the list that it was chosen from.
+        other_faces: {encoder: faces} of those that were scored on other faces than the probes.
         origins: by encoder, the runs that it came from, in Markdown.
         paired: what `probing.intervals.paired` gives.
         slices: what `probing.slices` gives; None where it was not measured.
         low_label: a table of the contract LowLabel; None where it was not measured.
         left_out: {reason: faces} that the set has and its table has not.
         absent: {split: [units and classes]} that no face of it shows.
-        unscored: {task: [units and classes]} that are constant within the test faces.
+        unscored: {task: [units and classes]} without an area: constant among the faces that are scored, or learnt from.
         pictures: what was drawn, and gaps for what could not be drawn or read.
     """
 
@@ -47,7 +59,10 @@ class SetResults:
     kind: str
     scores: Mapping[str, Scores]
     columns: Mapping[str, Mapping[str, Mapping[str, Score | None]]] = field(default_factory=dict)
-    crosscheck: Mapping[str, Scores] = field(default_factory=dict)
+    papers: Mapping[str, Scores] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    edges: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    other_faces: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
     paired: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -59,7 +74,7 @@ class SetResults:
     pictures: Sequence[Picture | Gap] = ()
 
     @property
-    def test_faces(self) -> int:
+    def scored_faces(self) -> int:
         return max((int(score["n"]) for row in self.scores.values() for score in row.values()), default=0)
 
 
@@ -80,7 +95,9 @@ def gather_set(
     """
     drawn_of: dict[str, BootstrapSamples] = {}
     columns: dict[str, dict[str, Any]] = {}
-    for encoder, rows in read_each(files_of(name), "torch"):
+    unscored: dict[str, list[str]] = {}
+    for encoder, rows in read_each(files_of(name)):
+        unscored |= absent(rows)
         drawn_of[encoder] = draw_samples(rows, params.bootstrap, params.seed)
         for task in sorted(set(AUC_TASKS) & set(rows["task"])):
             areas = score_columns(rows, task, params.bootstrap, params.seed)
@@ -90,8 +107,8 @@ def gather_set(
     columns = {
         task: {encoder: rows[encoder] for encoder in encoders if encoder in rows} for task, rows in columns.items()
     }
-    crosscheck = {
-        encoder: score(rows, params.bootstrap, params.seed) for encoder, rows in read_each(files_of(name), "sklearn")
+    papers = {
+        encoder: score(rows, params.bootstrap, params.seed) for encoder, rows in read_each(files_of(name), (PAPER,))
     }
     folder = Path("reports/sets") / name
     gaps: list[Gap] = []
@@ -106,13 +123,15 @@ def gather_set(
 
     unknown: dict[str, Any] = {}
     counts = read("faces left out", lambda: read_json(Path("reports/data/sets") / f"{name}.json")["counts"], unknown)
-    choices = read("classes without an area", lambda: read_json(Path("probes") / name / "choices.json"), unknown)
+    choices = read("protocol and penalties", lambda: read_json(Path("probes") / name / "choices.json"), unknown)
     no_pictures: list[Picture | Gap] = []
     nothing: dict[str, dict[str, Difference]] = {}
     pictures = read("pictures", lambda: read_pictures(folder), no_pictures)
+    # Of a small set, probes are scored on all faces, and networks that learnt from its labels on its test split.
+    shared = _of_probed_faces(encoders)
     compared = read(
         "comparison on the same faces",
-        lambda: paired(encoders, reference) if reference in encoders else nothing,
+        lambda: paired(shared, reference) if reference in shared else nothing,
         nothing,
     )
     few = read("few labels", lambda: _low_label(Path("probes") / name / "low_label.parquet"), None)
@@ -122,7 +141,14 @@ def gather_set(
         kind=kind_of(set_params),
         scores={encoder: scores_of(each.metrics) for encoder, each in encoders.items()},
         columns=columns,
-        crosscheck={encoder: crosscheck[encoder] for encoder in encoders if encoder in crosscheck},
+        papers={encoder: papers[encoder] for encoder in encoders if encoder in papers},
+        protocol=choices.get("protocol", {}),
+        edges=_edges(choices),
+        other_faces={
+            encoder: max(count for *_, count in each.metrics.values())
+            for encoder, each in encoders.items()
+            if encoder not in shared
+        },
         origins={encoder: origin(encoder, name, runs) for encoder in encoders},
         reference=reference,
         paired=compared,
@@ -130,13 +156,30 @@ def gather_set(
         low_label=few,
         left_out=counts.get("left_out", {}),
         absent=counts.get("absent", {}),
-        unscored=choices.get("absent", {}),
+        unscored=unscored,
         pictures=[*pictures, *gaps],
     )
 
 
 def _place(encoder: str, order: list[str]) -> int:
     return order.index(encoder) if encoder in order else len(order)
+
+
+def _of_probed_faces(encoders: Mapping[str, BootstrapSamples]) -> dict[str, BootstrapSamples]:
+    """The encoders without a network that was trained on the labels, if its faces are not those of the probes."""
+    probed = next((each for encoder, each in encoders.items() if encoder != _SUPERVISED), None)
+    count = max((n for *_, n in probed.metrics.values()), default=0) if probed else 0
+    return {
+        encoder: each
+        for encoder, each in encoders.items()
+        if encoder != _SUPERVISED or not count or all(n == count for *_, n in each.metrics.values())
+    }
+
+
+def _edges(choices: Mapping[str, Any]) -> dict[str, list[str]]:
+    chosen = {encoder: each[REGULARISED] for encoder, each in choices.items() if REGULARISED in each}
+    found = {name: [task for task, told in tasks.items() if told["at_edge"]] for name, tasks in chosen.items()}
+    return {name: tasks for name, tasks in found.items() if tasks}
 
 
 def _low_label(path: Path) -> pd.DataFrame | None:

@@ -12,6 +12,8 @@ from fabnet.report.blocks import (
     TITLES,
     Block,
     Content,
+    Score,
+    Scores,
     Section,
     Table,
     Text,
@@ -24,31 +26,36 @@ from fabnet.report.blocks import (
 from fabnet.report.set_results import SetResults
 
 _FEW_LABELS = (
-    "Probes trained on a share of the labelled training faces, scored on all test faces: mean over draws of the share "
-    "and seeds of the probe [95 % bootstrap interval over test identities]."
+    "Regularised probes trained on a share of the labelled training faces, scored on the test faces of the split: mean "
+    "over draws of the share [95 % bootstrap interval over test identities]."
 )
 _BINS = (
-    "Test faces sorted into bins, each scored by itself: value [95 % bootstrap interval over the identities of the "
+    "Scored faces sorted into bins, each scored by itself: value [95 % bootstrap interval over the identities of the "
     "bin]. A bin with too few faces is counted and not scored. Errors of landmarks are measured by the distance of "
     "the eyes as seen in the image, which shrinks as a head turns."
 )
-_CROSS_CHECK = "Ridge and logistic regression on standardised embeddings, penalties chosen on validation identities."
+_PAPERS = (
+    "The probe of the paper on the same faces: batch norm and a linear layer without bias, trained by Adam without "
+    "regularisation, the epoch chosen on validation identities, mean over seeds or repeats. It overfits where features "
+    "are many and faces few."
+)
 
 #: Properties that faces are sorted by, in the order of the report.
 _PROPERTIES = ("yaw", "side", "brightness")
 
 
 def labelled_set(found: SetResults) -> Content:
-    """Scores, those by action unit and class, cross-check, differences, few labels, robustness, omissions, pictures."""
+    """Scores, those by unit and class, the paper's probe, differences, few labels, robustness, omissions, pictures."""
     name = found.name
     yield Text(_introduction(found))
     yield score_table(found.scores)
+    yield from map(Text, _warnings(found))
     for task, rows in sorted(found.columns.items()):
         title = f"Area by {'unit' if task == 'units' else 'class'}"
         yield section(title, f"{name}-{task}", partial(_by_column, rows), f"{name}: areas of {task}")
-    if found.crosscheck:
-        crosscheck = partial(_crosscheck, found)
-        yield section("Cross-check with scikit-learn", f"{name}-crosscheck", crosscheck, f"{name}: cross-check")
+    if found.papers:
+        papers = partial(_papers, found)
+        yield section("With the paper's probe", f"{name}-paper-probe", papers, f"{name}: the paper's probe")
     measured = found.reference in found.scores
     differences = partial(comparison, found.reference, found.paired, measured)
     yield section(f"Differences to `{found.reference}` on the same faces", f"{name}-paired", differences)
@@ -64,26 +71,77 @@ def labelled_set(found: SetResults) -> Content:
 
 
 def _introduction(found: SetResults) -> str:
-    faces = found.test_faces
     supervised = ""
     if "vgg11" in found.scores:
         supervised = " `vgg11` is no probe of an embedding: it is a network trained from scratch on the labels."
     return (
-        f"Linear probes (batch norm and a bias-free linear layer, mean over seeds) on frozen embeddings, {faces} test "
-        "faces; in brackets the 95 % bootstrap interval over test identities. Landmark errors are in percent of the "
+        "Regularised linear probes (ridge, and logistic regression of units and classes) on frozen, standardised "
+        f"embeddings, penalties chosen on validation identities. {_protocol(found)} In brackets the 95 % bootstrap "
+        "interval over identities. Landmark errors are in percent of the "
         "inter-ocular distance, angles are mean absolute errors, areas are under the ROC curve, in percent. `constant` "
         "always answers the mean of the training labels, `random` is the encoder before training, `hog` and `pca` are "
         f"features of the pixels that need no learning from videos.{supervised}"
     )
 
 
+def _protocol(found: SetResults) -> str:
+    told = found.protocol
+    if told.get("scored") != "folds":
+        return f"Scored on {found.scored_faces:,} test faces."
+    others = "".join(f" `{name}` is scored on the {count:,} test faces." for name, count in found.other_faces.items())
+    return (
+        f"The set is small, so all its {told['faces']:,} faces of {told['identities']:,} identities are scored by "
+        f"cross-validation: {told['folds']} folds of whole identities, {told['repeats']} times with other folds, the "
+        f"penalty chosen within the folds that are learnt from; scores are means over the repeats.{others}"
+    )
+
+
+def _warnings(found: SetResults) -> list[str]:
+    """Where the two probes disagree by more than their intervals, and penalties at the end of their list."""
+    said = []
+    apart = disagreements(found.scores, found.papers)
+    if apart:
+        told = "; ".join(
+            f"`{name}` {TITLES[metric]} {ours['value']:.2f} [{ours['low']:.2f}, {ours['high']:.2f}] against "
+            f"{theirs['value']:.2f} [{theirs['low']:.2f}, {theirs['high']:.2f}]"
+            for name, metric, ours, theirs in apart
+        )
+        said.append(
+            "**Warning: the regularised probe and that of the paper disagree by more than their intervals.** "
+            f"Regularised against the paper's: {told}."
+        )
+    if found.edges:
+        told = "; ".join(f"`{name}`: {', '.join(tasks)}" for name, tasks in found.edges.items())
+        said.append(
+            f"**Warning: chosen penalties lie at an end of `probe.ridge_alphas` or `probe.logistic_cs`:** {told}. "
+            "A better one may lie beyond, unless the encoder is no better than `constant`."
+        )
+    return said
+
+
+def disagreements(scores: Mapping[str, Scores], papers: Mapping[str, Scores]) -> list[tuple[str, str, Score, Score]]:
+    """Encoder, metric and both scores wherever the 95 % intervals of the two probes do not overlap.
+
+    Args:
+        scores: by encoder, of the regularised probe.
+        papers: likewise, of the paper's.
+    """
+    return [
+        (encoder, metric, ours, theirs)
+        for encoder, row in scores.items()
+        for metric, ours in row.items()
+        if (theirs := papers.get(encoder, {}).get(metric)) is not None
+        and (ours["low"] > theirs["high"] or theirs["low"] > ours["high"])
+    ]
+
+
 def _by_column(rows: Mapping[str, Any]) -> Content:
     yield area_table(rows)
 
 
-def _crosscheck(found: SetResults) -> Content:
-    yield Text(_CROSS_CHECK)
-    yield score_table(found.crosscheck)
+def _papers(found: SetResults) -> Content:
+    yield Text(_PAPERS)
+    yield score_table(found.papers)
 
 
 def comparison(reference: str, paired: Mapping[str, Mapping[str, Mapping[str, Any]]], measured: bool) -> Content:
@@ -207,7 +265,7 @@ def left_out(
     Args:
         faces: {reason: faces}.
         absent: {split: action units and classes that no face of it shows}.
-        unscored: {task: action units and classes that are constant within the test faces}.
+        unscored: {task: action units and classes that are constant among scored or learnt faces}.
         classes: whether the set labels action units or expressions at all.
     """
     if faces:
@@ -220,7 +278,10 @@ def left_out(
         yield Text(f"No face of the split {split} shows {', '.join(names)}.")
     for task, names in sorted(unscored.items()):
         yield Text(
-            f"All test faces agree on {', '.join(names)}, which therefore have no area: {task} is scored without."
+            f"{', '.join(names)}: all faces that are scored, or that are learnt from, agree, so there is no area; "
+            f"{task} is scored without."
         )
     if classes and not absent and not unscored:
-        yield Text("Every unit and class that it labels is both present and absent among the test faces.")
+        yield Text(
+            "Every unit and class that it labels is present and absent among the faces that are scored and learnt from."
+        )

@@ -10,7 +10,8 @@ from fabnet.config import ReportParams, SetParams
 from fabnet.errors import UserError
 from fabnet.figures.pictures import Gap, Picture, attempt
 from fabnet.files import atomic_file, read_json, write_json
-from fabnet.report.blocks import Content, Section, Text, require_whole, section
+from fabnet.probing.predictions import PAPER_PREFIX
+from fabnet.report.blocks import Content, Scores, Section, Text, require_whole, section
 from fabnet.report.inside import inside
 from fabnet.report.paper_tables import paper_tables
 from fabnet.report.render import html, markdown
@@ -28,7 +29,7 @@ _CLOSEST = Path("reports/audit/closest.png")
 def write_report(
     models: Mapping[str, Path], finetuned: Sequence[str], sets: Mapping[str, SetParams], params: ReportParams
 ) -> None:
-    """Write metrics.json and reports/{results.md, results.html, crosscheck.json, paired.json, training}.
+    """Write metrics.json and reports/{results.md, results.html, paired.json, training}.
 
     A section that fails is a placeholder with its reason; the report is written, and then refused.
 
@@ -52,7 +53,7 @@ def write_report(
     }
     found = {name: each for name, each in gathered.items() if not isinstance(each, Gap)}
     require_reference(reference, {encoder for each in found.values() for encoder in each.scores})
-    faces = {name: each.test_faces for name, each in found.items()}
+    faces = {name: each.scored_faces for name, each in found.items()}
     sections = [
         section("What ran", "what-ran", lambda: (*caution(cards, faces), *what_ran(cards, unread, params.runs))),
         section("Data", "data", lambda: data_health(read_json(_HEALTH), list(sets))),
@@ -79,12 +80,22 @@ def _set_section(name: str, found: SetResults | Gap) -> Section:
 
 
 def _write_scores(found: Mapping[str, SetResults], reference: str) -> None:
-    write_json("reports/crosscheck.json", {name: each.crosscheck for name, each in found.items()})
     differences = {name: {"reference": reference, "differences": each.paired} for name, each in found.items()}
     write_json("reports/paired.json", differences)
-    metrics = {name: each.scores for name, each in found.items()}
+    metrics = {name: _both_probes(each) for name, each in found.items()}
     tables.check(tables.metrics_frame(metrics, "metrics.json"), tables.Metrics, "metrics.json")
     write_json("metrics.json", metrics)
+
+
+def _both_probes(found: SetResults) -> dict[str, Scores]:
+    """The headline by metric, and the paper's probe under names that say so."""
+    return {
+        encoder: {
+            **row,
+            **{f"{PAPER_PREFIX}{metric}": each for metric, each in found.papers.get(encoder, {}).items()},
+        }
+        for encoder, row in found.scores.items()
+    }
 
 
 def data_health(health: Mapping[str, Any], sets: Sequence[str]) -> Content:

@@ -13,7 +13,7 @@ from fabnet.config import SuperviseParams
 from fabnet.errors import ConfigError
 from fabnet.files import hash_json, locked, write_json
 from fabnet.probing.evaluate import rows_by_split
-from fabnet.probing.predictions import frame, open_writer
+from fabnet.probing.predictions import SUPERVISED, frame, open_writer
 from fabnet.probing.problem import Problem
 from fabnet.progress import Progress
 from fabnet.supervised.fit import Crops, FitResult, fit
@@ -89,7 +89,7 @@ def _predictions(
     parts = []
     for problem in problems:
         by_seed = np.stack([each.predictions[problem.task] for each in fitted])
-        parts.append(frame(ENCODER, "torch", problem.task, faces, by_seed, problem.reference(test), size))
+        parts.append(frame(ENCODER, SUPERVISED, problem.task, faces, by_seed, problem.reference(test), size))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -56,10 +56,10 @@ class EmbeddingIds(Table):
 
 
 class Predictions(Table):
-    """One row per test face, encoder, probe, task and seed."""
+    """One row per scored face, encoder, probe, task and seed; where a set is scored by folds, a repeat is a seed."""
 
     encoder: Series[str] = pa.Field(str_length={"min_value": 1})
-    probe: Series[str] = pa.Field(isin=("torch", "sklearn"))
+    probe: Series[str] = pa.Field(isin=("regularised", "paper", "supervised"))
     task: Series[str] = pa.Field(isin=("landmarks68", "landmarks5", "pose", "units", "expression"))
     seed: Series[np.int64] = pa.Field(ge=0)
     face_id: Series[str] = pa.Field(str_length={"min_value": 1})
@@ -70,10 +70,14 @@ class Predictions(Table):
 
     class Config:
         unique = ["encoder", "probe", "task", "seed", "face_id"]
+        metadata = {"version": 2}
 
 
 class Metrics(Table):
-    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}."""
+    """metrics.json, one row per score: {set: {variant: {metric: {value, low, high, n}}}}.
+
+    Scores are of the regularised probe; those of the paper's are called paper_probe_METRIC.
+    """
 
     set: Series[str] = pa.Field(str_matches=r"^[a-z0-9][a-z0-9_]*$")
     variant: Series[str] = pa.Field(str_length={"min_value": 1})

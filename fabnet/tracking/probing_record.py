@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fabnet.files import hash_file, read_json
 from fabnet.probing.intervals import arrays, score
-from fabnet.probing.predictions import encoders_and_probes, read_predictions
+from fabnet.probing.predictions import HEADLINE, PAPER_PREFIX, encoders_and_probes, read_predictions
 from fabnet.tracking.record import Record
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
     encoders = []
     for encoder, probe, part, scores in _scored(predictions):
         metrics |= scores
-        if encoder == "constant" or probe != "torch":
+        if encoder == "constant" or probe not in HEADLINE:
             continue
         encoders.append(encoder)
         if (part["task"] == "pose").any():
@@ -66,14 +66,14 @@ def probing_record(set_name: str, directory: Path | str, params: Mapping[str, An
 def _scored(predictions: Path) -> Iterator[tuple[str, str, "pd.DataFrame", dict[str, float]]]:
     """Each encoder and probe of a table of predictions, with its rows and its scores by ENCODER/METRIC.
 
-    The constant predictor counts once: the cross-check by scikit-learn has nothing to say of it.
+    The constant predictor counts once: it is the same under either probe.
     """
     for encoder, probe in encoders_and_probes(predictions):
-        if encoder == "constant" and probe != "torch":
+        if encoder == "constant" and probe not in HEADLINE:
             continue
         rows = read_predictions(predictions, encoder, probe)
-        name = encoder if probe == "torch" else f"{encoder}-{probe}"
-        yield encoder, probe, rows, {f"{name}/{key}": float(one["value"]) for key, one in score(rows, 0, 0).items()}
+        prefix = f"{encoder}/" if probe in HEADLINE else f"{encoder}/{PAPER_PREFIX}"
+        yield encoder, probe, rows, {f"{prefix}{key}": float(one["value"]) for key, one in score(rows, 0, 0).items()}
 
 
 def _pose(encoder: str, true: "np.ndarray", predicted: "np.ndarray") -> "Figure":

@@ -24,9 +24,9 @@ def predictions(scale: float, seed: int = 0, people: int = 40, faces: int = 4, n
     scores = units + fixed.normal(0, 1, size=(2, count, 11)) + noise * own.normal(size=(2, count, 11))
     points = fixed.normal(32, 10, size=(count, 10)) / 32 - 1
     parts = [
-        frame("fabnet", "torch", "pose", table, truth + scale * error, truth, 64),
-        frame("fabnet", "torch", "units", table, scores, units, 64),
-        frame("fabnet", "torch", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, 64),
+        frame("fabnet", "regularised", "pose", table, truth + scale * error, truth, 64),
+        frame("fabnet", "regularised", "units", table, scores, units, 64),
+        frame("fabnet", "regularised", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, 64),
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -9,7 +9,7 @@ import torch
 from fabnet.config import ExtractParams
 from fabnet.files import hash_file, read_json, write_json
 from fabnet.networks.build import build
-from fabnet.probing.linear import Probe
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import OUTPUTS, write_heads
 from fabnet.synthetic.render import render

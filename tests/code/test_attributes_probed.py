@@ -12,7 +12,7 @@ from fabnet.config import SetParams
 from fabnet.networks.build import random_encoder
 from fabnet.networks.encoder import embed_images
 from fabnet.probing.embeddings import read_embeddings, rows_of, write_embeddings
-from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
+from fabnet.probing.evaluate import Protocol, probe_constant, probe_encoder, rows_by_split
 from fabnet.probing.intervals import score
 from fabnet.probing.problem import Problem
 from fabnet.quality.set_audit import audit_images, audit_set
@@ -33,10 +33,10 @@ def scores_of(labelled, folder):
     write_embeddings(folder, table["face_id"].tolist(), features, 16, len(table), META)
     ids, array, _ = read_embeddings(folder)
     features = array[rows_of(table["face_id"].tolist(), ids, folder)]
-    rows = rows_by_split(table, "sets.mine")
+    protocol = Protocol(table, rows_by_split(table, "sets.mine"), None)
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
-    parts, _, _ = probe_encoder("e", features / features.std(), problems, table, rows, PROBE, 32)
-    return score(parts[0], 20, 0), score(probe_constant(problems, table, rows, 32)[0], 0, 0)
+    parts, _, _ = probe_encoder("e", features / features.std(), problems, protocol, PROBE, 32)
+    return score(parts[0], 20, 0), score(probe_constant(problems, protocol, 32)[0], 0, 0)
 
 
 def test_w300_is_probed(tmp_path):

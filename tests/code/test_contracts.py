@@ -293,6 +293,14 @@ def index() -> pd.DataFrame:
             "bottom": 64.0,
             "sharpness": 10.0,
             "brightness": 128.0,
+            "face_px": 64.0,
+            "cut_off": 0.0,
+            "presence": 0.9,
+            "roll_deg": -10.0,
+            "pitch_deg": 5.0,
+            "yaw_deg": 20.0,
+            "mouth_open": 0.1,
+            "eyes_open": 0.3,
         }
         for person in range(2)
         for frame in range(3)
@@ -320,7 +328,14 @@ def labels() -> pd.DataFrame:
 
 
 def predictions() -> pd.DataFrame:
-    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0, "identity": "p", "target": [1.0, 2.0, 3.0]}
+    row = {
+        "encoder": "fabnet",
+        "probe": "regularised",
+        "task": "pose",
+        "seed": 0,
+        "identity": "p",
+        "target": [1.0, 2.0, 3.0],
+    }
     return pd.DataFrame([row | {"face_id": face, "prediction": [1.5, 2.5, 3.5]} for face in ("f0", "f1")])
 
 

@@ -23,8 +23,21 @@ from fabnet.tables import ANGLE_COLUMNS, EXPRESSIONS, UNIT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PEOPLE, EACH = 30, 8
-FAST = ("--seeds", 1, "--epochs", 2, "--bootstrap", 100)
-LONG = ("--seeds", 1, "--epochs", 80, "--batch-size", 64, "--learning-rate", 0.05, "--bootstrap", 100)
+FAST = ("--folds-below", 0, "--seeds", 1, "--epochs", 2, "--bootstrap", 100)
+LONG = (
+    "--folds-below",
+    0,
+    "--seeds",
+    1,
+    "--epochs",
+    80,
+    "--batch-size",
+    64,
+    "--learning-rate",
+    0.05,
+    "--bootstrap",
+    100,
+)
 
 
 def labels():
@@ -86,18 +99,18 @@ def test_a_perfect_embedding_scores_perfectly_and_a_shuffled_one_at_chance(given
     assert code == 0, err
     assert lines[0].split() == ["48", "test", "faces", "constant", "rival", "shuffled"]
     scores = read_json(out / "scores.json")["scores"]
-    for kind in ("torch", "sklearn"):
+    for kind in ("regularised", "paper"):
         perfect, chance, constant = (scores[kind][name] for name in ("rival", "shuffled", "constant"))
         for area in ("units_auc", "expression_auc"):
             assert perfect[area]["value"] == perfect[area]["low"] == 100
             assert chance[area]["low"] < 50 < chance[area]["high"] + 5
             assert constant[area]["value"] == 50
-        assert perfect["pose_mae_deg"]["value"] < (0.6 if kind == "torch" else 0.25)
+        assert perfect["pose_mae_deg"]["value"] < (0.6 if kind == "paper" else 0.25)
         assert constant["pose_mae_deg"]["value"] > 12
         assert chance["pose_mae_deg"]["high"] > constant["pose_mae_deg"]["low"]
         assert perfect["pose_mae_deg"]["n"] == 48
     difference = read_json(out / "scores.json")["paired"]["shuffled"]["units_auc"]
-    wanted = scores["torch"]["shuffled"]["units_auc"]["value"] - 100
+    wanted = scores["regularised"]["shuffled"]["units_auc"]["value"] - 100
     assert difference["difference"] == pytest.approx(wanted)
     assert difference["apart"]
     assert not (out / "heads").exists()  # nobody could embed a new face
@@ -109,15 +122,15 @@ def test_predictions_are_those_of_scikit_learn(given, probe):
     np.save(given / "rival.npy", noisy)
     code, _, err = probe("--embeddings", given / "rival.npy", "--labels", given / "labels.csv", "--out", given / "out")
     assert code == 0, err
-    penalty = read_json(given / "out/scores.json")["choices"]["rival"]["sklearn"]["pose"]["penalty"]
+    penalty = read_json(given / "out/scores.json")["choices"]["rival"]["regularised"]["pose"]["penalty"]
     train, test = ((table["split"] == split).to_numpy() for split in ("train", "test"))
     angles = table[list(ANGLE_COLUMNS)].to_numpy()
     model = make_pipeline(StandardScaler(), Ridge(alpha=penalty)).fit(noisy[train], angles[train])
-    found = read_predictions(given / "out/predictions.parquet", "rival", "sklearn")
+    found = read_predictions(given / "out/predictions.parquet", "rival", "regularised")
     found = found[found["task"] == "pose"].set_index("face_id").loc[table["face_id"][test]]
     np.testing.assert_allclose(np.stack(found["prediction"].tolist()), model.predict(noisy[test]), atol=1e-3)
     error = np.abs(model.predict(noisy[test]) - angles[test]).mean()
-    scored = read_json(given / "out/scores.json")["scores"]["sklearn"]["rival"]["pose_mae_deg"]["value"]
+    scored = read_json(given / "out/scores.json")["scores"]["regularised"]["rival"]["pose_mae_deg"]["value"]
     assert scored == pytest.approx(error, abs=1e-3)
 
 
@@ -186,10 +199,10 @@ def test_other_names_of_columns_radians_and_points(given, probe):
     arguments = ("--embeddings", f"mine={given / 'rival.npy'}", "--labels", given / "labels.parquet", *options)
     code, _, err = probe(*arguments, "--out", given / "out")
     assert code == 0, err
-    scores = read_json(given / "out/scores.json")["scores"]["sklearn"]["mine"]
+    scores = read_json(given / "out/scores.json")["scores"]["regularised"]["mine"]
     assert scores["yaw_mae_deg"]["value"] < 0.25
     assert scores["landmarks5_nme_pct"]["value"] < 2
-    found = read_predictions(given / "out/predictions.parquet", "mine", "sklearn")
+    found = read_predictions(given / "out/predictions.parquet", "mine", "regularised")
     angles = found[found["task"] == "pose"].set_index("face_id")["target"]
     wanted = table.set_index("face_id")[list(ANGLE_COLUMNS)]
     for name in angles.index[:5]:
@@ -341,3 +354,4 @@ def test_the_defaults_are_those_of_the_pipeline():
     assert {**PROBE, "shares": params["shares"]} == params
     defaults = {name: each.default for name, each in inspect.signature(command).parameters.items() if name in PROBE}
     assert defaults == {name: PROBE[name] for name in ("seeds", "epochs", "batch_size", "learning_rate")}
+    assert inspect.signature(command).parameters["folds_below"].default == PROBE["folds"]["below"]

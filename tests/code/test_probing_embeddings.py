@@ -97,12 +97,14 @@ def test_rows_are_found_by_id():
 def test_predictions_come_back_in_pixels(tmp_path):
     faces = pd.DataFrame({"face_id": ["a", "b"], "identity": ["p", "q"]})
     points = np.array([[[-1.0, 1.0], [0.0, 0.5]]])
-    part = frame("fabnet", "torch", "landmarks5", faces, np.tile(points, (2, 1, 5)), np.tile(points[0], (1, 5)), 64)
+    part = frame(
+        "fabnet", "regularised", "landmarks5", faces, np.tile(points, (2, 1, 5)), np.tile(points[0], (1, 5)), 64
+    )
     with open_writer(tmp_path / "p.parquet") as writer:
         writer.add(part)
-        writer.add(part.assign(encoder="hog", probe="sklearn"))
-    assert encoders_and_probes(tmp_path / "p.parquet") == [("fabnet", "torch"), ("hog", "sklearn")]
-    read = read_predictions(tmp_path / "p.parquet", "hog", "sklearn")
+        writer.add(part.assign(encoder="hog", probe="paper"))
+    assert encoders_and_probes(tmp_path / "p.parquet") == [("fabnet", "regularised"), ("hog", "paper")]
+    read = read_predictions(tmp_path / "p.parquet", "hog", "paper")
     assert read["seed"].tolist() == [0, 0, 1, 1]
     assert read["prediction"].iloc[0].tolist() == [0, 64] * 5
     assert read["target"].iloc[3].tolist() == [32, 48] * 5
@@ -113,8 +115,8 @@ def test_predictions_cut_short_or_of_a_later_version_are_one_line(tmp_path):
     faces = pd.DataFrame({"face_id": ["a"], "identity": ["p"]})
     path = tmp_path / "p.parquet"
     with open_writer(path) as writer:
-        writer.add(frame("fabnet", "torch", "pose", faces, np.zeros((1, 1, 3)), np.zeros((1, 3)), 64))
-    assert pq.read_schema(path).metadata == {b"fabnet.contract": b"Predictions 1"}
+        writer.add(frame("fabnet", "regularised", "pose", faces, np.zeros((1, 1, 3)), np.zeros((1, 3)), 64))
+    assert pq.read_schema(path).metadata == {b"fabnet.contract": b"Predictions 2"}
     whole = pq.read_table(path)
     pq.write_table(whole.replace_schema_metadata({"fabnet.contract": "Predictions 9"}), path)
     for read in (read_predictions, encoders_and_probes):
@@ -128,7 +130,7 @@ def test_predictions_cut_short_or_of_a_later_version_are_one_line(tmp_path):
 
 def test_illegal_predictions_leave_no_file(tmp_path):
     faces = pd.DataFrame({"face_id": ["a", "a"], "identity": ["p", "p"]})
-    part = frame("fabnet", "torch", "pose", faces, np.zeros((1, 2, 3)), np.zeros((2, 3)), 64)
+    part = frame("fabnet", "regularised", "pose", faces, np.zeros((1, 2, 3)), np.zeros((2, 3)), 64)
     with pytest.raises(TableError), open_writer(tmp_path / "p.parquet") as writer:
         writer.add(part)
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from fabnet.probing.predictions import frame
 
 def predictions_of(task, prediction, target, identities):
     faces = pd.DataFrame({"face_id": [f"f{i:05d}" for i in range(len(target))], "identity": identities})
-    return frame("fabnet", "torch", task, faces, prediction, target, 64)
+    return frame("fabnet", "regularised", task, faces, prediction, target, 64)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -178,7 +178,7 @@ NAMES = np.repeat([f"p{number}" for number in range(12)], 4)
 
 def predictions_by(encoder, prediction, target, names=NAMES, task="pose"):
     faces = pd.DataFrame({"face_id": [f"f{i:03d}" for i in range(len(target))], "identity": names})
-    return frame(encoder, "torch", task, faces, prediction, target, 64)
+    return frame(encoder, "regularised", task, faces, prediction, target, 64)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fabnet.probing import linear
+from fabnet.probing import embeddings, linear
 from fabnet.probing.heads import first_weights, inverse_frequencies
 from fabnet.probing.linear import Schedule, fit
 from fabnet.probing.metrics import selection_score
@@ -82,7 +82,7 @@ def test_equals_batch_norm_and_linear_trained_alone(features, problems):
         for problem, probe in zip(problems, probes, strict=True):
             outputs = probe.predict(features, TEST)
             for seed in range(2):
-                expected = reference_probe(problem, features, seed, int(probe.epochs[seed]), epochs)
+                expected = reference_probe(problem, features, seed, int(probe.selected[seed]), epochs)
                 np.testing.assert_allclose(outputs[seed], expected, rtol=2e-4, atol=2e-4)
                 compared += 1
         assert compared == 8
@@ -152,7 +152,7 @@ def test_the_epoch_kept_is_the_best_on_validation(features, problems, monkeypatc
     for probe in fit(features, problems, TRAIN, VALIDATION, replace(SCHEDULE, epochs=5)):
         of_epochs = np.stack(scores[probe.task])
         assert of_epochs.shape == (5, 2)
-        assert (probe.epochs == 1 + np.argmin(of_epochs, axis=0)).all()  # to be minimised
+        assert (probe.selected == 1 + np.argmin(of_epochs, axis=0)).all()  # to be minimised
         assert (probe.validation == of_epochs.min(axis=0)).all()
         (score,) = [
             selection_score(p.task, probe.predict(features, VALIDATION), p.reference(VALIDATION))
@@ -171,7 +171,7 @@ def test_a_large_file_is_read_in_pieces_to_the_same_probes(features, problems, t
     np.save(tmp_path / "e.npy", features)
     mapped = np.load(tmp_path / "e.npy", mmap_mode="r")
     held = fit(features, problems, TRAIN, VALIDATION, SCHEDULE)
-    monkeypatch.setattr(linear, "_MAPPED", features.nbytes // 5)
+    monkeypatch.setattr(embeddings, "_MAPPED", features.nbytes // 5)
     monkeypatch.setattr(linear, "_BLOCK", 1)  # rows of a large file are shuffled in blocks
     for first, second in zip(held, fit(mapped, problems, TRAIN, VALIDATION, SCHEDULE), strict=True):
         np.testing.assert_array_equal(first.weight, second.weight)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.probing.linear import Schedule, fit, log_softmax
+from fabnet.probing.linear import Schedule, fit
+from fabnet.probing.probe import log_softmax
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import OUTPUTS, read_heads, write_heads
 

@@ -23,8 +23,8 @@ def predictions(faces):
     units[:30, 4] = 0  # nobody of the first half shows au06
     made = {}
     for encoder, noise in (("good", 1), ("bad", 5)):
-        pose = frame(encoder, "torch", "pose", faces, target + random.normal(0, noise, (2, 60, 3)), target, 64)
-        areas = frame(encoder, "torch", "units", faces, units + random.normal(0, noise, (2, 60, 11)), units, 64)
+        pose = frame(encoder, "regularised", "pose", faces, target + random.normal(0, noise, (2, 60, 3)), target, 64)
+        areas = frame(encoder, "regularised", "units", faces, units + random.normal(0, noise, (2, 60, 11)), units, 64)
         made[encoder] = pd.concat([pose, areas], ignore_index=True)
     return made
 

@@ -7,7 +7,7 @@ from whole_sections import probe_params
 
 from fabnet import tables
 from fabnet.errors import TableError, UserError
-from fabnet.probing.evaluate import probe_constant, probe_encoder, rows_by_split
+from fabnet.probing.evaluate import Protocol, probe_constant, probe_encoder, rows_by_split
 from fabnet.probing.intervals import absent, score, score_columns
 from fabnet.probing.problem import Problem, absent_by_split
 from fabnet.tables import EXPRESSIONS
@@ -61,11 +61,10 @@ def embedding_of(problems):
 
 
 def test_an_embedding_that_is_the_labels_scores_perfectly(problems, table):
-    parts, _, _ = probe_encoder(
-        "perfect", embedding_of(problems), problems, table, rows_by_split(table, "s"), PARAMS, 64
-    )
-    constant = score(probe_constant(problems, table, rows_by_split(table, "s"), 64)[0], 0, 0)
-    for part, share in zip(parts, (0.1, 0.01), strict=True):
+    protocol = Protocol(table, rows_by_split(table, "s"), None)
+    parts, _, _ = probe_encoder("perfect", embedding_of(problems), problems, protocol, PARAMS, 64)
+    constant = score(probe_constant(problems, protocol, 64)[0], 0, 0)
+    for part, share in zip(parts, (0.01, 0.1), strict=True):
         scores = score(part, 0, 0)
         assert scores["units_auc"]["value"] > 99.9
         assert scores["expression_auc"]["value"] > 99.9
@@ -74,10 +73,10 @@ def test_an_embedding_that_is_the_labels_scores_perfectly(problems, table):
 
 
 def test_a_shuffled_embedding_scores_at_chance(problems, table):
-    rows = rows_by_split(table, "s")
+    protocol = Protocol(table, rows_by_split(table, "s"), None)
     shuffled = np.random.default_rng(4).permutation(embedding_of(problems))
-    parts, _, _ = probe_encoder("shuffled", shuffled, problems, table, rows, PARAMS, 64)
-    constant = score(probe_constant(problems, table, rows, 64)[0], 0, 0)
+    parts, _, _ = probe_encoder("shuffled", shuffled, problems, protocol, PARAMS, 64)
+    constant = score(probe_constant(problems, protocol, 64)[0], 0, 0)
     for part in parts:
         scores = score(part, 300, 0)
         for metric in ("units_auc", "expression_auc"):
@@ -122,6 +121,7 @@ def test_labels_that_are_no_number_are_refused(table):
 
 def test_what_a_split_lacks_is_named_and_never_averaged_in(problems, table):
     rows = rows_by_split(table, "s")
+    protocol = Protocol(table, rows, None)
     units, expression = problems[2], problems[3]
     units.labels[rows["train"], 2] = 0  # au04
     units.labels[rows["validation"], 4] = 1  # au06: always there
@@ -132,8 +132,8 @@ def test_what_a_split_lacks_is_named_and_never_averaged_in(problems, table):
         "validation": {"units": ["au06"]},
         "test": {"units": ["au09"]},
     }
-    parts, _, _ = probe_encoder("e", embedding_of(problems), problems, table, rows, PARAMS, 64)
-    for part in [*parts, *probe_constant(problems, table, rows, 64)]:
+    parts, _, _ = probe_encoder("e", embedding_of(problems), problems, protocol, PARAMS, 64)
+    for part in [*parts, *probe_constant(problems, protocol, 64)]:
         assert absent(part) == {"units": ["au04", "au09"], "expression": [EXPRESSIONS[7]]}
         by_column = score_columns(part, "units", 0, 0)
         assert [name for name, told in by_column.items() if told is None] == ["au04", "au09"]
@@ -146,6 +146,7 @@ def test_what_a_split_lacks_is_named_and_never_averaged_in(problems, table):
 
 def test_a_set_whose_validation_faces_all_agree_is_an_error(problems, table):
     rows = rows_by_split(table, "s")
+    protocol = Protocol(table, rows, None)
     problems[2].labels[rows["validation"]] = 0
     with pytest.raises(UserError, match="units: all 60 validation faces agree"):
-        probe_encoder("e", embedding_of(problems), problems, table, rows, PARAMS, 64)
+        probe_encoder("e", embedding_of(problems), problems, protocol, PARAMS, 64)

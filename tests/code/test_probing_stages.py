@@ -40,6 +40,7 @@ def folder(tmp_path_factory):
         "logistic_cs": [0.01],
         "ridge_alphas": [100, 1000],
         "shares": [0.05, 0.1],
+        "folds": {"below": 0, "count": 5, "repeats": 1},
     }
     params["report"]["bootstrap"] = 100
     (path / "params.yaml").write_text(yaml.safe_dump(params))
@@ -66,7 +67,7 @@ def probed(folder):
 
 def test_every_encoder_and_probe_predicts_every_test_face(probed):
     table = read_predictions(probed / "predictions.parquet")
-    pairs = {(e, p) for e in ("constant", "random", "pca", "hog", "pixels") for p in ("torch", "sklearn")}
+    pairs = {(e, p) for e in ("constant", "random", "pca", "hog", "pixels") for p in ("regularised", "paper")}
     assert set(encoders_and_probes(probed / "predictions.parquet")) == pairs
     counts = table.groupby(["encoder", "probe", "task", "seed"])["face_id"].nunique()
     assert (counts == 4 * 8).all()
@@ -75,7 +76,7 @@ def test_every_encoder_and_probe_predicts_every_test_face(probed):
 
 def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
     scores = {
-        encoder: score(read_predictions(probed / "predictions.parquet", encoder, "sklearn"), 100, 0)
+        encoder: score(read_predictions(probed / "predictions.parquet", encoder, "regularised"), 100, 0)
         for encoder in ("constant", "pca", "hog")
     }
     # Faces are discs whose place is the pose.
@@ -87,10 +88,10 @@ def test_predictions_score_and_beat_the_constant_where_pixels_tell(probed):
 
 def test_choices_are_recorded(probed):
     choices = read_json(probed / "choices.json")
-    assert set(choices) == {"absent", "low_label", "random", "pca", "hog", "pixels"}
+    assert set(choices) == {"absent", "low_label", "protocol", "random", "pca", "hog", "pixels"}
     assert {share: told["faces"] for share, told in choices["low_label"].items()} == {"0.05": 5, "0.1": 10}
-    assert choices["pca"]["sklearn"]["pose"]["penalty"] in (100, 1000)
-    assert len(choices["pca"]["torch"]["units"]["epochs"]) == 2
+    assert choices["pca"]["regularised"]["pose"]["penalty"] in (100, 1000)
+    assert len(choices["pca"]["paper"]["units"]["epochs"]) == 2
 
 
 def test_curves_with_few_labels_are_whole(probed):
@@ -99,7 +100,7 @@ def test_curves_with_few_labels_are_whole(probed):
     assert set(table["encoder"]) == {"constant", "random", "pca", "hog", "pixels"}
     assert table.groupby("share")["faces"].unique().map(list).to_dict() == {0.05: [5], 0.1: [10], 1.0: [96]}
     assert set(table["seeds"]) == {2}
-    main = score(read_predictions(probed / "predictions.parquet", "hog", "torch"), 100, 0)
+    main = score(read_predictions(probed / "predictions.parquet", "hog", "regularised"), 100, 0)
     last = table[(table["encoder"] == "hog") & (table["share"] == 1)].set_index("metric")
     assert set(last.index) == set(main)
     for metric, told in main.items():
@@ -116,7 +117,7 @@ def test_probes_of_encoders_with_weights_are_kept(probed, folder):
     origin = {"encoder": "pixels", "set": "tiny", "weights_sha256": "ab" * 32, "recipe_hash": "cd"}
     assert {key: saved.meta[key] for key in origin} == origin
     ids, features, _ = read_embeddings(folder / "embeddings/tiny/trained/pixels")
-    table = read_predictions(probed / "predictions.parquet", "pixels", "torch")
+    table = read_predictions(probed / "predictions.parquet", "pixels", "regularised")
     by_task = {head.task: head for head in saved.heads}
     assert set(by_task) == set(table["task"])
     for task in ("pose", "units", "landmarks68"):

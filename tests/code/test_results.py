@@ -122,7 +122,8 @@ def test_a_labelled_set_shows_all_that_was_found():
         kind="table",
         scores={"fabnet": {"yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": YAW}},
         columns={"units": {"fabnet": {"au01": AREA}}},
-        crosscheck={"fabnet": {"yaw_mae_deg": YAW}},
+        papers={"fabnet": {"yaw_mae_deg": YAW}, "hog": {"yaw_mae_deg": {**YAW, "value": 9.0, "low": 8.5, "high": 9.5}}},
+        edges={"hog": ["pose"]},
         reference="fabnet",
         paired=paired,
         left_out={"listed twice": 3, "the image is missing": 1200},
@@ -134,12 +135,18 @@ def test_a_labelled_set_shows_all_that_was_found():
     assert "## Labelled set `faces`" in text
     assert "800 test faces" in text
     assert "### Area by unit" in text
-    assert "### Cross-check with scikit-learn" in text
+    assert "### With the paper's probe" in text
+    warned = "disagree by more than their intervals.** Regularised against the paper's: `hog` "
+    assert warned in text
+    assert "against 9.00 [8.50, 9.50]." in text
+    assert "lie at an end of `probe.ridge_alphas` or `probe.logistic_cs`:** `hog`: pose." in text
     assert "| hog | **+1.00** [+0.50, +1.50] |" in text
     assert "1,203 faces of the set were left out before probing:" in text
     assert "| the image is missing | 1,200 |" in text
     assert "No face of the split test shows fear." in text
-    assert "All test faces agree on au09, which therefore have no area" in text
+    assert (
+        "au09: all faces that are scored, or that are learnt from, agree, so there is no area; units is scored" in text
+    )
     assert "![Pose](sets/faces/pose.png)" in text
 
 

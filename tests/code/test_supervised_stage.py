@@ -60,7 +60,7 @@ def test_every_seed_predicts_every_test_face(trained):
     path, labels = trained
     out = path / "supervised/tiny"
     assert sorted(each.name for each in out.iterdir()) == ["model.json", "predictions.parquet"]
-    assert encoders_and_probes(out / "predictions.parquet") == [("vgg11", "torch")]
+    assert encoders_and_probes(out / "predictions.parquet") == [("vgg11", "supervised")]
     table = read_predictions(out / "predictions.parquet")
     test = set(labels.loc[labels["split"] == "test", "face_id"])
     for (_, seed), part in table.groupby(["task", "seed"]):

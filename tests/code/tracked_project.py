@@ -18,8 +18,8 @@ from fabnet import tables
 from fabnet.files import hash_file, write_json
 from fabnet.networks.build import build
 from fabnet.probing.intervals import score
-from fabnet.probing.linear import Probe
 from fabnet.probing.predictions import frame, open_writer
+from fabnet.probing.probe import Probe
 from fabnet.probing.problem import Problem
 from fabnet.probing.readings import OUTPUTS, write_heads
 from fabnet.tracking.lineage import output_hash
@@ -126,9 +126,9 @@ def predictions(encoder: str, seed: int, scale: float, people: int = 30, faces: 
     units = (fixed.random((count, 11)) < 0.4).astype(np.float32)
     scores = units + scale * fixed.normal(0, 1, size=(2, count, 11))
     parts = [
-        frame(encoder, "torch", "pose", table, pose + scale * error, pose, SIZE),
-        frame(encoder, "torch", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, SIZE),
-        frame(encoder, "torch", "units", table, scores, units, SIZE),
+        frame(encoder, "regularised", "pose", table, pose + scale * error, pose, SIZE),
+        frame(encoder, "regularised", "landmarks5", table, np.stack([points + 0.1 * scale] * 2), points, SIZE),
+        frame(encoder, "regularised", "units", table, scores, units, SIZE),
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -60,6 +60,7 @@ PROBE: dict[str, Any] = {
     "validation_every": 2,
     "shares": [],
     "ridge_alphas": [100],
+    "folds": {"below": 0, "count": 5, "repeats": 1},
     "logistic_cs": [0.01],
 }
 SUPERVISE: dict[str, Any] = {

@@ -22,6 +22,8 @@ from fabnet.video.crop import Box, crop, encode, quality, square
 from fabnet.video.recipe import recipe
 
 SIZE, SOURCE, TRACK = 32, 48, 4
+# Presence, roll, pitch, yaw, openings of mouth and eyes: of a face, and where FaceMesh did not look.
+_SEEN, _UNSEEN = (1.0, 4.0, -3.0, 12.0, 0.2, 0.3), (np.nan,) * 6
 PERCENT = {"train": 75, "validation": 15, "test": 10}
 LIMITS = HealthParams.model_validate(yaml.safe_load((Path(__file__).parent / "limits.yaml").read_text())["health"])
 
@@ -99,6 +101,9 @@ def make(root: Path) -> Place:
                 float(SOURCE),
                 0.0,
                 0.0,
+                float(SOURCE),
+                0.0,
+                *(_UNSEEN if track.endswith("0001/interview/0") else _SEEN),
             )
             rows.append((track, identity, "interview", f"{identity}/{clip.name}", *place))
     index = pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns))
@@ -143,7 +148,7 @@ def _write_frames(root: Path, index: pd.DataFrame, images: np.ndarray, size: int
     tracks, clips = index["track_id"].nunique(), index["clip"].nunique()
     counts = {"unit": 0, "clips": clips + 1, "tracks": tracks, "frames": len(index), "rejected_clips": 1}
     left_out = dict.fromkeys(
-        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded"), 0
+        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"), 0
     )
     rest = {**left_out, "bytes": index["size"].sum()}
     tables.write(pd.DataFrame([counts | rest]), frames / "ledger.parquet", tables.Ledger)
@@ -156,7 +161,7 @@ def _write_results(root: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
     write_embeddings(root / "embeddings", ids, [vectors], 8, len(ids), {"encoder": "fabnet"})
     test = labels[labels["split"] == "test"]
-    row = {"encoder": "fabnet", "probe": "torch", "task": "pose", "seed": 0}
+    row = {"encoder": "fabnet", "probe": "regularised", "task": "pose", "seed": 0}
     predictions = test[["face_id", "identity"]].assign(**row).reset_index(drop=True)
     for column in ("target", "prediction"):
         predictions[column] = pd.Series([[1.0, 2.0, 3.0]] * len(test), dtype=object)

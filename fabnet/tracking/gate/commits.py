@@ -22,6 +22,7 @@ import yaml
 from fabnet.errors import TableError, UserError
 from fabnet.files import read_json
 from fabnet.probing.intervals import score
+from fabnet.probing.predictions import PAPER_PREFIX
 from fabnet.report.training import COPYING
 from fabnet.tracking.gate.compare import (
     CannotCompare,
@@ -104,6 +105,7 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
     # Nothing to be worse than: floors alone decide.
     if not theirs:
         return first(here, {key: value["value"] for key, value in ours.items()}, gates, copying)
+    _check_probes(theirs, ours, base)
     _check_sets(theirs, ours, base, gates)
     files = {name: Path("probes") / name / "predictions.parquet" for name in gates.sets}
     with TemporaryDirectory() as temporary:
@@ -139,6 +141,20 @@ def _metrics(text: str, where: str, encoder: str) -> Metrics:
         }
     except (ValueError, AttributeError) as error:
         raise UserError(f"{where}: not the scores that `report` writes: {error}") from None
+
+
+def _check_probes(theirs: Metrics, ours: Metrics, base: str) -> None:
+    """Refuse to compare scores of the regularised probe with those of before 0.2.0, which were of the paper's."""
+    for side, other, name in ((theirs, ours, base), (ours, theirs, "the working tree")):
+        if _of_both(other) and not _of_both(side):
+            raise CannotCompare(
+                f"{name}: metrics.json has scores of the paper's probe alone, and the other side those of the "
+                "regularised one; run `make repro` there, or name a later commit by BASE="
+            )
+
+
+def _of_both(metrics: Metrics) -> bool:
+    return any(metric.startswith(PAPER_PREFIX) for _, metric in metrics)
 
 
 def _check_sets(theirs: Metrics, ours: Metrics, base: str, gates: Gates) -> None:

@@ -21,7 +21,7 @@ import pandas as pd
 from fabnet.errors import UserError
 from fabnet.files import atomic_file
 from fabnet.probing.intervals import arrays, bootstrap
-from fabnet.probing.predictions import read_predictions
+from fabnet.probing.predictions import HEADLINE, read_predictions
 from fabnet.tracking.gate.rules import Gate, Gates
 
 #: Labels that differ by less are the same: crops are float32 pixels, normalised below.
@@ -43,7 +43,7 @@ class CannotCompare(UserError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions of one encoder by the torch probe.
+    """Predictions of one encoder by the regularised probe.
 
     Attributes:
         name: of the model, for people.
@@ -68,7 +68,7 @@ def read_evaluation(
         encoder: whose predictions.
         below_copying: see Evaluation.
     """
-    sets = {set_name: read_predictions(path, encoder, "torch") for set_name, path in files.items()}
+    sets = {set_name: read_predictions(path, encoder, HEADLINE) for set_name, path in files.items()}
     return Evaluation(name, {set_name: part for set_name, part in sets.items() if len(part)}, below_copying)
 
 

@@ -25,7 +25,7 @@ from fabnet import __version__
 from fabnet.errors import UserError
 from fabnet.files import hash_file, hash_json, read_json, write_json
 from fabnet.probing.intervals import score
-from fabnet.probing.predictions import encoders_and_probes, open_writer, read_predictions
+from fabnet.probing.predictions import REGULARISED, encoders_and_probes, open_writer, read_predictions
 from fabnet.probing.readings import OUTPUTS, read_heads
 from fabnet.report.blocks import score_table
 from fabnet.report.render import table
@@ -137,7 +137,7 @@ def gather(root: Path, variant: str, probes: str | None = None) -> Contents:
         _check(root, entry)
         out = root / "probes" / entry.key
         # The set was probed when this variant was not yet there.
-        if (variant, "torch") not in encoders_and_probes(out / "predictions.parquet"):
+        if (variant, REGULARISED) not in encoders_and_probes(out / "predictions.parquet"):
             continue
         measured[entry.key] = entry
         if (path := out / "heads" / f"{variant}.npz").is_file():
@@ -214,7 +214,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         "## Crop recipe",
         _table(("key", "value"), [(key, f"`{value}`") for key, value in sorted(recipe.items())]),
         "## Scores",
-        "Linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over test identities.",
+        "Regularised linear probes on the frozen embedding; in brackets the 95 % bootstrap interval over identities.",
         *(f"Labelled set `{name}`:\n\n{table(score_table({contents.variant: row}))}" for name, row in scores.items()),
         "## Limits",
         _LIMITS,
@@ -267,7 +267,7 @@ def write_package(contents: Contents, out: Path, licence: str) -> None:
         )
     scores: dict[str, dict[str, Any]] = {}
     for name, path in contents.predictions.items():
-        part = read_predictions(path, contents.variant, "torch")
+        part = read_predictions(path, contents.variant, REGULARISED)
         scores[name] = score(part, _RESAMPLES, _SEED)
         with open_writer(out / "evaluation" / f"{name}.parquet") as writer:
             writer.add(part)

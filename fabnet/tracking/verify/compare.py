@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from fabnet.errors import one_line
 from fabnet.pipeline import Stage, makers
+from fabnet.probing.predictions import PAPER_PREFIX
 from fabnet.tracking.gate.compare import CannotCompare
 from fabnet.tracking.gate.rules import TASK_OF, Strict, read_rules
 from fabnet.tracking.lineage import Entry
@@ -71,7 +72,7 @@ class VerifyRules(Strict):
         if encoder in self.untrained:
             return self.rounding_pct / 100 * abs(committed["value"])
         error = (committed["high"] - committed["low"]) / (2 * _HALF_WIDTH)
-        spread = self.spread.get(metric, self.unmeasured * error)
+        spread = self.spread.get(metric.removeprefix(PAPER_PREFIX), self.unmeasured * error)
         return float(self.reach(scores) * (2 * spread**2 + error**2) ** 0.5)
 
 
