@@ -212,6 +212,8 @@ def displayed(
 
     Args:
         items: (time after the clip's first frame, item) by non-decreasing time; the last is (end of the display, None).
+        grid: the times of the samples, counted from the clip's first frame.
+        every: also gives each item whose place is a multiple of it; None gives those on display alone.
 
     Yields:
         (numbers of samples, whether it is one of every so many, time, item)

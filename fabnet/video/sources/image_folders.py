@@ -51,7 +51,11 @@ def folder_frames(
     """The images of a clip's folder as frames.
 
     Args:
+        root: of the data set.
+        clip: whose name is its folder below `root`.
+        suffixes: of images, in lower case with the dot.
         placed: gives numbers, times in s and names, in order, of images whose names are given sorted.
+        limit_s: seconds for the whole clip, including what is done with its frames meanwhile.
 
     Raises:
         Rejected: unreadable, no_frames, or as image_frames.

@@ -41,6 +41,9 @@ def table_rows(
     """(line number, values of `columns`) of every row; values and column names are stripped of white space around them.
 
     Args:
+        path: of the file, text in UTF-8.
+        columns: names that the first line must have, in any order; values come in this order.
+        delimiter: a single character.
         others: whether there may be other columns.
 
     Raises:
