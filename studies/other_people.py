@@ -10,6 +10,7 @@ one half such that few pairs of one person lie above it, and all scores are of t
 
 import argparse
 import csv
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def judged(
     """
     values = {name: np.array([distance(i, j) for i, j in some]) for name, some in pairs.items()}
     people = {name: np.array([tracks[i].person for i, _ in some]) for name, some in pairs.items()}
-    mine = {name: np.array([half[person] == 1 for person in some]) for name, some in people.items()}
+    mine = {name: np.array([half[person] == 1 for person in some], bool) for name, some in people.items()}
     same = np.concatenate([values[name][~mine[name]] for name in ("other_clip", "same_clip")])
     weights = by_person([p for name in ("other_clip", "same_clip") for p in people[name][~mine[name]]])
     order = np.argsort(same)
@@ -176,6 +177,8 @@ def judged(
     for name in ("other_clip", "same_clip"):
         found, who = values[name][mine[name]], people[name][mine[name]]
         persons = np.unique(who)
+        if not len(persons):
+            continue  # a set may have one clip of everybody, or one track in every clip
         draws = []
         for _ in range(RESAMPLES):
             drawn = Counter(rng.choice(persons, len(persons)).tolist())
@@ -189,7 +192,8 @@ def judged(
             "false": round(float((by_person(who) * (found > limit)).sum() / len(persons)), 3),
         }
     told["strangers_found"] = round(float((strangers > limit).mean()), 3)
-    told["together_found"] = round(float((values["together"] > limit).mean()), 3)
+    if len(values["together"]):
+        told["together_found"] = round(float((values["together"] > limit).mean()), 3)
     return told
 
 
@@ -252,6 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("frames", type=Path)
     parser.add_argument("--people", type=Path, help="CSV of track_id,person")
+    parser.add_argument("--json", action="store_true", help="print the scores, and write nothing")
     args = parser.parse_args()
     corrected: dict[str, str] = {}
     if args.people:
@@ -259,6 +264,9 @@ def main() -> None:
         corrected = dict(zip(table["track_id"], table["person"], strict=True))
     cv2.setNumThreads(0)
     told = study(read(args.frames, corrected))
+    if args.json:
+        print(json.dumps(told, indent=1))
+        return
     write_json(OUT.with_suffix(".json"), told)
     OUT.with_suffix(".md").write_text(text(told))
     print(text(told))
