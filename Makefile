@@ -38,7 +38,7 @@ help: ## List these commands
 # The commit to compare with. Recipes read it from the environment, so that the shell does not read it as code.
 export BASE ?= origin/main
 # Each variant trains with one thread (train.common.threads), so as many as there are cores train in parallel (decision 12); a
-# GPU they would share. `fabnet params rounds` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
+# GPU they would share. `fabnet params lines` says which wait for which. JOBS=1 or a plain `dvc repro report` takes longer and makes the same.
 JOBS ?= $(shell if command -v nvidia-smi > /dev/null; then echo 1; else nproc; fi)
 # DVC ends each of its calls with the same hint on git, and only `--quiet`, which hides errors too, or adding everything to
 # git's index (core.autostage), which processes cannot do at once, would stop it.
@@ -47,9 +47,7 @@ define reproduce
 	{
 	  fabnet tidy
 	  dvc repro validate validate_set
-	  fabnet params rounds | while read -r stages; do
-	    xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item <<< "$$stages"
-	  done
+	  fabnet params lines | xargs -d '\n' -n 1 -P $(JOBS) bash -euc 'for stage in $$0; do dvc --wait-for-lock repro --single-item "$$stage"; done'
 	  dvc repro report
 	} | sed -uE '$(HINT)'
 endef

@@ -39,7 +39,7 @@ def _write_random(out: Path) -> None:
     out.mkdir(parents=True)
     torch.save(build("fabnet", 64, 16, 256).state_dict(), out / "best.pt")
     rows = [(1, 16, "train", 1.0, 0.01), (1, 16, "validation", 1.0, 0.01)]
-    history = pd.DataFrame(rows, columns=["step", "samples", "split", "loss", "learning_rate"])
+    history = pd.DataFrame(rows, columns=["step", "samples", "split", "loss", "learning_rate"]).assign(copying=2.0)
     tables.write(history, out / "history.parquet", tables.History)
     params = ExtractParams.standalone(videos=".", source="cropped", image_size=64)
     card = {
@@ -54,6 +54,8 @@ def _write_random(out: Path) -> None:
         "recipe": recipe(params),
         "best_step": 1,
         "best_validation_loss": 1.0,
+        "copying_loss": 2.0,
+        "below_copying_pct": 50.0,
         "weights_sha256": hash_file(out / "best.pt"),
     }
     write_json(out / "model.json", card)

@@ -1,29 +1,18 @@
-"""What a training step needs of memory: at its peak on a GPU, and what each part of the network keeps for backward."""
+"""What each part of the network keeps in memory from forward to backward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from fabnet.training.batches import Batch
+from fabnet.training.batches import LoadedBatch
 from fabnet.training.loop import Trainer
 
 
-def peak_mb(step: Callable[[], Any]) -> float:
-    """Memory of the GPU that a step needs beside what is there before it, in MB. A graph's own pool is there before."""
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    step()
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 1e6
-
-
-def kept_by_part(trainer: Trainer, batch: Batch) -> dict[str, float]:
+def kept_by_part(trainer: Trainer, batch: LoadedBatch) -> dict[str, float]:
     """MB that a step keeps from forward to backward, by part of the network, largest first; weights do not count.
 
     Memory that several tensors share counts once, where it is met first.

@@ -20,7 +20,7 @@ import pyarrow as pa
 from benchmarks._memory import peak_mb
 from fabnet.inference.convert import convert
 from fabnet.inference.formats.open import Format
-from fabnet.inference.formats.table import ROWS, open_writer
+from fabnet.inference.formats.table import ROWS, open_plain_parquet
 from fabnet.probing import readings
 from fabnet.probing.readings import OUTPUTS, LinearHead, SavedHeads
 from fabnet.tracking.verify.verify import processor as this_processor
@@ -54,7 +54,7 @@ def write_table(path: Path, rows: int) -> None:
             *readings.fields(heads),
         ]
     )
-    with open_writer(path, columns) as file:
+    with open_plain_parquet(path, columns) as file:
         for start in range(0, rows, ROWS):
             count = min(ROWS, rows - start)
             embeddings = random.normal(size=(count, DIMENSION)).astype(np.float32)

@@ -1,9 +1,10 @@
-"""What detection costs, by detector, in one run over one folder of clips.
+"""What detection and FaceMesh's readings of crops cost, by detector, in one run over one folder of clips.
 
-    python -m benchmarks.detect [FOLDER] [--yunet MODEL.onnx] [--rounds 3]
+    python -m benchmarks.detect [FOLDER] [--yunet MODEL.onnx] [--rounds 3] [--looks 100]
 
 A look at frames in 1280 x 720, and the stage `extract` with `source: folder` at 1 fps and a look at every 5th frame:
-processor time, crops and peak memory, each in a process of its own, taking turns.
+processor time, crops and peak memory, each in a process of its own, taking turns. In the last row, the mesh reads all
+crops.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from fabnet.video.decode import frames
 from fabnet.video.detectors import open_detector
 from fabnet.video.extract import extract
 
-LOOKS, SIZE = 100, (1280, 720)
+SIZE = 1280, 720
 
 
 def pictures(clips: Path) -> Iterator[NDArray[np.uint8]]:
@@ -42,19 +43,20 @@ def pictures(clips: Path) -> Iterator[NDArray[np.uint8]]:
                 yield cv2.resize(frame.image, SIZE, interpolation=cv2.INTER_AREA)
 
 
-def of_detector(clips: Path, detection: dict[str, Any]) -> dict[str, float]:
+def of_detector(clips: Path, values: dict[str, Any], looks: int) -> dict[str, float]:
     """Costs of one detector; processor times in ms and s.
 
     Args:
         clips: folder of identities, as `extract.videos`.
-        detection: values of `extract.detection`.
+        values: of `extract.detection` and `extract.mesh`.
+        looks: frames that are looked at.
     """
     cv2.setNumThreads(0)
-    params = ExtractParams.standalone(videos=clips, source="folder", detection=detection, workers=1)
+    params = ExtractParams.standalone(videos=clips, source="folder", workers=1, **values)
     detector = open_detector(params.detection)
     quick: list[float] = []
     thorough: list[float] = []
-    for image in islice(pictures(clips), LOOKS):
+    for image in islice(pictures(clips), looks):
         begin = time.process_time()
         faces = detector.find(image)
         middle = time.process_time()
@@ -81,18 +83,24 @@ def main() -> None:
     )
     parser.add_argument("--yunet", type=Path, help="ONNX file of YuNet, to be measured as well")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--looks", type=int, default=100, help="frames that each detector looks at")
     parser.add_argument("--of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.of:
-        print(json.dumps(of_detector(args.folder, json.loads(args.of))))
+        print(json.dumps(of_detector(args.folder, json.loads(args.of), args.looks)))
         return
-    detectors: dict[str, dict[str, Any]] = {name: {"detector": name} for name in ("haar", "blazeface")}
+    detectors: dict[str, dict[str, Any]] = {
+        name: {"detection": {"detector": name}, "mesh": "off"} for name in ("haar", "blazeface")
+    }
     if args.yunet:
-        detectors["yunet"] = {"detector": "yunet", "model": str(args.yunet), "sha256": hash_file(args.yunet)}
+        yunet = {"detector": "yunet", "model": str(args.yunet), "sha256": hash_file(args.yunet)}
+        detectors["yunet"] = {"detection": yunet, "mesh": "off"}
+    detectors["blazeface, mesh"] = {"detection": {"detector": "blazeface"}, "mesh": "on"}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in detectors}
     for _ in range(args.rounds):
-        for name, detection in detectors.items():
-            command = [sys.executable, "-m", "benchmarks.detect", str(args.folder), "--of", json.dumps(detection)]
+        for name, values in detectors.items():
+            command = [sys.executable, "-m", "benchmarks.detect", str(args.folder), "--of", json.dumps(values)]
+            command += ["--looks", str(args.looks)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rounds[name].append(json.loads(done.stdout.splitlines()[-1]))
     print(f"medians of {args.rounds} rounds, processor time; OpenCV {cv2.__version__}")

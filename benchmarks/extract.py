@@ -1,8 +1,9 @@
-"""Extraction against ffmpeg's command line on the same clips, the cost of detection, and memory by a clip's length.
+"""Extraction against ffmpeg's command line on the same clips, detectors, and memory by a clip's length.
 
 The clips are made here: drawn faces that move over a moving ground, 640 x 360 at 25 frames per second, H.264 with one
 key frame in 10 s, as a phone or x264 would write them. Ours is the whole stage, from listing the clips to shards and
-index; ffmpeg writes its JPEGs and no more. Both take turns, on two cores. Run with `make bench`.
+index; ffmpeg writes its JPEGs and no more. Both take turns, on two cores. Run with `make bench`; `--yunet MODEL.onnx`
+measures that detector as well.
 """
 
 import argparse
@@ -17,8 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -27,8 +30,12 @@ import pyarrow.parquet as pq
 
 from benchmarks._memory import peak_mb
 from fabnet.config import ExtractParams, Source
+from fabnet.config.data import STANDALONE
+from fabnet.files import hash_file
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
+from fabnet.tracking.verify.verify import processor
+from fabnet.video.crop import Box
 from fabnet.video.decode import frames
 from fabnet.video.detectors import open_detector
 from fabnet.video.extract import extract
@@ -36,7 +43,9 @@ from fabnet.video.extract import extract
 WIDTH, HEIGHT, RATE, SECONDS = 640, 360, 25, 40
 FACES, FACE_SIDE, POSES = (2, 7, 6, 1), 200, 8  # numbers of drawn people
 COPIES, ROUNDS, WORKERS = 6, 3, 2
-MINUTES = 1, 60
+LOOKS = 100  # at each clip
+#: Minutes of a short and of a long clip, whose memory is compared, by the way to the faces.
+MINUTES: dict[Source, tuple[int, int]] = {"cropped": (1, 60), "folder": (1, 10)}
 OURS = "fabnet, cropped"
 
 
@@ -87,9 +96,9 @@ def write_loop(path: Path, source: Path, seconds: int) -> None:
                     out.mux(packet)
 
 
-def ours(videos: Path, scratch: Path, source: Source = "cropped") -> int:
+def ours(videos: Path, scratch: Path, **values: Any) -> int:
     """Extract, and return the number of crops."""
-    params = ExtractParams.standalone(videos=videos, source=source, workers=WORKERS)
+    params = ExtractParams.standalone(videos=videos, workers=WORKERS, **values)
     extract(params, scratch / "frames", scratch / "work")
     return pq.read_metadata(scratch / "frames" / "index.parquet").num_rows
 
@@ -127,7 +136,7 @@ def timed(run: Callable[[Path], int]) -> Cost:
         return Cost(time.perf_counter() - begin, sum(os.times()[:4]) - cpu, crops)
 
 
-def compare(videos: Path, clips: int) -> None:
+def compare(videos: Path, clips: int, rounds_count: int) -> None:
     runs: dict[str, Callable[[Path], int]] = {OURS: lambda scratch: ours(videos, scratch)}
     if shutil.which("ffmpeg") is None:
         print("ffmpeg is not installed: nothing to compare with (Debian: apt-get install ffmpeg)")
@@ -136,11 +145,11 @@ def compare(videos: Path, clips: int) -> None:
         print(f"ffmpeg {version}; PyAV {av.__version__}")
         runs["ffmpeg, one clip at a time"] = lambda scratch: ffmpeg(videos, scratch, 1)
         runs["ffmpeg, two at a time"] = lambda scratch: ffmpeg(videos, scratch, WORKERS)
-    rounds = [{name: timed(run) for name, run in runs.items()} for _ in range(ROUNDS)]
+    rounds = [{name: timed(run) for name, run in runs.items()} for _ in range(rounds_count)]
     wall = {name: statistics.median(each[name].wall for each in rounds) for name in runs}
     cpu = {name: statistics.median(each[name].cpu for each in rounds) for name in runs}
     total = clips * SECONDS * RATE
-    print(f"{clips} clips of {SECONDS} s, {WIDTH} x {HEIGHT}, {total} frames; medians of {ROUNDS} rounds")
+    print(f"{clips} clips of {SECONDS} s, {WIDTH} x {HEIGHT}, {total} frames; medians of {rounds_count} rounds")
     print(f"{'':28}{'wall s':>8}{'cpu s':>8}{'crops':>8}{'crops/s':>9}{'frames of video/s':>19}")
     for name in runs:
         crops = rounds[0][name].crops
@@ -152,46 +161,62 @@ def compare(videos: Path, clips: int) -> None:
         print(f"ours to the cheaper of ffmpeg's, processor time: {cpu_ratio:.2f}")
 
 
-def detection(videos: Path) -> None:
-    """One core's milliseconds for a frame looked at, and the whole stage with detection."""
-    params = ExtractParams.standalone(videos=videos)
-    detector = open_detector(params.detection)
-    clips = sorted(videos.rglob("*.mp4"))[: len(FACES)]
+def detection(videos: Path, detectors: dict[str, dict[str, Any]]) -> None:
+    """Milliseconds of a look, and processor time of the whole stage, by detector and as ratios to the first.
+
+    Args:
+        videos: the clips.
+        detectors: values of `extract.detection`, by name.
+    """
     cv2.setNumThreads(0)
-    looks = found = 0
-    taken = 0.0
-    for clip in clips:
-        for frame in frames(clip, params.fps, every=params.detection.every):
-            if frame.looked_at:
-                begin = time.perf_counter()
-                found += bool(detector.find(frame.image))
-                taken += time.perf_counter() - begin
-                looks += 1
-    looked = f"{looks} frames looked at, a face in {found / looks:.0%}"
-    print(f"{detector.name}: {1000 * taken / looks:.1f} ms for each of {looked}")
-    cost = timed(lambda scratch: ours(videos, scratch, "folder"))
     total = sum(1 for _ in videos.rglob("*.mp4")) * SECONDS * RATE
-    print(
-        f"fabnet, folder: {cost.wall:.2f} s ({cost.cpu:.2f} of processors), {cost.crops} crops, "
-        f"{total / cost.wall:.0f} frames of video/s"
-    )
+    first: tuple[float, float] | None = None
+    head = f"{'detector':12}{'ms a look':>10}{'found %':>9}{'stage cpu s':>13}{'crops':>7}{'ms a frame of video':>21}"
+    print(f"{head}  ratios")
+    for name, values in detectors.items():
+        params = ExtractParams.standalone(videos=videos, source="folder", detection=values)
+        detector = open_detector(params.detection)
+        taken, looks, found = 0.0, 0, 0
+        for clip in sorted(videos.rglob("*.mp4")):
+            expected: list[Box] = []
+            shown = frames(clip, params.fps, every=params.detection.every)
+            for frame in islice((frame for frame in shown if frame.looked_at), LOOKS):
+                begin = time.process_time()
+                faces = detector.find(frame.image, expected, thorough=not expected)
+                taken += time.process_time() - begin
+                expected = [face.box for face in faces[:1]]
+                looks, found = looks + 1, found + bool(faces)
+        cost = timed(partial(ours, videos, source="folder", detection=values))
+        look_ms = 1000 * taken / looks
+        first = first or (look_ms, cost.cpu)
+        print(
+            f"{name:12}{look_ms:10.1f}{100 * found / looks:9.1f}{cost.cpu:13.1f}{cost.crops:7}"
+            f"{1000 * cost.cpu / total:21.2f}  {look_ms / first[0]:.2f} a look, {cost.cpu / first[1]:.2f} the stage",
+            flush=True,
+        )
 
 
-def memory(source: Path, folder: Path) -> None:
-    """Peak of a process that extracts one clip, by its length."""
-    peaks = []
-    for minutes in MINUTES:
-        videos = folder / str(minutes)
-        write_loop(videos / "a" / "a.mp4", source, 60 * minutes)
-        command = [sys.executable, "-m", "benchmarks.extract", "--peak-of", str(videos)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        peaks.append(json.loads(done.stdout.splitlines()[-1]))
-        print(f"memory, clip of {minutes:3} min: {peaks[-1]:.1f} MB")
-    print(f"60 min to 1 min: {peaks[1] / peaks[0]:.3f} (goal: at most 1.10)")
+def memory(clip: Path, folder: Path) -> None:
+    """Peak of a process that extracts one clip, by its length and the way to the faces.
+
+    Args:
+        clip: that is repeated.
+        folder: for longer clips.
+    """
+    for source, lengths in MINUTES.items():
+        peaks = []
+        for minutes in lengths:
+            videos = folder / f"{source}-{minutes}"
+            write_loop(videos / "a" / "a.mp4", clip, 60 * minutes)
+            command = [sys.executable, "-m", "benchmarks.extract", "--peak-of", str(videos), "--source", source]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            peaks.append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"memory, {source}, clip of {minutes:3} min: {peaks[-1]:.1f} MB", flush=True)
+        print(f"{lengths[1]} min to {lengths[0]} min: {peaks[1] / peaks[0]:.3f} (goal: at most 1.10)", flush=True)
 
 
-def peak_of(videos: Path) -> None:
-    params = ExtractParams.standalone(videos=videos, workers=1)
+def peak_of(videos: Path, source: Source) -> None:
+    params = ExtractParams.standalone(videos=videos, workers=1, source=source)
     with tempfile.TemporaryDirectory() as scratch:
         extract(params, Path(scratch) / "frames", Path(scratch) / "work")
     print(json.dumps(peak_mb()))
@@ -200,10 +225,19 @@ def peak_of(videos: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peak-of", type=Path, help="only print the memory that the extraction of this folder takes")
+    parser.add_argument("--source", choices=sorted(MINUTES), default="cropped", help="of --peak-of")
+    parser.add_argument("--yunet", type=Path, help="ONNX file of YuNet, to be measured as well")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     args = parser.parse_args()
     if args.peak_of:
-        peak_of(args.peak_of)
+        peak_of(args.peak_of, args.source)
         return
+    detectors: dict[str, dict[str, Any]] = {
+        name: {**STANDALONE["detection"], "detector": name} for name in ("haar", "blazeface")
+    }
+    if args.yunet:
+        yunet = {"detector": "yunet", "model": args.yunet, "sha256": hash_file(args.yunet)}
+        detectors["yunet"] = {**STANDALONE["detection"], **yunet}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for number in FACES:
@@ -212,9 +246,13 @@ def main() -> None:
                 (folder / "videos" / f"{number}-{copy}").mkdir()
                 original = folder / "videos" / f"{number}-0" / "clip.mp4"
                 shutil.copy(original, folder / "videos" / f"{number}-{copy}")
-        print(f"{len(os.sched_getaffinity(0))} cores")
-        compare(folder / "videos", len(FACES) * COPIES)
-        detection(folder / "videos")
+        print(f"{len(os.sched_getaffinity(0))} cores, {processor()}")
+        compare(folder / "videos", len(FACES) * COPIES, args.rounds)
+        # Detection takes long, and copies of a clip tell no more.
+        for number in FACES:
+            (folder / "originals" / f"{number}").mkdir(parents=True)
+            shutil.copy(folder / "videos" / f"{number}-0" / "clip.mp4", folder / "originals" / f"{number}")
+        detection(folder / "originals", detectors)
         memory(folder / "videos" / f"{FACES[0]}-0" / "clip.mp4", folder / "memory")
 
 

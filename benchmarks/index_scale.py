@@ -49,7 +49,7 @@ def write_index(folder: Path, rows: int, first: int = 0) -> None:
 def _table(row: NDArray[np.int64], first: int) -> pa.Table:
     track = row // CROPS
     person, video = _names("id", track // TRACKS_PER_PERSON), _names("video", track)
-    numbers = ("left", "top", "right", "bottom", "sharpness", "brightness")
+    numbers = INDEX_SCHEMA.names[INDEX_SCHEMA.names.index("left") :]
     columns = {
         "track_id": pc.binary_join_element_wise(person, video, "00001/0", "/"),
         "identity": person,

@@ -14,10 +14,11 @@ import torch
 
 from benchmarks._jpegs import Jpegs
 from fabnet.config import VariantParams, load_params
+from fabnet.frames.cache import FrameCache
 from fabnet.frames.pairs import PairSampler
 from fabnet.networks.build import build
 from fabnet.networks.fabnet import OURS
-from fabnet.training.batches import Batches, FrameCache
+from fabnet.training.batches import Batches
 from fabnet.training.loop import Trainer
 from fabnet.training.world import World
 

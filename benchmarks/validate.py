@@ -67,6 +67,12 @@ def numbers(row: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         "bottom": top + side,
         "sharpness": rng.lognormal(6, 0.5, len(row)),
         "brightness": rng.uniform(40, 200, len(row)),
+        "face_px": side,
+        "cut_off": rng.uniform(0, 0.1, len(row)),
+        "presence": np.ones(len(row)),
+        **{f"{name}_deg": rng.normal(0, 10, len(row)) for name in ("roll", "pitch", "yaw")},
+        "mouth_open": rng.uniform(0, 0.5, len(row)),
+        "eyes_open": rng.uniform(0.2, 0.4, len(row)),
     }
 
 

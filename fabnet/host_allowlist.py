@@ -35,6 +35,7 @@ def allowed_hosts(host: str, more: str | None = None) -> tuple[str, ...]:
         name, port = _split(entry.removeprefix("*."))
         if entry != "*" and (not name or "*" in name or "/" in name or not (port is None or port.isdigit())):
             raise UserError(f"--allowed-hosts {entry}: must be NAME, NAME:PORT, [IPv6], *.DOMAIN or *")
+    # An address of its own is the name under which it is asked; all addresses together have none.
     if not _is_wildcard(host):
         return (*LOOPBACK, _bracketed(host.lower()), *entries)
     if not entries:

@@ -43,10 +43,12 @@ def find_leftovers(root: Path) -> list[PurePosixPath]:
     outs = {out for stage in stages for out in stage.outs}
     made_in = {parent for out in outs for parent in out.parents}
     deps = {dep for stage in stages for dep in stage.deps}
+    # A folder that a stage reads as a whole, and that other stages fill.
     shared = {folder for folder in deps & made_in if any(each in (folder, *folder.parents) for each in SHARED)}
     found = {path for folder in shared for path in _strange(root, folder, outs, made_in)}
     if not found:
         return []
+    # Asked last, since git takes its time: data of one's own and files in git are no leftovers.
     used = deps | _tracked(root, found)
     return sorted(found - used - {parent for path in used for parent in path.parents})
 

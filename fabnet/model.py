@@ -254,6 +254,7 @@ class Model:
         embeddings = self.embed(np.stack([face.image for face in faces]), len(faces))
         if not np.isfinite(embeddings).all():
             raise ValueError(f"{faces[0].input}: an embedding is not finite")
+        # One detector finds all faces of a table: all of them have a score, or none has.
         scored = faces[0].score is not None
         columns = self.columns(scored)
         regions = np.array([[getattr(face.box, edge) for edge in _EDGES] for face in faces], np.float64)

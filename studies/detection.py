@@ -43,7 +43,12 @@ BACKGROUNDS, PER_FRAME, SIDES, FPS = 1000, 24, (96, 320), 2.0
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share, in percent (Wilson 1927)."""
+    """95 % interval of a share, in percent (Wilson 1927).
+
+    Args:
+        hits: of those counted.
+        count: all of them.
+    """
     z = 1.959964
     middle = (hits + z * z / 2) / (count + z * z)
     half = z / (count + z * z) * math.sqrt(hits * (count - hits) / count + z * z / 4)
@@ -69,7 +74,12 @@ def turned(
 
 
 def stills(folder: Path, half: str) -> list[tuple[NDArray[np.uint8], NDArray[np.float64], float]]:
-    """Images, landmarks (68, 2) and yaw in degrees of a half of the stills."""
+    """Images, landmarks (68, 2) and yaw in degrees of a half of the stills.
+
+    Args:
+        folder: of the stills and their .mat.
+        half: report or choose.
+    """
     found = []
     for path in sorted(folder.glob("*.jpg"))[half == "report" :: 2]:
         labels = loadmat(path.with_suffix(".mat"))
@@ -84,7 +94,13 @@ def detector(name: str) -> Detector:
 
 
 def found_in(detector: Detector, faces: Sequence[Any], min_score: float) -> dict[str, Any]:
-    """Faces found at each turn, and detections beside them."""
+    """Faces found at each turn, and detections beside them.
+
+    Args:
+        detector: that looks thoroughly.
+        faces: as `stills` gives them.
+        min_score: that a detection has to have.
+    """
     told: dict[str, Any] = {}
     for turn in TURNS:
         hits, others = [], 0
@@ -113,7 +129,12 @@ def listed(clips: Path) -> list[dict[str, str]]:
 
 
 def looked_at(clips: Path, fps: float) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Frames of the clips, and what clips.csv says of their use."""
+    """Frames of the clips, and what clips.csv says of their use.
+
+    Args:
+        clips: their folder.
+        fps: frames of each second.
+    """
     for row in listed(clips):
         for frame in frames(clips / row["path"], fps):
             yield row["usable"], frame.image
@@ -153,7 +174,13 @@ def _doubled(box: Box) -> Box:
 
 
 def quick_look_ms(detector: Detector, clips: Path, frames_of_clips: int) -> float:
-    """Processor milliseconds of a look at a frame of the clips in 1280 x 720, the face of the look before expected."""
+    """Processor milliseconds of a look at a frame of the clips in 1280 x 720, the face of the look before expected.
+
+    Args:
+        detector: that looks.
+        clips: their folder.
+        frames_of_clips: how many of their frames.
+    """
     taken, looks = 0.0, 0
     for _, image in islice(looked_at(clips, 1.0), frames_of_clips):
         shown = cv2.resize(image, (1280, 720), interpolation=cv2.INTER_AREA)

@@ -19,6 +19,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from fabnet import log
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fabnet.attributes.sets import LabelledSet
     from fabnet.config import Params
 
 WORK, OUT = Path(".work/studies/learning_speed"), Path("docs/results")
@@ -84,12 +86,13 @@ def train(profile: str, variant: str, seed: int) -> None:
             continue
         if (out.parent / ".unfinished" / name / "checkpoint.pt").exists():
             sys.exit(f"error: {out}: was interrupted; delete {out.parent} to time it whole")
-        before = _cpu_seconds()
+        before = cpu_seconds()
         train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
-        write_json(note, {"cpu_s": _cpu_seconds() - before, "params": values.model_dump(mode="json")})
+        write_json(note, {"cpu_s": cpu_seconds() - before, "params": values.model_dump(mode="json")})
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -124,36 +127,46 @@ def folded(features: np.ndarray, table: pd.DataFrame, problems: list[Any], name:
     return pd.concat(parts, ignore_index=True)
 
 
-def score(profile: str, variant: str, seed: int) -> dict[str, tuple[float, np.ndarray, int]]:
-    """By metric: value, and values over resamples of identities, as `intervals.bootstrap` gives them."""
-    from fabnet.attributes.sets import iterate_crops, open_set, targets
+def score(
+    directory: Path, labelled: LabelledSet, splits: Collection[str], leaving: Collection[str] = ("landmarks5",)
+) -> dict[str, tuple[float, np.ndarray, int]]:
+    """By metric: value, and values over resamples of identities, as `intervals.bootstrap` gives them.
+
+    Args:
+        directory: of a trained model.
+        labelled: the set.
+        splits: of it that are scored, all in folds.
+        leaving: tasks that are not.
+    """
+    from fabnet.attributes.sets import iterate_crops, targets
     from fabnet.networks.build import load_model
     from fabnet.networks.encoder import embed_images
     from fabnet.probing.intervals import bootstrap
     from fabnet.probing.problem import Problem
 
-    labelled = open_set(SET, params_of(profile).labelled_set(SET))
     table = labelled.table()
-    model, card = load_model(place(profile, variant, seed))
+    model, card = load_model(directory)
     crops = (images for _, images in iterate_crops(labelled, card["image_size"], 256))
     features = np.concatenate(list(embed_images(model.encoder, crops)))
-    seen = np.flatnonzero(table["split"] != "test")
-    tasks = [task for task in labelled.tasks if task.name != "landmarks5"]
+    seen = np.flatnonzero(table["split"].isin(splits))
+    tasks = [task for task in labelled.tasks if task.name not in leaving]
     problems = [Problem(task.name, task.loss, targets(table, task)[seen], task.outputs) for task in tasks]
-    return bootstrap(folded(features[seen], table.iloc[seen], problems, variant), RESAMPLES, 0)
+    return bootstrap(folded(features[seen], table.iloc[seen], problems, card["variant"]), RESAMPLES, 0)
 
 
 def compare(variant: str, against: str, seeds: list[int]) -> dict[str, Any]:
     """CPU seconds and scores of both recipes, and the difference on the same people, by seed and over seeds."""
+    from fabnet.attributes.sets import open_set
     from fabnet.files import read_json
     from fabnet.probing.intervals import interval
 
+    labelled = open_set(SET, params_of("default").labelled_set(SET))
     drawn: dict[str, dict[str, list[Any]]] = {}
-    told: dict[str, Any] = {"variant": variant, "processor": _processor(), "seeds": seeds, "recipes": {}}
+    told: dict[str, Any] = {"variant": variant, "processor": processor(), "seeds": seeds, "recipes": {}}
     for profile in ("default", against):
         names = lineage(params_of(profile), variant)
         cpu = [sum(read_json(place(profile, n, seed).with_name(f"{n}.json"))["cpu_s"] for n in names) for seed in seeds]
-        found = [score(profile, variant, seed) for seed in seeds]
+        found = [score(place(profile, variant, seed), labelled, ("train", "validation")) for seed in seeds]
         drawn[profile] = {metric: [each[metric] for each in found] for metric in METRICS}
         scores = {}
         for metric, values in drawn[profile].items():
@@ -172,7 +185,8 @@ def compare(variant: str, against: str, seeds: list[int]) -> dict[str, Any]:
     return told
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor, with what of its instructions matters to training."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,8 +1,9 @@
 """Tracks of one person in films where a cut changes only a part of the picture.
 
 `python studies/partial_cuts.py FOLDER` makes such films, in memory, of a folder of real clips with a table `clips.csv`
-(path, identity, usable), and tells how many tracks each gives, and how many of these show two people. Nothing of the
-clips is written.
+(path, identity, usable), and tells how many tracks each gives, how many of these show two people, and how many changes
+of person are said (`clips_swapped` of the ledger); last, in how many of the clips themselves, which have none, one is.
+Nothing of the clips is written.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from fabnet.config import ExtractParams
 from fabnet.video.clips import Clip
 from fabnet.video.decode import frames
 from fabnet.video.detect_and_track import detect_and_track
-from fabnet.video.faces import Face, Frame
+from fabnet.video.faces import Face, Frame, TrackEnd
 
 RATE, SECONDS, SHOWN_S = 25, 9, 3
 _LOWER_SIDE = 360
@@ -60,22 +61,34 @@ def main() -> None:
     folder = parser.parse_args().folder
     clips = _one_per_person(folder)
     params = ExtractParams.standalone(videos=folder, source="folder", fps=5, workers=1)
-    print("| film | changes of person | tracks | with two people | at once for one face | share of samples |")
-    print("|---|---|---|---|---|---|")
+    print("| film | changes of person | said | tracks | with two people | at once for one face | share of samples |")
+    print("|---|---|---|---|---|---|---|")
     for film in _films(len(clips)):
         tracks: dict[str, list[tuple[float, int, int]]] = {}
+        said = 0
         for event in detect_and_track(Clip(folder, "film", "film", "film"), params)(_frames(film, clips, params)):
             if isinstance(event, Face):
                 x, y = (event.box.left + event.box.right) / 2, (event.box.top + event.box.bottom) / 2
                 place, person = _shown(film, x, y, event.time_s)
                 tracks.setdefault(event.track.id, []).append((event.time_s, place, person))
+            else:
+                said += event.replaced
         two = sum(len({person for _, _, person in faces}) > 1 for faces in tracks.values())
         seen = [(time, place) for faces in tracks.values() for time, place, _ in faces]
         changes = sum(len(window.people) > 1 for window in film.windows) * (SECONDS // SHOWN_S - 1)
         share = len(set(seen)) / (len(film.windows) * SECONDS * params.fps)
+        twice = len(seen) - len(set(seen))
         print(
-            f"| {film.name} | {changes} | {len(tracks)} | {two} | {len(seen) - len(set(seen))} | {100 * share:.0f} % |"
+            f"| {film.name} | {changes} | {said} | {len(tracks)} | {two} | {twice} | {100 * share:.0f} % |", flush=True
         )
+    with_one = sum(_says_change(path, params) for path in clips)
+    print(f"of the {len(clips)} clips themselves, a change of person is said in {with_one}")
+
+
+def _says_change(path: Path, params: ExtractParams) -> bool:
+    shown = frames(path, params.fps, params.detection.every)
+    events = detect_and_track(Clip(path, path.name, "clip", "clip"), params)(shown)
+    return any(isinstance(event, TrackEnd) and event.replaced for event in events)
 
 
 def _one_per_person(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-#: Of the default profile.
+#: Of the default profile, without those that are fine-tuned from one of them.
 VARIANTS = ("autoencoder", "fabnet", "fabnet_3src")
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,10 +110,15 @@ def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.Da
 # -- all seeds ------------------------------------------------------------------------------------------------------
 
 
-def summary(draws: Draws, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def summary(draws: Draws, pairs: Sequence[tuple[str, str]], wanted: Collection[str] = tuple(METRICS)) -> dict[str, Any]:
     """Means over seeds with intervals over identities, for every variant and for the difference of every pair.
 
     A pair (a, b) gives b minus a, seed by seed and resample by resample.
+
+    Args:
+        draws: of every variant.
+        pairs: of variants.
+        wanted: metrics; others are left out.
     """
     from fabnet.probing.intervals import interval
 
@@ -123,13 +128,13 @@ def summary(draws: Draws, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
     return {
         "variants": {
-            name: {metric: told(*of) for metric, of in metrics.items() if metric in METRICS}
+            name: {metric: told(*of) for metric, of in metrics.items() if metric in wanted}
             for name, metrics in draws.items()
         },
         "differences": {
             f"{b} - {a}": {
                 metric: told(draws[b][metric][0] - draws[a][metric][0], draws[b][metric][1] - draws[a][metric][1])
-                for metric in METRICS
+                for metric in wanted
                 if metric in draws[a]
             }
             for a, b in pairs
@@ -143,15 +148,23 @@ def markdown(found: Mapping[str, Any], what: str) -> str:
     parts = [
         "# Variants and baselines over training seeds",
         what,
-        _table(["variant", *titles], found["variants"], metrics, ""),
+        comparison(["variant", *titles], found["variants"], metrics, ""),
         "## Differences, on the same faces and seeds",
         "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
-        _table(["difference", *titles], found["differences"], metrics, "+"),
+        comparison(["difference", *titles], found["differences"], metrics, "+"),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: list[str], rows: Mapping[str, Any], metrics: list[str], sign: str) -> str:
+def comparison(head: Sequence[str], rows: Mapping[str, Any], metrics: Sequence[str], sign: str) -> str:
+    """A Markdown table of cells as `summary` tells them.
+
+    Args:
+        head: titles of the columns.
+        rows: by name and metric.
+        metrics: of the columns after the first.
+        sign: "+" to mark differences, which are bold where the interval and all seeds agree on their sign.
+    """
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(_cell(row[metric], sign) for metric in metrics) + " |")

@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not sys.modules["torch"].cuda.is_available():
+        pytest.skip("needs a GPU")
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 
@@ -58,6 +63,14 @@ def _denormals_as_ieee_has_them() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Data in which all is in order; they take seconds to make, so all files read, or change copies of, the same."""
+    from tests.data import good_data
+
+    return good_data.make(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def read(name: str, params: SetParams) -> Annotation:
     stem = without_suffix(faces["image"])
     faces = faces.assign(face_id=stem, identity=stem)
     source = str(params.path)
+    # The test set's images are among those that were labelled automatically.
     if automatic and manual:
         tested = faces["image"].isin(faces.loc[faces["split"] == "test", "image"])
         faces = left_out.without(faces, tested & (faces["split"] == "train"), "also in the test set", source)

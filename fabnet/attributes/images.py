@@ -64,6 +64,7 @@ def crop_box(image: np.ndarray, row: Any, size: int) -> np.ndarray:
         inside = cv2.copyMakeBorder(inside, *outside, borderType=cv2.BORDER_REPLICATE)
     if inside.shape[:2] == (size, size):
         return np.ascontiguousarray(inside)
+    # Averaging keeps fine patterns from aliasing when it shrinks, and shows blocks when it enlarges.
     shrinks = min(inside.shape[:2]) >= size
     return cv2.resize(inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 

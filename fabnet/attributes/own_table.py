@@ -131,9 +131,11 @@ def columns_of(path: Path, renamed: dict[str, str]) -> pd.DataFrame:
     absent = sorted(theirs for theirs in renamed.values() if theirs not in has)
     if absent:
         raise UserError(f"{path}: has no column {absent[0]}, which `columns` names; it has {', '.join(has[:20])}")
+    # Other spellings count only where ours is absent, and where `columns` gives the column no other meaning.
     also = {ours: theirs for ours, theirs in _ALSO.items() if ours not in has and theirs not in renamed.values()}
     called = {**also, **renamed}
     found = {ours: called.get(ours, ours) for ours in KNOWN if called.get(ours, ours) in has}
+    # A column as common as `class` is taken for the expression only where nothing else is labelled.
     if not set(LABEL_COLUMNS) & set(found):
         found |= {ours: theirs for ours, theirs in _CLASS.items() if theirs in has and theirs not in found.values()}
     if not found:

@@ -107,25 +107,23 @@ def set_values(
     profiles.set_values(assignments)
 
 
-@params_app.command("rounds")
-def rounds() -> None:
-    """Print the training stages by topological level.
+@params_app.command("lines")
+def lines() -> None:
+    """Print the training stages, one line for each core.
 
-    One line each: stages of a line can run in parallel.
+    Lines can run at once; the stages of a line one after the other, since each starts from the one before it or from an
+    earlier one.
 
-    A stage needs only stages of earlier lines. The last line also has the stages `baseline` and `supervise`, which
-    need no trained variant.
+    The stages `baseline` and `supervise`, which need no trained variant, are lines, too.
     """
     from fabnet.config import load_params
 
     params = load_params()
-    *before, last = [
-        [f"{'finetune' if name in params.train.finetuned else 'train'}@{name}" for name in names]
-        for names in params.train.rounds()
-    ]
-    last += [f"{stage}@{name}" for stage in ("baseline", "supervise") for name in params.sets]
-    for stages in (*before, last):
-        typer.echo(" ".join(stages))
+    for names in params.train.lines():
+        typer.echo(" ".join(f"{'finetune' if name in params.train.finetuned else 'train'}@{name}" for name in names))
+    for stage in ("baseline", "supervise"):
+        for name in params.sets:
+            typer.echo(f"{stage}@{name}")
 
 
 @params_app.command("show")

@@ -1,6 +1,8 @@
 """params.yaml as typed, validated values. A missing, unknown or impossible key is an error that names the key."""
 
 from fabnet.config.data import (
+    CROPPED_SOURCES,
+    DETECTED_SOURCES,
     DetectionParams,
     ExtractParams,
     Source,
@@ -25,12 +27,15 @@ from fabnet.config.evaluation import (
 from fabnet.config.health import AuditParams, HealthParams, Limits, Range, SampleParams
 from fabnet.config.params import Params, load_params, parse_params
 from fabnet.config.sets import SetParams
-from fabnet.config.training import CurriculumParams, TrainParams, VariantParams
+from fabnet.config.training import CopyingParams, CurriculumParams, TrainParams, VariantParams
 
 __all__ = [
+    "CROPPED_SOURCES",
+    "DETECTED_SOURCES",
     "AuditParams",
     "BaselinesParams",
     "BootstrapParams",
+    "CopyingParams",
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",

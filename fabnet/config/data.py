@@ -20,6 +20,10 @@ Source = Literal[
     "frames",
 ]
 FOLDER_SOURCES = ("cropped", "boxes", "folder")
+#: Those whose pictures show one face already, of which the centred square is taken.
+CROPPED_SOURCES = ("cropped", "voxceleb2", "voxceleb1_frames", "frames")
+#: Those whose faces are looked for; all others come with boxes.
+DETECTED_SOURCES = ("folder",)
 
 #: Values of `extract` where there is no params.yaml: those of the committed one, which a test compares.
 STANDALONE: dict[str, Any] = {
@@ -39,6 +43,7 @@ STANDALONE: dict[str, Any] = {
     "margin": 0.0,
     "crop": "upright",
     "recrop": "none",
+    "mesh": "auto",
     "fps": 1.0,
     "image_size": 64,
     "jpeg_quality": 95,
@@ -161,6 +166,10 @@ class ExtractParams(Section):
     recrop: Literal["none", "authors"] = Field(
         description="authors: pad and crop again as FAb-Net's training crops were made, at 256 px"
     )
+    mesh: Literal["auto", "on", "off"] = Field(
+        description="whether FaceMesh reads presence, pose and openings of every crop into the index; auto: where "
+        "faces are detected (`source` folder)"
+    )
     fps: float = Field(gt=0, le=240, description="sampled frames per second of video time")
     image_size: ImageSize = Field(description="side of a crop, pixels; a power of two")
     jpeg_quality: int = Field(ge=1, le=100, description="JPEG quality of the crops in the shards")
@@ -181,6 +190,11 @@ class ExtractParams(Section):
     )
 
     _image_size = field_validator("image_size")(power_of_two)
+
+    @property
+    def reads_mesh(self) -> bool:
+        """Whether FaceMesh looks at every crop."""
+        return self.mesh == "on" or (self.mesh == "auto" and self.source in DETECTED_SOURCES)
 
     @classmethod
     def standalone(cls, **values: Any) -> "ExtractParams":

@@ -16,6 +16,7 @@ MEASURES: dict[str, dict[str, str]] = {
     "identities": {
         "tracks": "tracks of an identity",
         "frames": "frames of an identity",
+        "clips_crowded": "clips of an identity that show several of its tracks at once, so that it is several people",
     },
     "tracks": {
         "frames": "frames of a track",
@@ -24,6 +25,14 @@ MEASURES: dict[str, dict[str, str]] = {
         "brightest": "brightness of a track's brightest frame, 0 to 255",
         "sharpness": "mean sharpness of a track's frames, variance of the Laplacian",
         "side": "mean side of a track's boxes, pixels of the video",
+        "face_px": "mean side of a track's faces without margin, pixels of the video",
+        "cut_off": "mean share of a track's faces beyond the frame, 0 to 1",
+        "presence": "mean probability of FaceMesh that a track's crops show a face, 0 to 1",
+        "roll_deg": "mean absolute roll of a track's heads, degrees, as FaceMesh sees it",
+        "pitch_deg": "mean absolute pitch of a track's heads, degrees, likewise",
+        "yaw_deg": "mean absolute yaw of a track's heads, degrees, likewise",
+        "mouth_open": "mean opening of a track's mouth, gap over width, likewise",
+        "eyes_open": "mean opening of a track's eyes, gap over width, likewise",
     },
     "rejects": {
         "pct": "clips and tracks rejected for one reason, % of those kept and rejected",

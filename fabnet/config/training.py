@@ -26,6 +26,13 @@ class CurriculumParams(Section):
         return self
 
 
+class CopyingParams(Section):
+    """When a run says that it still copies: that it shows the source unchanged, and has learnt nothing of faces."""
+
+    share: float = Field(ge=0, lt=1, description="fabnet: the least share of the loss of copying to be taken off it")
+    at: float = Field(gt=0, le=1, description="share of the budget after which a run that takes off less says so")
+
+
 class VariantParams(Section):
     """One trained model: `train.common` overlaid with `train.variants.<name>`."""
 
@@ -72,6 +79,7 @@ class VariantParams(Section):
         description="learn from a window of a batch's losses that moves to harder samples; `{}`: a window with its "
         "defaults; null: learn from all samples"
     )
+    copying: CopyingParams = Field(description="when a run says that it still copies")
     flip: bool = Field(description="mirror all frames of a sample, half of the time")
     jitter: float = Field(
         ge=0, le=0.5, description="random crop: up to this fraction of the side is cut off, differently for each frame"
@@ -81,11 +89,20 @@ class VariantParams(Section):
     )
     decoder: Literal["direct", "factored"] = Field(
         description="direct: upsampling, then convolution; factored: the same function as matrix products, faster on "
-        "CPUs"
+        "CPUs and on the GPU it was measured on"
     )
     checkpoint_every: Count = Field(description="samples between checkpoints, from which an interrupted run resumes")
     workers: int = Field(ge=0, le=64, description="threads that read and decode ahead of the network")
     cache_mb: int = Field(ge=0, description="memory for decoded frames, MiB; others are decoded every time")
+    resident_gib: float = Field(
+        ge=0,
+        description="GPU: memory of the card for all decoded frames, GiB; if they do not fit, they are read ahead as "
+        "on a CPU",
+    )
+    nvjpeg: bool = Field(
+        description="GPU: decode there, which needs torchvision; pixels differ from the CPU's by rounding"
+    )
+    cuda_graph: bool = Field(description="GPU: replay each step as one CUDA graph, with the same losses")
     corrupt_limit: int = Field(ge=0, description="frames that cannot be decoded are replaced, up to so many")
     threads: int = Field(
         ge=0,
@@ -95,6 +112,10 @@ class VariantParams(Section):
     processes: int = Field(ge=1, le=64, description="data-parallel processes on this machine: one per GPU")
     sync_batch_norm: bool = Field(description="several processes: batch normalisation over all of them")
     compile: bool = Field(description="use torch.compile")
+    deterministic: bool = Field(
+        description="GPU: the same weights bit for bit in every run on the same card and versions, in slower steps; a "
+        "CPU's are the same either way"
+    )
 
     @model_validator(mode="after")
     def _keys_agree(self) -> "VariantParams":
@@ -145,7 +166,7 @@ class TrainParams(Section):
 
     @model_validator(mode="after")
     def _every_variant_is_valid(self) -> "TrainParams":
-        for name in self.names:
+        for name in self._written_names:
             group, overrides = self._written(name)
             try:
                 params = VariantParams.model_validate(self.common | overrides)
@@ -174,8 +195,8 @@ class TrainParams(Section):
             seen = [name]
             while (start := self.variant(seen[-1]).start_from) is not None:
                 problem = ""
-                if start not in self.names:
-                    problem = f"no such variant as {start}; there are {', '.join(self.names)}"
+                if start not in self._written_names:
+                    problem = f"no such variant as {start}; there are {', '.join(self._written_names)}"
                 elif start in seen:
                     problem = f"variants start from each other in a circle: {' <- '.join([*seen, start])}"
                 if problem:
@@ -195,27 +216,26 @@ class TrainParams(Section):
 
     @property
     def names(self) -> list[str]:
-        """Of all variants, in the order of params.yaml."""
-        return [*self.variants, *self.finetuned]
+        """Of all variants: those of `variants` in their order, each before the ones that start from it."""
+        return [each for name in self.variants for each in self._line(name)]
 
-    def rounds(self) -> list[list[str]]:
-        """The variants by topological level: those of a level can train in parallel once the levels before are done.
+    def lines(self) -> list[list[str]]:
+        """The variants in lines that can train at once: each begins with random weights and goes on with the variants
+        that start from it, in an order in which each has what it starts from. The longest comes first."""
+        return sorted(map(self._line, self.variants), key=len, reverse=True)
 
-        A variant is in the last level that does not delay the variants which start from it, so that early levels are
-        short.
-        """
-
-        def followed_by(name: str) -> int:
-            followers = [other for other in self.finetuned if self.variant(other).start_from == name]
-            return max((1 + followed_by(other) for other in followers), default=0)
-
-        waiting = {name: followed_by(name) for name in self.names}
-        return [[name for name in waiting if waiting[name] == left] for left in range(max(waiting.values()), -1, -1)]
+    def _line(self, name: str) -> list[str]:
+        followers = [other for other in self.finetuned if self.variant(other).start_from == name]
+        return [name, *(each for follower in followers for each in self._line(follower))]
 
     def variant(self, name: str) -> VariantParams:
-        if name not in self.names:
-            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self.names)}")
+        if name not in self._written_names:
+            raise ConfigError(f"train.variants.{name}: no such variant; there are {', '.join(self._written_names)}")
         return VariantParams.model_validate(self.common | self._written(name)[1])
+
+    @property
+    def _written_names(self) -> list[str]:
+        return [*self.variants, *self.finetuned]
 
     def _written(self, name: str) -> tuple[str, dict[str, Any]]:
         """The section that a variant is written in, and what it says there."""

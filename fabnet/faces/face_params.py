@@ -81,6 +81,10 @@ def _detection(described: dict[str, Any], detector_model: Path | None) -> dict[s
 def check_recipe(model_recipe: dict[str, Any], params: ExtractParams) -> None:
     """Refuse crops of another recipe than the model was trained on.
 
+    Args:
+        model_recipe: the crop recipe of the frames that the model was trained on (crop.json).
+        params: under which new inputs would be cropped.
+
     Raises:
         UserError: names both recipes, where they differ and how to go on.
     """
@@ -98,7 +102,12 @@ def check_recipe(model_recipe: dict[str, Any], params: ExtractParams) -> None:
 
 
 def differences(model_recipe: dict[str, Any], ours: dict[str, Any]) -> list[str]:
-    """The keys in which two recipes differ, as `key: VALUE in the model's, VALUE here`."""
+    """The keys in which two recipes differ, as `key: VALUE in the model's, VALUE here`.
+
+    Args:
+        model_recipe: of the model (crop.json).
+        ours: of new crops, see fabnet.video.recipe.recipe.
+    """
     theirs, mine = _flat(model_recipe), _flat(ours)
     keys = [key for key in sorted(theirs | mine) if key not in ("hash", "fps") and theirs.get(key) != mine.get(key)]
     return [f"{key}: {theirs.get(key, 'absent')} in the model's, {mine.get(key, 'absent')} here" for key in keys]

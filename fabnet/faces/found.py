@@ -15,6 +15,7 @@ from fabnet.config import ExtractParams
 from fabnet.faces.inputs import Input
 from fabnet.video.clips import Clip
 from fabnet.video.crop import Box, square
+from fabnet.video.detect_and_track import ShotCuts
 from fabnet.video.detectors import open_detector
 from fabnet.video.faces import Face, Frame, Track, TrackEnd
 from fabnet.video.frame_buffer import CropBuffer
@@ -103,6 +104,11 @@ class Faces:
     def __init__(self, name: str, found: FaceTracks, params: ExtractParams) -> None:
         """Find all faces.
 
+        Args:
+            name: of the input.
+            found: its faces, none of which has been taken.
+            params: of the crops.
+
         Raises:
             Rejected: the input is of no use, or shows no face.
         """
@@ -130,13 +136,44 @@ class Faces:
             yield FaceCrop(self.name, self._track[row], crop.frame_no, crop.time_s, crop.box, image, score)
 
 
+class Watched:
+    """Give it to `find_faces` as `watch`; it is complete when all faces have come.
+
+    A cut is seen between frames that come one after another: all that are looked at and sampled, as in tracking.
+    """
+
+    def __init__(self) -> None:
+        self._times = array("d")
+        self._cuts = array("d")
+        self._shots = ShotCuts()
+
+    def __call__(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            if self._shots.is_cut(frame.image):
+                self._cuts.append(frame.time_s)
+            self._times.extend([frame.time_s] * len(frame.samples))
+            yield frame
+
+    @property
+    def times_T(self) -> NDArray[np.float64]:
+        """When the frame of each sample is shown, in seconds; a sample's number is its place."""
+        return np.array(self._times)
+
+    @property
+    def cuts_C(self) -> NDArray[np.float64]:
+        """When the first frame of each further shot is shown, in seconds."""
+        return np.array(self._cuts)
+
+
 def find_faces(
     each: Input, params: ExtractParams, watch: Callable[[Iterator[Frame]], Iterator[Frame]] = iter
 ) -> FaceTracks:
     """The faces of an input. An image is a video of one frame, in which every detection counts.
 
     Args:
-        watch: sees the frames on their way to the detector.
+        each: the video or image.
+        params: under which faces are found and cropped.
+        watch: sees the frames on their way to the detector; see Watched.
 
     Raises:
         Rejected: the input is of no use, which may be known only after some faces.
@@ -150,7 +187,15 @@ def find_faces(
 
 
 def network_crop(face: Face, params: ExtractParams) -> tuple[NDArray[np.uint8], Box]:
-    """The crop as training reads it, encoded as JPEG and decoded again, and the part of the frame that it shows."""
+    """The crop as training reads it, encoded as JPEG and decoded again, and the part of the frame that it shows.
+
+    Args:
+        face: in its frame.
+        params: of the crop, see fabnet.video.unit.crop_of.
+
+    Returns:
+        uint8 (image_size, image_size, 3) RGB, and a box in pixels of the frame.
+    """
     found = crop_of(face, params)
     return simplejpeg.decode_jpeg(found.jpeg, "RGB"), found.box
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 
 _COLUMNS = 2
@@ -29,6 +30,8 @@ def learning_curves(
 ) -> Figure:
     """Training and validation loss and the learning rate against samples seen, one panel per variant.
 
+    A dashed line is the loss of copying: of a network that moves no pixel.
+
     Args:
         histories: tables of the contract `History` by variant. Losses of different objectives do not compare, hence
             the panels.
@@ -40,12 +43,16 @@ def learning_curves(
     columns = min(_COLUMNS, len(histories))
     figure = Figure(figsize=(5.6 * columns, 3.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    lines: dict[str, Line2D] = {}
     for axis, (variant, history) in zip(axes, histories.items(), strict=False):
         for split, style in (("train", {"lw": 0.8, "alpha": 0.7}), ("validation", {"lw": 1.8, "marker": "o", "ms": 3})):
             points = history[history["split"] == split]
             axis.plot(points["samples"] / 1000, points["loss"], label=f"loss, {split}", **style)
         # The first points are far above the rest and would flatten what matters.
         low, high = 0.97 * history["loss"].min(), history["loss"].quantile(0.97)
+        if (copying := history["copying"].dropna()).size:
+            axis.axhline(copying.iloc[-1], color="tab:red", ls="--", lw=1.2, label="loss of copying, validation")
+            low, high = min(low, 0.97 * copying.min()), max(high, 1.02 * copying.max())
         axis.set_ylim(low, high)
         axis.set(title=variant, xlabel="thousand samples", ylabel=f"loss: {LOSSES[objectives[variant]]}")
         train = history[history["split"] == "train"]
@@ -54,10 +61,9 @@ def learning_curves(
         rate.set(ylim=(0, None), ylabel="learning rate, thousandths")
         if curricula and variant in curricula:
             _windows(axis, curricula[variant])
-        lines = [*axis.get_lines(), *rate.get_lines()]
+        lines |= {str(line.get_label()): line for line in (*axis.get_lines(), *rate.get_lines())}
     # Beside the panels: curves end anywhere in them.
-    names = [str(line.get_label()) for line in lines]
-    figure.legend(lines, names, frameon=False, fontsize=9, ncols=3, loc="outside upper center")
+    figure.legend([*lines.values()], [*lines], frameon=False, fontsize=9, ncols=3, loc="outside upper center")
     for axis in axes[len(histories) :]:
         axis.remove()
     return figure

@@ -1,12 +1,10 @@
 """Augmentation of a batch on the device it is on: mirror images, and crops that jitter."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fabnet.frames.pairs import FLIP, SCALE, SHIFT_X, SHIFT_Y, uniform
+from fabnet.frames.pairs import FLIP, SCALE, SHIFT_X, SHIFT_Y, keys, uniform
 
 # Views of one sample take slots this far apart.
 _VIEW = 16
@@ -18,40 +16,48 @@ def to_float(images_NHWC: Tensor) -> Tensor:
     return images_NCHW.float().mul_(2 / 255).sub_(1)
 
 
-def flip(views_VBCHW: Tensor, seed: int, index: NDArray[np.int64]) -> Tensor:
-    """Mirror all views of a sample, half of the samples.
+class Augmentation:
+    """Mirrors and crops at random; what is done to a sample is a function of the seed and its number.
 
     Args:
-        views_VBCHW: of B samples.
         seed: of the run.
-        index: numbers of the samples, (B,).
+        views: frames of a sample.
+        mirror: mirror all views of a sample, half of the samples.
+        jitter: crop a random square from every view, differently per view, and resize it back. Its side is uniform in
+            [1 - jitter, 1] of the frame's and its place uniform within the frame; 0 crops nothing.
+        device: of the batches.
     """
-    chosen = torch.from_numpy(uniform(seed, index, FLIP) < 0.5).to(views_VBCHW.device, non_blocking=True)
-    return torch.where(chosen[None, :, None, None, None], views_VBCHW.flip(-1), views_VBCHW)
+
+    def __init__(self, seed: int, views: int, mirror: bool, jitter: float, device: torch.device) -> None:
+        self.mirror, self.jitter, self.views = mirror, jitter, views
+        crops = [slot + _VIEW * (view + 1) for slot in (SCALE, SHIFT_X, SHIFT_Y) for view in range(views)]
+        self._keys = keys(seed, (FLIP, *crops)).to(device)
+
+    def __call__(self, views_VBCHW: Tensor, index_B: Tensor) -> Tensor:
+        """Views in [-1, 1], augmented.
+
+        Args:
+            views_VBCHW: square frames of B samples.
+            index_B: numbers of the samples, int64.
+        """
+        if not (self.mirror or self.jitter):
+            return views_VBCHW
+        draws = uniform(self._keys if self.jitter else self._keys[:1], index_B)
+        if self.mirror:
+            chosen_B = draws[0] < 0.5
+            views_VBCHW = torch.where(chosen_B[None, :, None, None, None], views_VBCHW.flip(-1), views_VBCHW)
+        if self.jitter:
+            scale_VB, x_VB, y_VB = draws[1:].unflatten(0, (3, self.views))
+            views_VBCHW = _cropped(views_VBCHW, 1 - self.jitter * scale_VB, x_VB, y_VB)
+        return views_VBCHW
 
 
-def jitter(views_VBCHW: Tensor, amount: float, seed: int, index: NDArray[np.int64]) -> Tensor:
-    """Crop a random square from every view, differently per view, and resize it back.
-
-    The side of the square is uniform in [1 - amount, 1] of the frame's and its place uniform within the frame.
-
-    Args:
-        views_VBCHW: of B samples, in [-1, 1].
-        amount: largest share of the side that is cut off, 0 to 1.
-        seed: of the run.
-        index: numbers of the samples, (B,).
-    """
+def _cropped(views_VBCHW: Tensor, scale_VB: Tensor, x_VB: Tensor, y_VB: Tensor) -> Tensor:
+    """Squares of `scale` times the side, at (x, y) in [0, 1) of the way from the top left to the bottom right."""
     views, batch, _, size, _ = views_VBCHW.shape
-    theta = np.zeros((views, batch, 2, 3), dtype=np.float32)
-    for view in range(views):
-        scale = 1 - amount * uniform(seed, index, SCALE + _VIEW * (view + 1))
-        theta[view, :, 0, 0] = theta[view, :, 1, 1] = scale
-        theta[view, :, 0, 2] = (1 - scale) * (2 * uniform(seed, index, SHIFT_X + _VIEW * (view + 1)) - 1)
-        theta[view, :, 1, 2] = (1 - scale) * (2 * uniform(seed, index, SHIFT_Y + _VIEW * (view + 1)) - 1)
+    left_VB, top_VB = ((1 - scale_VB) * (2 * place - 1) for place in (x_VB, y_VB))
+    zero_VB = torch.zeros_like(scale_VB)
+    theta = torch.stack((scale_VB, zero_VB, left_VB, zero_VB, scale_VB, top_VB), dim=-1).float()
     flat = views_VBCHW.flatten(0, 1)
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).flatten(0, 1).to(flat.device, non_blocking=True),
-        [len(flat), 3, size, size],
-        align_corners=True,
-    )
+    grid = functional.affine_grid(theta.view(views * batch, 2, 3), [len(flat), 3, size, size], align_corners=True)
     return functional.grid_sample(flat, grid, mode="bilinear", align_corners=True).unflatten(0, (views, batch))

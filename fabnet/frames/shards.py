@@ -30,6 +30,8 @@ INDEX_SCHEMA = pa.schema(
     + [("frame_no", pa.int64()), ("time_s", pa.float64()), ("shard", pa.string())]
     + [(name, pa.int64()) for name in ("offset", "size")]
     + [(name, pa.float64()) for name in ("left", "top", "right", "bottom", "sharpness", "brightness")]
+    + [(name, pa.float64()) for name in ("face_px", "cut_off", "presence")]
+    + [(name, pa.float64()) for name in ("roll_deg", "pitch_deg", "yaw_deg", "mouth_open", "eyes_open")]
 )
 
 #: `fabnet.tables.Shards` as Arrow writes it.

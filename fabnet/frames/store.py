@@ -4,27 +4,23 @@ import mmap
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fabnet.errors import UserError, one_line
 from fabnet.files import read_json
+from fabnet.frames.corrupt import CorruptFrame
 from fabnet.frames.shards import INDEX, RECIPE, member_name, run_starts, shard_name, shard_number
 
 _COLUMNS = ("track_id", "identity", "frame_no", "shard", "offset", "size")
-
-
-class CorruptFrame(UserError):
-    """A frame of a store cannot be decoded; `row` is its number. The message names the shard and the member."""
-
-    def __init__(self, message: str, row: int) -> None:
-        super().__init__(message)
-        self.row = row
 
 
 @dataclass(frozen=True)
@@ -167,6 +163,49 @@ class FrameStore:
     def __getstate__(self) -> dict[str, Any]:
         # Maps cannot be sent to another process, which makes its own.
         return {**self.__dict__, "_maps": {}}
+
+
+class NvJpeg:
+    """Frames of a store decoded by a GPU, by nvJPEG through torchvision; pixels differ from the CPU's by rounding.
+
+    Args:
+        store: of the frames.
+        device: the GPU.
+
+    Raises:
+        UserError: torchvision is absent.
+    """
+
+    def __init__(self, store: FrameStore, device: torch.device) -> None:
+        try:
+            from torchvision.io import ImageReadMode, decode_jpeg
+        except ImportError:
+            raise UserError(
+                "nvjpeg: true needs torchvision, which is not installed; install the build that goes with torch, or "
+                "set nvjpeg to false"
+            ) from None
+        self.store, self.device = store, device
+        self._decode = partial(decode_jpeg, mode=ImageReadMode.RGB, device=device)
+
+    def decode(self, rows: NDArray[np.int64]) -> Tensor:
+        """RGB images (N, H, W, 3) of the frames `rows`, (N,), on the GPU.
+
+        Raises:
+            CorruptFrame: one of them is no whole JPEG.
+        """
+        size = self.store.size
+        if len(rows) == 0:
+            return torch.empty((0, size, size, 3), dtype=torch.uint8, device=self.device)
+        files = [torch.frombuffer(bytearray(self.store.read(int(row))), dtype=torch.uint8) for row in rows]
+        try:
+            pictures = torch.stack(self._decode(files))
+            if pictures.shape[1:] == (3, size, size):
+                return pictures.movedim(1, -1).contiguous()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            pass  # of the whole batch: the CPU tells which frame it is, and decodes what nvJPEG does not know
+        return torch.from_numpy(self.store.decode(rows)).to(self.device)
 
 
 def _numbered(names: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]:

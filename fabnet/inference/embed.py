@@ -29,7 +29,7 @@ from fabnet.faces.found import FaceCrop, find_faces, network_crop
 from fabnet.faces.inputs import BadInput, Input, find_inputs, listed, no_face
 from fabnet.files import atomic_file, hash_json, locked
 from fabnet.inference.formats.open import Format, check_columns, check_one_input, open_rows
-from fabnet.inference.formats.table import open_writer, row_groups
+from fabnet.inference.formats.table import open_plain_parquet, row_groups
 from fabnet.model import Model
 from fabnet.progress import Progress
 from fabnet.video.detectors import are_scored
@@ -91,7 +91,7 @@ def run_job(job: Job) -> None:
     torch.set_num_threads(1)
     outcomes = [Outcome(each.name) for each in job.inputs]
     found = _found(job, outcomes)
-    with atomic_file(job.out) as temporary, open_writer(temporary, job.columns) as file:
+    with atomic_file(job.out) as temporary, open_plain_parquet(temporary, job.columns) as file:
         while batch := list(islice(found, job.batch_size)):
             file.add(job.model.table(batch, job.recipe_hash))
         file.describe({_META: _dumped(outcomes)})
@@ -104,7 +104,7 @@ def write_failure(job: Job, reason: str) -> None:
         job: whose inputs are all told as rejects.
         reason: in one line.
     """
-    with atomic_file(job.out) as temporary, open_writer(temporary, job.columns) as file:
+    with atomic_file(job.out) as temporary, open_plain_parquet(temporary, job.columns) as file:
         file.describe({_META: _dumped([Outcome(each.name, rejected=reason) for each in job.inputs])})
 
 
@@ -268,6 +268,7 @@ def _run(jobs: list[Job]) -> list[Job]:
                 write_failure(job, "crashed: its process died, each time it was begun")
                 progress.advance(1)
             else:
+                # Which of several images was the cause nobody knows: each of them is a job of its own then.
                 died.add(job.out)
     done = []
     for job in jobs:

@@ -200,6 +200,7 @@ def answer(
     count, vectors = len(index.vectors), np.stack([query.vector for query in queries])
     if k > count:
         raise UserError(f"--k {k}: the index has {counted(count, 'row')}; ask for at most {count}")
+    # A query that is a row of the index is its own nearest neighbour, which nobody asks for; -1 matches none.
     own = exact.Alike(np.array([query.row for query in queries]), np.arange(count))
     pairs = [own, *(_alike([getattr(one, name) for one in queries], index.column(name)) for name in left_out)]
     recall = None
@@ -211,6 +212,7 @@ def answer(
         part = ann.read(index.ann, count, index.vectors.shape[1])
         found = ann.search_ann(part, vectors, k, pairs)
         chosen = np.unique(np.linspace(0, count - 1, min(sample, count)).astype(np.int64))
+        # The vectors that are searched are rows themselves, each without itself.
         others = min(k, count - 1)
         if others:
             recall = ann.recall(part, index.vectors, chosen, index.vectors.take(chosen), others), len(chosen)

@@ -24,9 +24,8 @@ from scipy.ndimage import gaussian_filter1d
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError, counted
 from fabnet.faces.face_params import differences
-from fabnet.faces.found import FaceCrop, Faces, find_faces
+from fabnet.faces.found import FaceCrop, Faces, Watched, find_faces
 from fabnet.faces.inputs import BadInput, find_input, no_face
-from fabnet.faces.watched import Watched
 from fabnet.figures.face import UNIT_NAMES
 from fabnet.figures.preview import clock
 from fabnet.model import Model

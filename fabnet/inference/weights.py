@@ -107,6 +107,7 @@ def import_weights(
     card["imported"] = {"file": path.name, "sha256": hash_file(path)}
     card["variant"] = out.name
     maps = [_probe(each, path, state, card) for each in probes]
+    # One file of heads holds a probe for each task.
     if repeated := {probe.task for probe in maps if sum(other.task == probe.task for other in maps) > 1}:
         raise UserError(f"--task {min(repeated)}: is given twice")
     with atomic_directory(out) as temporary:

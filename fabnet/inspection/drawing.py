@@ -73,6 +73,7 @@ def find_cases(seen: PoolReadings, sources: int, each: int = 2) -> list[Case]:
         for number, frames in enumerate(tracks):
             found = max(kind(seen, frames, sources), key=lambda scored: scored[0], default=None)
             if found is not None:
+                # A track that has shown a case comes last, so that cases are of different people where they can be.
                 best.append((number in used, -found[0], number, found[1]))
         best.sort(key=lambda entry: entry[:3])
         for _, _, number, case in best[:each]:

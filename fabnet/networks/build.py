@@ -185,7 +185,7 @@ _REQUIRED = ("objective", "image_size", "base_filters", "embedding_dim", "recipe
 _KNOWN = {
     *_REQUIRED,
     *("variant", "sources", "flow_stride", "shared_decoder", "conventions", "params", "inputs", "imported"),
-    *("corrupt_frames", "best_step", "best_validation_loss"),
+    *("corrupt_frames", "best_step", "best_validation_loss", "copying_loss", "below_copying_pct"),
 }
 
 

@@ -76,7 +76,63 @@ def warp(image_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
     # In float32 whatever the autocast: bfloat16 has 8 bits, less than a pixel's place at 256 px needs.
     flow_BHW2 = flow_B2HW.float().permute(0, 2, 3, 1)
     grid_BHW2 = (identity_grid(image_BCHW.shape[-1], image_BCHW.device) + flow_BHW2).clamp(-1, 1)
-    return functional.grid_sample(image_BCHW.float(), grid_BHW2, mode="bilinear", align_corners=True)
+    image_BCHW = image_BCHW.float()
+    # CUDA's backward of grid_sample is refused there, for the gradient of the frames, which nobody asks for here.
+    if torch.are_deterministic_algorithms_enabled() and image_BCHW.is_cuda and not image_BCHW.requires_grad:
+        return GatheredWarp.apply(image_BCHW, grid_BHW2)
+    return functional.grid_sample(image_BCHW, grid_BHW2, mode="bilinear", align_corners=True)
+
+
+class GatheredWarp(torch.autograd.Function):
+    """`grid_sample`, bilinear with aligned corners and zeros outside, with a gradient of the grid that only gathers.
+
+    Every element of that gradient is computed from the four pixels around its point, and no two write to one place, so
+    that it is the same in every run. The frames get no gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
+        """The warped frames, of the grid's height and width.
+
+        Args:
+            ctx: keeps both for the backward pass.
+            image_BCHW: frames.
+            grid_BHW2: for each pixel of the result the point, x and y, that it is fetched from; -1 and 1 are the
+                centres of the outer pixels.
+        """
+        ctx.save_for_backward(image_BCHW, grid_BHW2)
+        return functional.grid_sample(image_BCHW, grid_BHW2, mode="bilinear", align_corners=True)
+
+    @staticmethod
+    def backward(ctx: Any, gradient_BCHW: Tensor) -> tuple[None, Tensor]:
+        """Nothing for the frames, and the gradient of the grid (B, H, W, 2).
+
+        Args:
+            ctx: of the forward pass.
+            gradient_BCHW: of the warped frames.
+        """
+        image_BCHW, grid_BHW2 = ctx.saved_tensors
+        batch, channels, height, width = image_BCHW.shape
+        # Numbers of the host, not a tensor made of them, which a CUDA graph could not take in.
+        scale_x, scale_y = (width - 1) / 2, (height - 1) / 2
+        place_x, place_y = (grid_BHW2[..., 0] + 1) * scale_x, (grid_BHW2[..., 1] + 1) * scale_y
+        left, top = place_x.floor(), place_y.floor()
+        pixels_BPC = image_BCHW.permute(0, 2, 3, 1).reshape(batch, -1, channels)
+        gradient_BPC = gradient_BCHW.permute(0, 2, 3, 1).reshape(batch, -1, channels)
+
+        def projected(right: int, down: int) -> Tensor:
+            """Of one of the four pixels: its channels times the gradient, summed, (B, H, W); 0 outside the frame."""
+            x, y = left + right, top + down
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            index = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).long().view(batch, -1, 1)
+            values_BPC = pixels_BPC.gather(1, index.expand(-1, -1, channels))
+            return (values_BPC * gradient_BPC).sum(dim=2).view_as(x) * inside
+
+        (p00, p10), (p01, p11) = ([projected(right, down) for right in (0, 1)] for down in (0, 1))
+        fx, fy = place_x - left, place_y - top
+        along_x = (p10 - p00) * (1 - fy) + (p11 - p01) * fy
+        along_y = (p01 - p00) * (1 - fx) + (p11 - p10) * fx
+        return None, torch.stack((along_x * scale_x, along_y * scale_y), dim=-1)
 
 
 class Reconstruction(NamedTuple):

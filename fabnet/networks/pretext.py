@@ -91,18 +91,30 @@ class Rotation(nn.Module):
         return scores.unflatten(0, (TURNS, -1)).transpose(0, 1)
 
 
-def to_lab(image_B3HW: Tensor) -> Tensor:
+class ToLab(nn.Module):
     """sRGB in [-1, 1] to L*, a*, b*, (B, 3, H, W) float32, in units of their ranges: all in [-1, 1].
 
     L* from 0 to 100 becomes -1 to 1; a* and b* are divided by 110. White is D65.
     """
-    with torch.autocast(image_B3HW.device.type, enabled=False):  # bfloat16 has not the digits for it
-        encoded = image_B3HW.float().add(1).mul_(0.5).clamp_(0, 1)
-        linear = torch.where(encoded <= 0.04045, encoded / 12.92, encoded.add(0.055).div_(1.055).pow_(2.4))
-        xyz = functional.conv2d(linear, _TO_XYZ.to(linear.device)[:, :, None, None])
-        root = torch.where(xyz > _EPSILON, xyz.clamp_min(_EPSILON).pow_(1 / 3), xyz * (_KAPPA / 116) + 16 / 116)
-        lab_B3HW = functional.conv2d(root, _TO_LAB.to(root.device)[:, :, None, None])
-        return lab_B3HW.sub_(_SHIFT.to(root.device)[:, None, None])
+
+    # On the device of the weights, where a step finds them without a copy from the host.
+    to_xyz_33: Tensor
+    to_lab_33: Tensor
+    shift_3: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, value in (("to_xyz_33", _TO_XYZ), ("to_lab_33", _TO_LAB), ("shift_3", _SHIFT)):
+            self.register_buffer(name, value.clone(), persistent=False)
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        """(B, 3, H, W) of sRGB to L*, a*, b*."""
+        with torch.autocast(image_B3HW.device.type, enabled=False):  # bfloat16 has not the digits for it
+            encoded = image_B3HW.float().add(1).mul_(0.5).clamp_(0, 1)
+            linear = torch.where(encoded <= 0.04045, encoded / 12.92, encoded.add(0.055).div_(1.055).pow_(2.4))
+            xyz = functional.conv2d(linear, self.to_xyz_33[:, :, None, None])
+            root = torch.where(xyz > _EPSILON, xyz.clamp_min(_EPSILON).pow_(1 / 3), xyz * (_KAPPA / 116) + 16 / 116)
+            return functional.conv2d(root, self.to_lab_33[:, :, None, None]).sub_(self.shift_3[:, None, None])
 
 
 class SplitBrainEncoder(nn.Module):
@@ -114,12 +126,13 @@ class SplitBrainEncoder(nn.Module):
             raise ValueError(
                 f"split_brain halves base_filters and embedding_dim: {base_filters} and {embedding_dim} must be even"
             )
+        self.to_lab = ToLab()
         self.halves = Encoder(image_size, base_filters, embedding_dim, in_channels=4, groups=2)
         self.image_size, self.embedding_dim = image_size, embedding_dim
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Frames in [-1, 1], (B, 3, H, W), to embeddings, (B, D): what lightness tells, then what colour tells."""
-        return self.of_lab(to_lab(image_BCHW))
+        return self.of_lab(self.to_lab(image_BCHW))
 
     def of_lab(self, lab_B3HW: Tensor) -> Tensor:
         lightness_B1HW, colour_B2HW = lab_B3HW[:, :1], lab_B3HW[:, 1:]
@@ -141,14 +154,14 @@ class SplitBrain(nn.Module):
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
         """(1, B, 3, H, W) in [-1, 1] to errors of lightness told from colour and of colour told from lightness, told
-        minus true: (B, 3, H, W), in the units of `to_lab`; one view is never padding.
+        minus true: (B, 3, H, W), in the units of ToLab; one view is never padding.
 
         Args:
             views_VBCHW: one view.
             mask_VB: not used: all networks are called alike.
         """
         (target_BCHW,) = views_VBCHW
-        lab_B3HW = to_lab(target_BCHW)
+        lab_B3HW = self.encoder.to_lab(target_BCHW)
         told_B4HW = self.other_decoder(self.encoder.of_lab(lab_B3HW)).float()
         # a* and b* of the first half, lightness of the second, whose other channel is none.
         return torch.cat((told_B4HW[:, 2:3], told_B4HW[:, :2]), dim=1) - lab_B3HW

@@ -58,6 +58,7 @@ def from_released(tensors: Mapping[str, Tensor], where: str, sources: int | None
     if sources > 1 and not masks:
         raise UserError(f"{where}: has no mask.N, the decoder of confidences that {sources} sources need; --sources 1")
     size, filters, dimension = _sizes(tensors, where)
+    # Names and shapes alone: no memory for weights that are not kept.
     with torch.device("meta"):
         expected = FabNet(size, filters, dimension, sources).state_dict()
     left_out = masks if sources == 1 else ()
@@ -68,6 +69,7 @@ def from_released(tensors: Mapping[str, Tensor], where: str, sources: int | None
         raise UserError(f"{where}: {unknown[0]}: {what} has no such weights")
     state = {}
     for ours, name in theirs.items():
+        # Saved before batch norm counted its batches; the count plays no part in evaluation.
         if name.endswith(_COUNT) and name not in tensors:
             state[ours] = torch.zeros((), dtype=torch.int64)
         elif name not in tensors:

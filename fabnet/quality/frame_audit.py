@@ -21,7 +21,7 @@ from fabnet.video.unit import LEDGER, REJECTS
 #: Sums of the ledger that a report tells.
 TOLD = [
     *("clips", "rejected_clips", "rejected_tracks", "boxes_clamped"),
-    *("samples_damaged", "files_ignored", "clips_crowded"),
+    *("samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"),
 ]
 
 _FIRST_BYTES, _LAST_BYTES = (0xFF, 0xD8, 0xFF), (0xFF, 0xD9)
@@ -183,6 +183,7 @@ def audit_shards(frames: Path, named: Mapping[str, int]) -> dict[str, int]:
                 "extracted (`dvc checkout --force`), or run the stage `extract` again"
             )
 
+    # From cheap to dear: names, numbers and sizes are compared before any shard is read.
     require("shard", [f"{name} is not there, but in {INDEX}" for name in sorted(set(named) - set(shards["shard"]))])
     require("shard", [f"{file.name} does not exist" for file in files if not file.is_file()])
     counts = [(name, told, named.get(name, 0)) for name, told in zip(shards["shard"], shards["frames"], strict=True)]

@@ -79,6 +79,18 @@ class Histogram:
 
 _ROWS = 1 << 18
 _COLUMNS = ["track_id", "identity", "left", "right", "sharpness", "brightness"]
+# Columns of the index that may be null, and whether a track's mean is that of their absolute values.
+_NULLABLE = {
+    "face_px": False,
+    "cut_off": False,
+    "presence": False,
+    "roll_deg": True,
+    "pitch_deg": True,
+    "yaw_deg": True,
+    "mouth_open": False,
+    "eyes_open": False,
+}
+_MEANS = ("brightness", "sharpness", "side")
 
 
 @dataclass(frozen=True)
@@ -89,11 +101,14 @@ class Summary:
         rows: frames in the index.
         tracks: per track, in the order of the index: track_id, identity, split, first (row of the index), frames, and
             the mean `brightness`, `sharpness` and `side` (pixels of the box) of its frames, the brightness of the
-            `darkest` and of the `brightest`.
-        identities: per identity: identity, split, tracks, frames.
+            `darkest` and of the `brightest`; and the means of `face_px`, `cut_off`, `presence`, `mouth_open` and
+            `eyes_open`, and of the absolute `roll_deg`, `pitch_deg` and `yaw_deg`, over the frames where they are
+            known, NaN where they are of none.
+        identities: per identity: identity, split, tracks, frames, and in how many of its clips several of its tracks
+            are on display at once.
         splits: per split: split, identities, tracks, frames, and by how many percentage points its share of the
             identities and of the frames is off from what params ask for, beyond what rounding to whole identities does.
-        histograms: of `brightness`, `sharpness` and `side` over frames.
+        histograms: of `brightness`, `sharpness`, `side` and of what may be null over frames, with its sign.
     """
 
     rows: int
@@ -115,12 +130,22 @@ def summarise(frames: Path, split_of: Mapping[str, str], percent: Mapping[str, i
         "brightness": Histogram.linear(0, 255, 510),
         "sharpness": Histogram.logarithmic(1e6, 600),
         "side": Histogram.logarithmic(1e5, 600),
+        "face_px": Histogram.logarithmic(1e5, 600),
+        "cut_off": Histogram.linear(0, 1, 200),
+        "presence": Histogram.linear(0, 1, 200),
+        "roll_deg": Histogram.linear(-180, 180, 720),
+        "pitch_deg": Histogram.linear(-180, 180, 720),
+        "yaw_deg": Histogram.linear(-90, 90, 360),
+        "mouth_open": Histogram.logarithmic(10, 400),
+        "eyes_open": Histogram.logarithmic(10, 400),
     }
     tracks = _tracks(frames / INDEX, histograms)
     tracks.insert(2, "split", tracks["identity"].map(dict(split_of)))
     grouped = tracks.groupby("identity", sort=True)
     identities = pd.DataFrame({"split": grouped["split"].first(), "tracks": grouped.size()})
     identities["frames"] = grouped["frames"].sum()
+    crowded = _clips_crowded(frames / INDEX)
+    identities["clips_crowded"] = crowded.reindex(identities.index, fill_value=0)
     identities = identities.reset_index()
     rows = int(tracks["frames"].sum())
     return Summary(rows, tracks, identities, _splits(identities, percent), histograms)
@@ -142,13 +167,19 @@ def _tracks(path: Path, histograms: Mapping[str, Histogram]) -> pd.DataFrame:
     people: list[pa.Array] = []
     parts: list[dict[str, NDArray]] = []
     row = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS, columns=_COLUMNS):
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS, columns=[*_COLUMNS, *_NULLABLE]):
         if len(batch) == 0:
             continue
         values = {name: batch[name].to_numpy() for name in ("sharpness", "brightness")}
         values["side"] = batch["right"].to_numpy() - batch["left"].to_numpy()
-        for name, histogram in histograms.items():
-            histogram.add(values[name])
+        for name in _MEANS:
+            histograms[name].add(values[name])
+        for name, unsigned in _NULLABLE.items():
+            column = batch[name].to_numpy(zero_copy_only=False)
+            known = np.isfinite(column)
+            histograms[name].add(column[known])
+            values[name] = np.where(known, np.abs(column) if unsigned else column, 0)
+            values[_count(name)] = known.astype(np.int64)
         first = run_starts(batch["track_id"])
         part: dict[str, NDArray] = {"first": first + row, "frames": np.diff(first, append=len(batch))}
         part |= {name: np.add.reduceat(array, first) for name, array in values.items()}
@@ -159,9 +190,13 @@ def _tracks(path: Path, histograms: Mapping[str, Histogram]) -> pd.DataFrame:
         parts.append(part)
         row += len(batch)
     if not parts:
-        columns = ["track_id", "identity", "first", "frames", "brightness", "sharpness", "side", "darkest", "brightest"]
+        columns = ["track_id", "identity", "first", "frames", *_MEANS, *_NULLABLE, "darkest", "brightest"]
         return pd.DataFrame({name: pd.Series([], dtype=str if name in columns[:2] else float) for name in columns})
     return _joined(pa.chunked_array(names), pa.chunked_array(people), parts)
+
+
+def _count(name: str) -> str:
+    return f"{name}_known"
 
 
 def _joined(names: pa.ChunkedArray, people: pa.ChunkedArray, parts: list[dict[str, NDArray]]) -> pd.DataFrame:
@@ -170,13 +205,35 @@ def _joined(names: pa.ChunkedArray, people: pa.ChunkedArray, parts: list[dict[st
     first = run_starts(names)
     how = {"first": np.minimum, "darkest": np.minimum, "brightest": np.maximum}
     joined = {name: how.get(name, np.add).reduceat(array, first) for name, array in whole.items()}
-    for name in ("brightness", "sharpness", "side"):
+    for name in _MEANS:
         joined[name] = joined[name] / joined["frames"]
+    for name in _NULLABLE:
+        known = joined.pop(_count(name))
+        joined[name] = np.divide(joined[name], known, out=np.full(len(known), np.nan), where=known > 0)
     at = pa.array(first)
     table = pd.DataFrame(joined)
     table.insert(0, "identity", people.take(at).to_pandas())
     table.insert(0, "track_id", names.take(at).to_pandas())
     return table
+
+
+def _clips_crowded(path: Path) -> pd.Series:
+    """By identity, where there are any: its clips in which two of its tracks are on display at once."""
+    spans = []
+    for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=["track_id", "identity", "clip", "time_s"]):
+        if len(batch) == 0:
+            continue
+        first = run_starts(batch["track_id"])
+        at, times = pa.array(first), batch["time_s"].to_numpy()
+        begin, end = np.minimum.reduceat(times, first), np.maximum.reduceat(times, first)
+        names = {name: batch[name].take(at).to_pandas() for name in ("identity", "clip")}
+        spans.append(pd.DataFrame({**names, "begin": begin, "end": end}))
+    if not spans:
+        return pd.Series([], dtype=int)
+    # A track that a piece's end cut in two is two spans that do not meet. If any two meet, two neighbours do.
+    ordered = pd.concat(spans).sort_values(["identity", "clip", "begin"])
+    meets = ordered["begin"] <= ordered.groupby(["identity", "clip"])["end"].shift()
+    return ordered[meets].groupby("identity")["clip"].nunique()
 
 
 def pieces(frames: Path, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -196,8 +253,9 @@ _FORMAT = 1
 
 
 def profile(summary: Summary) -> dict[str, Any]:
-    """Quantiles of every measure, as profile.json holds them."""
-    quantiles: dict[str, NDArray] = {name: histogram.quantiles() for name, histogram in summary.histograms.items()}
+    """Quantiles of every measure that any frame has, as profile.json holds them."""
+    measured = {name: histogram for name, histogram in summary.histograms.items() if histogram.counts.any()}
+    quantiles: dict[str, NDArray] = {name: histogram.quantiles() for name, histogram in measured.items()}
     quantiles["frames_of_track"] = summary.tracks["frames"].quantile(LEVELS).to_numpy()
     quantiles["tracks_of_identity"] = summary.identities["tracks"].quantile(LEVELS).to_numpy()
     rounded = {name: [float(f"{value:.6g}") for value in values] for name, values in quantiles.items()}

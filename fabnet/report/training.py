@@ -14,9 +14,12 @@ from fabnet import tables
 from fabnet.figures.curves import learning_curves, loss_table
 from fabnet.figures.pictures import Gap, attempt, picture
 from fabnet.figures.sheets import contact_sheet
-from fabnet.files import atomic_file, read_json
+from fabnet.files import atomic_file, read_json, write_json
 from fabnet.frames.store import FrameStore
-from fabnet.report.blocks import Block, Content, Table, Text
+from fabnet.report.blocks import NOTHING, Block, Content, Table, Text
+
+#: {variant: percent that its validation loss is below that of copying, null where its objective has none}
+COPYING = Path("reports/training/copying.json")
 
 #: Identities, and frames of each, on the sheet of crops.
 _SHEET = (5, 10)
@@ -34,7 +37,8 @@ def what_ran(
         unread: those that could not be read.
         experiment: its page on an MLflow server, if runs are to be linked.
     """
-    head = ["variant", "objective", "image", "samples", "best step", "validation loss", "weights", "crop recipe"]
+    head = ["variant", "objective", "image", "samples", "best step", "validation loss", "below copying"]
+    head += ["weights", "crop recipe"]
     rows = [
         [
             name,
@@ -43,6 +47,7 @@ def what_ran(
             str(card["params"]["samples"]),
             str(card["best_step"]),
             f"{card['best_validation_loss']:.4f}",
+            _below_copying(card),
             _linked(f"`{card['weights_sha256'][:12]}`", experiment, card["weights_sha256"]),
             f"`{card['recipe']['hash']}`",
         ]
@@ -69,11 +74,23 @@ def caution(cards: Mapping[str, Mapping[str, Any]], faces: Mapping[str, int]) ->
     samples = max((int(card["params"]["samples"]) for card in cards.values()), default=_FEW_SAMPLES)
     reasons = [f"no variant learnt from more than {samples:,} samples"] if samples < _FEW_SAMPLES else []
     reasons += [f"`{name}` has {count} test faces" for name, count in faces.items() if count < _FEW_FACES]
+    for name, card in cards.items():
+        share = card.get("below_copying_pct")
+        if share is not None and share < 100 * card["params"]["copying"]["share"]:
+            yield Text(
+                f"**`{name}` still copies**: its validation loss is {share:.1f} % below that of showing the source "
+                "unchanged, so that its embedding says little of faces."
+            )
     if reasons:
         yield Text(
             f"**The scores of this run mean nothing**: {', and '.join(reasons)}. It shows that the pipeline works, and "
             "what a report looks like."
         )
+
+
+def _below_copying(card: Mapping[str, Any]) -> str:
+    share = card.get("below_copying_pct")
+    return NOTHING if share is None else f"{share:.1f} %"
 
 
 def _linked(text: str, experiment: str | None, weights: str) -> str:
@@ -116,7 +133,8 @@ def training(models: Mapping[str, Path], frames: Path, out: Path) -> Content:
         out / "learning_curves.png",
         "Training and validation loss of every variant against samples seen",
         "Losses of different objectives do not compare, hence the panels. Grey bands are the windows of a "
-        "curriculum: the percentiles of a batch's losses that were learnt from.",
+        "curriculum: the percentiles of a batch's losses that were learnt from. Dashed: the loss of showing the source "
+        "unchanged, of several sources the closest one or their mean, on the validation samples.",
         partial(_curves, models),
         80,
     )
@@ -131,6 +149,9 @@ def training(models: Mapping[str, Path], frames: Path, out: Path) -> Content:
         written = attempt(f"losses of {name} as CSV", partial(_losses, path, out / "curves" / f"{name}.csv"))
         if isinstance(written, Gap):
             yield written
+    written = attempt("how far below copying each variant is", partial(_write_copying, models, out / COPYING.name))
+    if isinstance(written, Gap):
+        yield written
 
 
 def _curves(models: Mapping[str, Path]) -> Figure:
@@ -139,6 +160,11 @@ def _curves(models: Mapping[str, Path]) -> Figure:
     windows = {name: path / "curriculum.parquet" for name, path in models.items()}
     curricula = {name: tables.read(path, tables.Curriculum) for name, path in windows.items() if path.is_file()}
     return learning_curves(histories, objectives, curricula)
+
+
+def _write_copying(models: Mapping[str, Path], path: Path) -> None:
+    cards = {name: read_json(folder / "model.json") for name, folder in models.items()}
+    write_json(path, {name: card.get("below_copying_pct") for name, card in cards.items()})
 
 
 def _losses(model: Path, path: Path) -> None:

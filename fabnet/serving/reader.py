@@ -87,6 +87,7 @@ class ImageReader:
                 problem = error.detail if isinstance(error, Rejected) else error
                 raise InvalidImages(f"image {number}: {problem}") from None
             pixels += image.shape[0] * image.shape[1]
+            # Counted over the request: many small files can hold more pixels than one that is too large.
             if pixels > MAX_REQUEST_PIXELS:
                 raise InvalidImages(
                     f"image {number}: more than {MAX_REQUEST_PIXELS:,} pixels in one request; send fewer images at once"

@@ -34,6 +34,10 @@ REJECT_REASONS = (
 )
 
 
+#: Columns of an index that FaceMesh fills.
+READINGS = ("roll_deg", "pitch_deg", "yaw_deg", "mouth_open", "eyes_open")
+
+
 def has_area(box: pd.DataFrame) -> "pd.Series[bool]":
     """Which rows of left, top, right, bottom are boxes of some, finite, width and height."""
     width, height = box["right"] - box["left"], box["bottom"] - box["top"]
@@ -58,6 +62,42 @@ class Index(Table):
     bottom: Series[np.float64]
     sharpness: Series[np.float64] = pa.Field(ge=0, lt=1e7, description="variance of the Laplacian of the grey crop")
     brightness: Series[np.float64] = pa.Field(ge=0, le=255, description="mean grey level of the crop")
+    face_px: Series[np.float64] = pa.Field(
+        gt=0,
+        lt=float("inf"),
+        nullable=True,
+        description="side of the face's square in the source frame, pixels, without extract.margin; null where others "
+        "cropped the clip",
+    )
+    cut_off: Series[np.float64] = pa.Field(
+        ge=0, le=1, nullable=True, description="share of that square beyond the frame; null likewise"
+    )
+    presence: Series[np.float64] = pa.Field(
+        ge=0,
+        le=1,
+        nullable=True,
+        description="FaceMesh's probability of a face; null where it did not run (extract.mesh)",
+    )
+    roll_deg: Series[np.float64] = pa.Field(
+        ge=-180,
+        le=180,
+        nullable=True,
+        description="of the head, as FaceMesh sees it, degrees, positive clockwise in the image; this and the next are "
+        "null where presence is below 0.5",
+    )
+    pitch_deg: Series[np.float64] = pa.Field(ge=-180, le=180, nullable=True, description="positive upwards")
+    yaw_deg: Series[np.float64] = pa.Field(
+        ge=-90, le=90, nullable=True, description="positive to the right of the image; roll comes after yaw after pitch"
+    )
+    mouth_open: Series[np.float64] = pa.Field(
+        ge=0, lt=float("inf"), nullable=True, description="gap between the inner lips over their width"
+    )
+    eyes_open: Series[np.float64] = pa.Field(
+        ge=0, lt=float("inf"), nullable=True, description="gap between the lids over the eye's width, mean of both eyes"
+    )
+
+    class Config:
+        metadata = {"version": 2}
 
     @pa.dataframe_check(name="box_has_area")
     def _box_has_area(cls, frame: pd.DataFrame) -> Any:
@@ -66,6 +106,10 @@ class Index(Table):
     @pa.dataframe_check(name="one_identity_per_track")
     def _one_identity_per_track(cls, frame: pd.DataFrame) -> Any:
         return frame.groupby("track_id")["identity"].transform("nunique") == 1
+
+    @pa.dataframe_check(name="readings_have_a_presence")
+    def _readings_have_a_presence(cls, frame: pd.DataFrame) -> Any:
+        return frame["presence"].notna() | frame[list(READINGS)].isna().all(axis=1)
 
     # So (track_id, frame_no) is unique as well.
     @pa.dataframe_check(name="frames_of_a_track_contiguous_and_increasing")
@@ -108,10 +152,15 @@ class Ledger(Table):
     clips_crowded: Series[np.int64] = pa.Field(
         ge=0, description="clips with several kept tracks of one identity at once: it is more than one person"
     )
+    clips_swapped: Series[np.int64] = pa.Field(
+        ge=0,
+        description="clips with kept tracks of one identity of which the second took the place of the first within a "
+        "shot, among other surroundings: most likely another person",
+    )
     bytes: Series[np.int64] = pa.Field(ge=0, description="of its JPEGs")
 
     class Config:
-        metadata = {"version": 3}
+        metadata = {"version": 4}
 
     @pa.dataframe_check(name="units_in_order_without_gaps")
     def _units_follow_each_other(cls, frame: pd.DataFrame) -> Any:

@@ -20,9 +20,16 @@ class History(Table):
     split: Series[str] = pa.Field(isin=("train", "validation"))
     loss: Series[np.float64] = pa.Field(ge=0, lt=float("inf"))
     learning_rate: Series[np.float64] = pa.Field(ge=0)
+    copying: Series[np.float64] = pa.Field(
+        ge=0,
+        lt=float("inf"),
+        nullable=True,
+        description="of a validation: the loss of moving no pixel, on the same samples; empty for objectives without",
+    )
 
     class Config:
         unique = ["step", "split"]
+        metadata = {"version": 2}
 
 
 class Curriculum(Table):

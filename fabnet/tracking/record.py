@@ -57,6 +57,10 @@ def training_record(directory: Path | str) -> Record:
     points: list[tuple[str, float, int]] = []
     for split, part in history.groupby("split"):
         points += zip(repeat(f"{split}_loss"), part["loss"], part["step"], strict=False)
+    validated = history[history["copying"] > 0]
+    points += zip(repeat("copying_loss"), validated["copying"], validated["step"], strict=False)
+    below = 100 * (1 - validated["loss"] / validated["copying"])
+    points += zip(repeat("below_copying_pct"), below, validated["step"], strict=False)
     points += zip(repeat("learning_rate"), history["learning_rate"], history["step"], strict=False)
     if (path := directory / "curriculum.parquet").is_file():
         curriculum = tables.read(path, tables.Curriculum)
@@ -72,11 +76,13 @@ def training_record(directory: Path | str) -> Record:
     }
     if (start := card["params"].get("start_from")) is not None:
         inputs[f"models/{start}/best.pt"] = card["inputs"]["start_from"]
+    measured = {"best_validation_loss": card["best_validation_loss"], "best_step": card["best_step"]}
+    measured["best_below_copying_pct"] = card.get("below_copying_pct")
     return Record(
         params=card["params"],
         inputs=inputs,
         tags={"weights.sha256": card["weights_sha256"], "recipe.hash": card["recipe"]["hash"]},
-        metrics={"best_validation_loss": card["best_validation_loss"], "best_step": card["best_step"]},
+        metrics={key: value for key, value in measured.items() if value is not None},
         history=tuple((key, float(value), int(step)) for key, value, step in points),
         figures={"learning_curve.png": lambda: learning_curves({variant: history}, {variant: card["objective"]})},
         artifacts=(directory / "model.json",),

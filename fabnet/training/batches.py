@@ -1,156 +1,45 @@
-"""Batches of samples: drawn, decoded ahead of the network by threads, and augmented on the device."""
+"""Batches of samples: read ahead of the network by threads, or drawn on the device that holds the frames; augmented."""
 
 from __future__ import annotations
 
-import logging
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fabnet.errors import UserError
-from fabnet.frames.augment import flip, jitter, to_float
-from fabnet.frames.pairs import PairSampler, Views
-from fabnet.frames.store import CorruptFrame
+from fabnet.frames.augment import Augmentation, to_float
+from fabnet.frames.cache import FrameCache, Frames, read_ahead
+from fabnet.frames.corrupt import CorruptFrame, CorruptFrames
+from fabnet.frames.pairs import TRIES, PairSampler, Views, sound
+from fabnet.frames.resident import ResidentSamples
 from fabnet.training.world import World
 
-logger = logging.getLogger(__name__)
-
-# How far along the endless stream of samples a replacement is drawn: no run gets there.
-_ELSEWHERE = 1 << 40
-_TRIES = 1000
-
-# Batches that are read ahead, for each thread.
-_AHEAD = 2
-
-
-class CorruptFrames:
-    """The corrupt frames met so far; threads may share it.
-
-    Args:
-        limit: how many frames may be passed over.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._rows: set[int] = set()
-        self._lock = Lock()
-
-    def add(self, error: CorruptFrame) -> None:
-        """Name a frame and pass it over from now on.
-
-        Raises:
-            UserError: it is one too many.
-        """
-        with self._lock:
-            if error.row in self._rows:
-                return
-            if len(self._rows) >= self.limit:
-                raise UserError(
-                    f"{error}; frames passed over before it: {len(self._rows)}, all that corrupt_limit allows. Run the "
-                    "stage `extract` again, or raise corrupt_limit"
-                )
-            self._rows.add(error.row)
-            logger.warning(f"{error}; passed over, {len(self._rows)} of at most {self.limit}")
-
-    def among(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which samples, (B,), have one of these frames among their rows, (B, k)."""
-        with self._lock:
-            if not self._rows:
-                return np.zeros(len(rows), dtype=bool)
-            return np.asarray(np.isin(rows, list(self._rows)).any(axis=1), dtype=bool)
-
-    @property
-    def rows(self) -> list[int]:
-        """Numbers of the frames, sorted."""
-        with self._lock:
-            return sorted(self._rows)
-
-    def remember(self, rows: Iterable[int]) -> None:
-        """Take over frames of a checkpoint or of another process: they count, and are not named again.
-
-        Raises:
-            UserError: there are too many together.
-        """
-        with self._lock:
-            self._rows.update(rows)
-            if len(self._rows) > self.limit:
-                raise UserError(
-                    f"{len(self._rows)} frames cannot be decoded, more than the {self.limit} of corrupt_limit. "
-                    "Run the stage `extract` again, or raise corrupt_limit"
-                )
-
-
-class Frames(Protocol):
-    """Where rows of the index become pictures; `fabnet.frames.store.FrameStore` is one."""
-
-    def decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]: ...
-
-
-class FrameCache:
-    """Keeps decoded frames of tracks up to `limit` bytes, each decoded once; the others are decoded every time.
-
-    Threads may share it: a frame decoded twice at once is written twice with the same bytes, and is marked as kept
-    only after it has been written.
-
-    Args:
-        frames: where the others come from.
-        start, length: first row and number of rows of each track, (T,). Tracks are kept from the first on.
-        size: H = W of a frame.
-        limit: bytes.
-    """
-
-    def __init__(
-        self, frames: Frames, start: NDArray[np.int64], length: NDArray[np.int64], size: int, limit: int
-    ) -> None:
-        self.frames = frames
-        kept = np.cumsum(length) <= limit // (3 * size * size)
-        count = int(length[kept].sum())
-        first_slot = np.cumsum(length[kept]) - length[kept]
-        self.slot_of = np.full(int((start + length).max()), -1, dtype=np.int32)
-        within = np.arange(count) - np.repeat(first_slot, length[kept])
-        self.slot_of[np.repeat(start[kept], length[kept]) + within] = np.arange(count, dtype=np.int32)
-        self.pictures = np.empty((count, size, size, 3), dtype=np.uint8)
-        self.present = np.zeros(count, dtype=bool)
-
-    def decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """RGB images (N, H, W, 3) of the frames `rows`, (N,)."""
-        slots = self.slot_of[rows]
-        ready = slots >= 0
-        ready[ready] = self.present[slots[ready]]
-        if ready.all():
-            return self.pictures[slots]
-        pictures = np.empty((len(rows), *self.pictures.shape[1:]), dtype=np.uint8)
-        pictures[ready] = self.pictures[slots[ready]]
-        pictures[~ready] = decoded = self.frames.decode(rows[~ready])
-        keep = slots[~ready] >= 0
-        self.pictures[slots[~ready][keep]] = decoded[keep]
-        self.present[slots[~ready][keep]] = True
-        return pictures
+# Replacements that are drawn at first for samples with a corrupt frame.
+_FEW = 8
 
 
 class Batch(NamedTuple):
     """Samples `numbers`, (B,): `views` (V, B, 3, H, W) in [-1, 1], and `mask` (V, B), False for padding, or None
-    where there is none."""
+    where no track is too short."""
 
     views: Tensor
     mask: Tensor | None
-    numbers: NDArray[np.int64]
+    numbers: Tensor
 
 
-class HostBatch(NamedTuple):
-    """A batch as it was read: `pictures` are uint8 (V, B, H, W, 3) on the host, pinned if there is a GPU, or on their
-    way to it, where they are once `sent` has come to pass."""
+class LoadedBatch(NamedTuple):
+    """Samples `numbers`, (B,), as they were read: `pictures` uint8 (V, B, H, W, 3), and `mask` as of Batch.
 
-    pictures: Tensor
+    Both are None where the device holds all frames and draws the samples itself. `sent` has come to pass once they are
+    on the device.
+    """
+
+    pictures: Tensor | None
     mask: Tensor | None
-    numbers: NDArray[np.int64]
+    numbers: Tensor
     sent: torch.cuda.Event | None = None
 
 
@@ -159,6 +48,15 @@ class Batches:
 
     Every batch is a function of its number alone, so that a resumed run sees what an uninterrupted one would have seen.
     A sample with a frame that cannot be decoded gives way to another one, which is a function of its number too.
+
+    Args:
+        frames: where rows become pictures; a cache that has been loaded draws samples on its device.
+        sampler: of all processes' samples.
+        batch_size: samples of a batch, over all processes.
+        world: the processes.
+        mirror, jitter_amount: see Augmentation.
+        workers: threads that read and decode.
+        corrupt: takes note of frames that cannot be decoded; by default none may be.
     """
 
     def __init__(
@@ -174,116 +72,118 @@ class Batches:
         corrupt: CorruptFrames | None = None,
     ) -> None:
         self.frames, self.sampler, self.batch_size = frames, sampler, batch_size
-        self.world = world or World()
-        self.mirror, self.jitter_amount, self.workers = mirror, jitter_amount, workers
+        self.world, self.workers = world or World(), workers
         self.corrupt = corrupt or CorruptFrames(0)
+        self.augment = Augmentation(sampler.seed, sampler.views, mirror, jitter_amount, self.world.device)
+        self.resident: ResidentSamples | None = None
+        if isinstance(frames, FrameCache) and frames.loaded:
+            self.resident = ResidentSamples(frames, sampler, batch_size, self.corrupt)
 
-    def load(self, number: int, size: int | None = None) -> HostBatch:
+    def load(self, number: int, size: int | None = None) -> LoadedBatch:
         """This process's share of batch `number`, which is cut to `size` samples first; it may be empty.
 
         Args:
             number: of the batch, from 0.
             size: of the whole batch; `batch_size` where not given.
         """
-        index = self.world.share(number * self.batch_size + np.arange(size or self.batch_size, dtype=np.int64))
-        views, pictures = self._read(index)
-        tensor = torch.from_numpy(pictures.reshape(*views.rows.T.shape, *pictures.shape[1:]))
-        mask = None if views.mask.all() else torch.from_numpy(np.ascontiguousarray(views.mask.T))
-        if self.world.device.type == "cuda":
-            tensor, mask = tensor.pin_memory(), mask if mask is None else mask.pin_memory()
-        return HostBatch(tensor, mask, index)
+        first = number * self.batch_size
+        share = self.world.share(first + np.arange(size or self.batch_size, dtype=np.int64))
+        if self.resident is not None:
+            self.resident.reach(first)
+            begin = int(share[0]) if len(share) else first
+            return LoadedBatch(None, None, torch.arange(begin, begin + len(share), device=self.world.device))
+        numbers = torch.from_numpy(share)
+        views, pictures = self._read(numbers)
+        mask = views.mask.T.contiguous() if self.sampler.pads else None
+        return self._each(LoadedBatch(pictures.unflatten(0, views.rows.T.shape), mask, numbers), self._pinned)
 
-    def _read(self, index: NDArray[np.int64]) -> tuple[Views, NDArray[np.uint8]]:
+    @staticmethod
+    def _each(loaded: LoadedBatch, change: Callable[[Tensor], Tensor]) -> LoadedBatch:
+        return LoadedBatch(*(None if tensor is None else change(tensor) for tensor in loaded[:3]))  # type: ignore[arg-type]
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        """Where a copy to the GPU is not waited for."""
+        return tensor.pin_memory() if self._on_gpu and not tensor.is_cuda else tensor
+
+    def _read(self, numbers: Tensor) -> tuple[Views, Tensor]:
         while True:
-            views = self.draw(index)
+            views = self.draw(numbers)
             try:
-                return views, self.frames.decode(views.rows.T.ravel())
+                return views, torch.as_tensor(self.frames.decode(views.rows.T.ravel().numpy()))
             except CorruptFrame as error:
                 self.corrupt.add(error)
 
-    def draw(self, index: NDArray[np.int64]) -> Views:
+    def draw(self, numbers: Tensor) -> Views:
         """Samples without a frame known to be corrupt: the drawn ones, or those a fixed way along the stream."""
-        views = self.sampler.draw(index)
-        place = index.copy()
-        while (bad := self.corrupt.among(views.rows)).any():
-            place[bad] += _ELSEWHERE
-            if place.max() > _TRIES * _ELSEWHERE:
-                raise UserError(f"no sample without a corrupt frame in {_TRIES} draws; run the stage `extract` again")
-            other = self.sampler.draw(place[bad])
-            views.rows[bad], views.mask[bad] = other.rows, other.mask
-        return views
+        for tries in (0, _FEW, TRIES):
+            views, bad = sound(self.sampler.draw, self.corrupt.among, numbers, tries)
+            if not bad.any():
+                return views
+        raise UserError(f"no sample without a corrupt frame in {TRIES} draws; run the stage `extract` again")
 
-    def finish(self, loaded: HostBatch) -> Batch:
-        """The batch on the device, as float32 and augmented."""
-        device = self.world.device
-        if loaded.sent is None:
-            loaded = self._sent(loaded)
-        else:
-            stream = torch.cuda.current_stream(device)
-            stream.wait_event(loaded.sent)
-            for tensor in (loaded.pictures, loaded.mask):
-                if tensor is not None:
-                    tensor.record_stream(stream)  # its memory is of another stream, which must not reuse it too early
-        views_VBCHW = to_float(loaded.pictures)
-        if self.mirror:
-            views_VBCHW = flip(views_VBCHW, self.sampler.seed, loaded.numbers)
-        if self.jitter_amount:
-            views_VBCHW = jitter(views_VBCHW, self.jitter_amount, self.sampler.seed, loaded.numbers)
-        return Batch(views_VBCHW, loaded.mask, loaded.numbers)
+    def finish(self, loaded: LoadedBatch) -> Batch:
+        """The batch on the device, as float32 and augmented. Nothing waits for the device, and Python decides nothing
+        that changes from batch to batch: a CUDA graph can replay it."""
+        pictures, mask, numbers, _ = self._sent(loaded)
+        if pictures is None:
+            assert self.resident is not None
+            views = self.resident.draw(numbers)
+            pictures, mask = self.resident.pictures(views), views.mask.T if self.sampler.pads else None
+        return Batch(self.augment(to_float(pictures), numbers), mask, numbers)
 
-    def _sent(self, loaded: HostBatch) -> HostBatch:
-        device = self.world.device
-        mask = None if loaded.mask is None else loaded.mask.to(device, non_blocking=True)
-        return HostBatch(loaded.pictures.to(device, non_blocking=True), mask, loaded.numbers)
+    def _sent(self, loaded: LoadedBatch) -> LoadedBatch:
+        return self._each(loaded, lambda tensor: tensor.to(self.world.device, non_blocking=True))
 
-    def iterate(self, first: int, last: int, samples: int | None = None) -> Iterator[Batch]:
-        """Batches first, first + 1, ..., last - 1; samples from number `samples` on are left out of them.
+    @property
+    def _on_gpu(self) -> bool:
+        return self.world.device.type == "cuda"
+
+    def check(self) -> None:
+        """Waits for the device.
+
+        Raises:
+            UserError: a sample that it drew had a corrupt frame.
+        """
+        if self.resident is not None:
+            self.resident.check()
+
+    def iterate(self, first: int, last: int, samples: int | None = None) -> Iterator[LoadedBatch]:
+        """Batches first, first + 1, ..., last - 1 on the device; samples from number `samples` on are left out.
 
         Args:
             first, last: numbers of the first batch and of the one after the last.
             samples: total number of samples; None for no limit.
         """
-        loaded = self._loaded(first, last, samples)
-        if self.world.device.type != "cuda":
-            yield from map(self.finish, loaded)
+
+        def load(number: int) -> LoadedBatch:
+            left = self.batch_size if samples is None else samples - number * self.batch_size
+            return self.load(number, min(self.batch_size, left))
+
+        if self.resident is not None:
+            yield from map(load, range(first, last))
+            return
+        loaded = read_ahead(load, range(first, last), self.workers, self.world.device)
+        if not self._on_gpu:
+            yield from map(self._sent, loaded)
             return
         # A batch crosses to the device, on a stream of its own, while the network learns from the one before.
         copies = torch.cuda.Stream(self.world.device)
-        before: HostBatch | None = None
+        before: LoadedBatch | None = None
         for batch in loaded:
             with torch.cuda.stream(copies):
                 on_its_way = self._sent(batch)._replace(sent=copies.record_event())
             if before is not None:
-                yield self.finish(before)
+                yield self._arrived(before)
             before = on_its_way
         if before is not None:
-            yield self.finish(before)
+            yield self._arrived(before)
 
-    def _loaded(self, first: int, last: int, samples: int | None) -> Iterator[HostBatch]:
-        """Batches as they are read, by threads that are ahead of the network."""
-
-        def load(number: int) -> HostBatch:
-            left = self.batch_size if samples is None else samples - number * self.batch_size
-            return self.load(number, min(self.batch_size, left))
-
-        if self.workers == 0:
-            yield from map(load, range(first, last))
-            return
-        with ThreadPoolExecutor(self.workers, "decode", _use, (self.world.device,)) as pool:
-            ahead: deque[Future[HostBatch]] = deque()
-            number = first
-            try:
-                while number < last or ahead:
-                    while number < last and len(ahead) < _AHEAD * self.workers:
-                        ahead.append(pool.submit(load, number))
-                        number += 1
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
-
-
-def _use(device: torch.device) -> None:
-    """Make `device` the one whose context this thread pins memory in."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device.index or 0)
+    def _arrived(self, loaded: LoadedBatch) -> LoadedBatch:
+        """The batch, once work that is given to the device from now on finds it there."""
+        stream = torch.cuda.current_stream(self.world.device)
+        assert loaded.sent is not None
+        stream.wait_event(loaded.sent)
+        for tensor in loaded[:3]:
+            if tensor is not None:
+                tensor.record_stream(stream)  # its memory is of another stream, which must not reuse it too early
+        return loaded._replace(sent=None)

@@ -17,7 +17,10 @@ from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_file, read_json, write_json
 
 # Raise it when a change of the code makes old checkpoints mean something else.
-_VERSION = 2
+_VERSION = 3
+
+# Params that change no result: a run may resume under others.
+FREE = ("workers", "cache_mb", "resident_gib", "cuda_graph")
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +120,11 @@ def claim(directory: Path, params: dict[str, Any], inputs: dict[str, Any]) -> No
         write_json(path, now)
         return
     started = read_json(path) if path.is_file() else {}
-    changed = [f"{name} was {_short(was)} and is {_short(new)}" for name, was, new in _differences(started, now)]
+    changed = [
+        f"{name} was {_short(was)} and is {_short(new)}"
+        for name, was, new in _differences(started, now)
+        if name not in {f"params.{key}" for key in FREE}
+    ]
     if changed:
         raise UserError(
             f"{directory}: the run started here cannot resume: {'; '.join(changed)}. Change it back or delete "

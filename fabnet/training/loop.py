@@ -7,8 +7,8 @@ import math
 import signal
 import sys
 import threading
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_file
@@ -25,12 +24,13 @@ from fabnet.networks.decoder import Decoder
 from fabnet.networks.fabnet import FabNet
 from fabnet.progress import Progress
 from fabnet.training import checkpoint
-from fabnet.training.batches import Batch, Batches
-from fabnet.training.history import CurriculumPoint, Point
-from fabnet.training.muon import Muon
-from fabnet.training.objective import LOSSES, every_view_loss
-from fabnet.training.schedule import Curriculum, Schedule, select
-from fabnet.training.world import World, autocast, warn_of_emulation
+from fabnet.training.batches import Batches, LoadedBatch
+from fabnet.training.history import CurriculumPoint, Point, told
+from fabnet.training.memory import held_by, too_small
+from fabnet.training.objective import copying_loss
+from fabnet.training.schedule import Curriculum, Schedule
+from fabnet.training.step import TrainingStep
+from fabnet.training.world import World, warn_of_emulation
 
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
@@ -65,39 +65,12 @@ class StopOnTerm:
         self.asked = True
 
 
-class Guard:
-    """Holds back the optimiser from the first batch on whose loss is not finite, without waiting for the device.
-
-    Fused optimisers leave out a step where their `found_inf`, which gradient scalers use, is 1. So parameters stay as
-    they were when that batch was seen, until `broken_step` is read on the host.
-    """
-
-    def __init__(self, optimiser: torch.optim.Optimizer, device: torch.device) -> None:
-        self.found = torch.zeros((), device=device)
-        self.first = torch.zeros((), dtype=torch.int64, device=device)
-        optimiser.grad_scale = None  # type: ignore[attr-defined]
-        optimiser.found_inf = self.found  # type: ignore[attr-defined]
-
-    def watch(self, loss: Tensor, step: int) -> None:
-        """Take note of a step's loss, before the optimiser's step.
-
-        Args:
-            loss: a scalar on the device.
-            step: its number, from 1.
-        """
-        new = ~torch.isfinite(loss) & (self.found == 0)
-        self.first.add_(new, alpha=step)
-        self.found.add_(new)
-
-    @property
-    def broken_step(self) -> int | None:
-        """The step that was not taken, or None. Waits for the device."""
-        return int(self.first) if float(self.found) else None
-
-
 @dataclass
 class Result:
-    """Weights are state dicts on the CPU; `best` had the lowest validation loss. `curriculum` is empty without one."""
+    """Weights are state dicts on the CPU; `best` had the lowest validation loss. `curriculum` is empty without one.
+
+    `copying` is the loss of moving no pixel on the validation samples, None where the objective has none.
+    """
 
     history: list[Point]
     curriculum: list[CurriculumPoint]
@@ -105,6 +78,7 @@ class Result:
     last: dict[str, Tensor]
     best_step: int = 0
     best_loss: float = math.inf
+    copying: float | None = None
 
 
 @dataclass
@@ -135,6 +109,7 @@ class Trainer:
     best_loss: float = math.inf
     best_step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    copying: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.params.freeze:
@@ -145,45 +120,26 @@ class Trainer:
                 module.factored = self.params.decoder == "factored"
         if isinstance(self.model, FabNet):
             self.model.every_view = self.params.views is not None
-        self.model.to(self.world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = self._network()
-        self.optimiser = self._optimiser()
-        self.guard = Guard(self.optimiser, self.world.device)
-        self.schedule = Schedule(self.params)
-        self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
-        # Sums over the steps since step `since`: loss of all samples, loss of those trained on, threshold.
-        self.sums, self.since = torch.zeros(3, device=self.world.device), 0
-        self.steps = math.ceil(self.params.samples / self.params.batch_size)
-        self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
-        self._checkpoint_every = max(1, self.params.checkpoint_every // self.params.batch_size)
-
-    def _network(self) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """What a training step calls: the model, compiled and joined with those of the other processes."""
         if self.params.sync_batch_norm and self.world.size > 1:
             if not self._on_gpu:
                 raise UserError(f"{self.title}: sync_batch_norm needs GPUs; set it to false to train on the CPU")
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-        network: Any = torch.compile(self.model) if self.params.compile else self.model
-        if self.world.size > 1:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # the option's new name is younger than torch 2.7
-                network = DistributedDataParallel(network, broadcast_buffers=False)
-        call: Callable[[Tensor, Tensor | None], Tensor] = network
-        return call
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        weights = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        if self.params.optimiser == "muon":
-            return Muon(weights, self.params.learning_rate)
-        if self.params.optimiser == "adam":
-            return torch.optim.Adam(weights, self.params.learning_rate, fused=True)
-        return torch.optim.SGD(weights, self.params.learning_rate, momentum=self.params.momentum, fused=True)
+        self.model.to(self.world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.training = TrainingStep(self.model, self.train, self.params, self.world, self.title)
+        self.schedule = Schedule(self.params)
+        self.curriculum = Curriculum(self.params.curriculum) if self.params.curriculum is not None else None
+        self._kept: tuple[Path, int] | None = None  # the last checkpoint and its step
+        self.since = 0  # the step since which losses are summed
+        self.steps = math.ceil(self.params.samples / self.params.batch_size)
+        self._validate_every = max(1, self.params.validation_every // self.params.batch_size)
+        self._checkpoint_every = max(1, self.params.checkpoint_every // self.params.batch_size)
 
     def run(self) -> Result:
         """Train to the end of the budget, from the checkpoint if there is one. SIGTERM checkpoints and exits.
 
         Raises:
-            UserError: the loss is not finite; a file beside the checkpoint, which is from before that, tells all.
+            UserError: the loss is not finite; a file beside the checkpoint, which is from before that, tells all. Or
+                the GPU's memory is too small.
         """
         self._resume()
         if self.world.first:
@@ -191,18 +147,19 @@ class Trainer:
         progress = Progress(
             self.title, self.steps * self.params.batch_size, "samples", done=self._samples, silent=not self.world.first
         )
-        with StopOnTerm() as stop, progress:
-            for batch in self.train.iterate(self.step, self.steps):
-                self._train_step(batch)
+        with self._memory_enough(), StopOnTerm() as stop, progress:
+            for loaded in self.train.iterate(self.step, self.steps):
+                self._train_step(loaded)
                 self.step += 1
                 logs = self.step % LOG_EVERY == 0 or self.step == self.steps
                 validates = self.step % self._validate_every == 0 or self.step == self.steps
                 saves = self.step % self._checkpoint_every == 0 or self.step == self.steps
                 # One transfer from the device per point, none per step; and none of what follows on a broken model.
                 if logs or validates or saves:
-                    progress.advance(0, f"loss {self._log():.4f}")
-                if validates:
-                    self._after_validation(self.validate())
+                    loss = self._log()
+                    if validates:
+                        self._after_validation(self.validate())
+                    progress.advance(0, self._note(loss))
                 # After validation, so that a checkpoint at this step holds it and a resumed run does not repeat it.
                 stops = self._should_stop(stop)
                 if saves or stops:
@@ -213,66 +170,52 @@ class Trainer:
                 progress.advance(self.params.batch_size)
         weights = {"best": self.best, "last": self._weights()}
         return Result(
-            self.history, self.curriculum_history, **weights, best_step=self.best_step, best_loss=self.best_loss
+            self.history,
+            self.curriculum_history,
+            **weights,
+            best_step=self.best_step,
+            best_loss=self.best_loss,
+            copying=self.copying,
         )
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        """Forward, backward and one step of the optimiser; the mean loss of all samples, still on the device."""
-        self.model.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate
-        self.optimiser.zero_grad(set_to_none=True)
-        losses_b = self._losses(self.network, batch)
-        # Alone and without a curriculum the loss needs neither other processes nor the order of the samples.
-        if self.world.size == 1 and self.curriculum is None:
-            minimised = losses_b.mean()
-            loss = minimised.detach()
-            self.sums[0] += loss
-        else:
-            loss, minimised = self._shared_loss(losses_b)
-        minimised.backward()
-        self.guard.watch(loss, self.step + 1)
-        self.optimiser.step()
-        return loss
+    @contextmanager
+    def _memory_enough(self) -> Iterator[None]:
+        """Turn a GPU's lack of memory into a line that says what to do."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            frames = held_by([self.train.frames, self.validation.frames])
+            problem = too_small(error, self.params, frames, self.world.device, self._kept)
+            raise UserError(f"{self.title}: step {self.step + 1}: {problem}") from None
 
-    def _shared_loss(self, losses_b: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean loss of the global batch, and what this process minimises: the mean over processes of the latter,
-        which is what they step along, is the mean loss of the samples trained on."""
-        batch = self.params.batch_size
-        losses_B = self.world.gather(losses_b.detach(), batch)
-        loss = losses_B.mean()
-        if self.curriculum is None:
-            self.sums[0] += loss
-            return loss, losses_b.sum() * (self.world.size / batch)
-        first, end = self.curriculum.window.ranks(batch)
-        keep_B, threshold = select(losses_B, self.curriculum.window)
-        kept = losses_B.where(keep_B, 0).sum() / (end - first)
-        self.sums += torch.stack((loss, kept, threshold))
-        here = self.world.share(np.arange(batch))
-        keep_b = keep_B[here[0] : here[-1] + 1]
-        return loss, losses_b.where(keep_b, 0).sum() * (self.world.size / (end - first))
-
-    def _losses(self, network: Callable[[Tensor, Tensor | None], Tensor], batch: Batch) -> Tensor:
-        with autocast(self.params.precision, self.world.device):
-            output = network(batch.views, batch.mask)
-        if self.params.views is not None:
-            return every_view_loss(output, batch.views, batch.mask)
-        return LOSSES[self.params.objective](output, batch.views[0])
+    def _train_step(self, loaded: LoadedBatch) -> Tensor:
+        """One step; the mean loss of all its samples, still on the device."""
+        window = None if self.curriculum is None else self.curriculum.window
+        return self.training.take(loaded, self.step + 1, self._learning_rate, window)
 
     @torch.no_grad()
     def validate(self) -> float:
         """Mean loss over all validation samples, whatever the curriculum."""
         self.world.average_buffers(self.model)
         self.model.eval()
-        total = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        total, copying = torch.zeros((2,), dtype=torch.float64, device=self.world.device)
         samples = self.params.validation_samples
-        for batch in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
-            if len(batch.numbers):
-                total += self._losses(self.model, batch).sum()
+        # The same samples every time, a frame that cannot be decoded included: once is enough.
+        compares = self.copying is None and self.params.objective == "fabnet"
+        for loaded in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
+            if len(loaded.numbers):
+                batch = self.validation.finish(loaded)
+                total += self.training.losses(self.model, batch).sum()
+                if compares:
+                    every_view = self.params.views is not None
+                    copying += copying_loss(batch.views, batch.mask, self.params.sources > 1, every_view).sum()
+        if compares:
+            self.copying = float(self.world.sum(copying)) / samples
         return self._finite(float(self.world.sum(total)) / samples, "validation")
 
     def _after_validation(self, loss: float) -> None:
-        self._point("validation", loss)
+        self._point("validation", loss, self.copying)
+        self._warn_of_copying(self.history[-1])
         # The learning rate drops only once the curriculum has come to its last window.
         if self.curriculum is None or self.curriculum.finished:
             self.schedule.validated(loss)
@@ -291,21 +234,49 @@ class Trainer:
 
     def _log(self) -> float:
         """Add a point to the training curve: the mean loss since the point before, which is returned."""
-        if (broken := self.guard.broken_step) is not None:
+        if (broken := self.training.guard.broken_step) is not None:
             self._give_up(broken)
+        self.train.check()
         steps = self.step - self.since
-        loss, kept, threshold = (value / steps for value in self.sums.tolist())
+        loss, kept, threshold = (value / steps for value in self.training.sums.tolist())
         self._point("train", loss)
         if self.curriculum is not None:
             window, (first, end) = self.curriculum.window, self.curriculum.window.ranks(self.params.batch_size)
             where = (self.step, self._samples, self.curriculum.number, *window)
             self.curriculum_history.append(CurriculumPoint(*where, threshold, steps * (end - first), kept))
-        self.sums.zero_()
+        self.training.sums.zero_()
         self.since = self.step
         return loss
 
-    def _point(self, split: str, loss: float) -> None:
-        point = Point(self.step, self._samples, split, loss, self.optimiser.param_groups[0]["lr"])
+    def _note(self, loss: float) -> str:
+        """For the line of progress: the training loss, and how far the last validation is below copying."""
+        validated = next((point for point in reversed(self.history) if point.split == "validation"), None)
+        share = validated.below_copying if validated is not None else None
+        return f"loss {loss:.4f}" + (f", {told(share)}" if share is not None else "")
+
+    def _warn_of_copying(self, point: Point) -> None:
+        """Say that the network still copies: at the validation after `copying.at` of the budget, and at the last one.
+
+        Args:
+            point: of a validation.
+        """
+        share, limit = point.below_copying, self.params.copying
+        if share is None or share >= limit.share or not self.world.first:
+            return
+        due = limit.at * self.params.samples
+        before = [each.samples for each in self.history[:-1] if each.split == "validation"]
+        first = point.samples >= due and not (before and before[-1] >= due)
+        if first or self.step == self.steps:
+            without = "no `curriculum` before it has stopped copying, " if self.curriculum is not None else ""
+            logger.warning(
+                f"{self.title}: it still copies: after {point.samples} of {self.params.samples} samples its validation "
+                f"loss, {point.loss:.4f}, is {told(share)}, {point.copying:.4f}, and should be {100 * limit.share:g} % "
+                f"below. What helps: {without}a higher learning_rate, harder pairs (a lower extract.fps, longer "
+                "tracks), more samples"
+            )
+
+    def _point(self, split: str, loss: float, copying: float | None = None) -> None:
+        point = Point(self.step, self._samples, split, loss, self.training.rate, copying)
         self.history.append(point)
         if self.world.first:
             self.on_point(point)
@@ -339,6 +310,7 @@ class Trainer:
         self.train.corrupt.remember(self.world.union(self.train.corrupt.rows))
         if self.checkpoint_path is not None and self.world.first:
             checkpoint.save(self.checkpoint_path, self.state_dict())
+            self._kept = self.checkpoint_path, self.step
 
     def state_dict(self) -> dict[str, Any]:
         """What the steps to come depend on, and the whole history; `load_state_dict` takes it back.
@@ -348,12 +320,12 @@ class Trainer:
         return {
             "step": self.step,  # also the sampler's position: batches are a function of their number
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.training.optimiser.state_dict(),
             "schedule": self.schedule.state(),
             "curriculum": None if self.curriculum is None else self.curriculum.state(),
             "random": torch.get_rng_state(),
             "random_of_device": torch.cuda.get_rng_state(self.world.device) if self._on_gpu else None,
-            "sums": self.sums,
+            "sums": self.training.sums,
             "since": self.since,
             "corrupt": sorted({*self.train.corrupt.rows, *self.validation.corrupt.rows}),
             "history": [vars(point) for point in self.history],
@@ -361,13 +333,14 @@ class Trainer:
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "best": self.best,
+            "copying": self.copying,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where the trainer was that `state` comes from."""
         self.step, self.since = state["step"], state["since"]
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.training.restore(state["optimiser"], state["sums"])
         self.schedule.restore(state["schedule"])
         if self.curriculum is not None:
             self.curriculum.restore(state["curriculum"])
@@ -375,12 +348,12 @@ class Trainer:
         # A checkpoint written on a CPU has no state of a device; a run that moves to one is not bit for bit the same.
         if self._on_gpu and state.get("random_of_device") is not None:
             torch.cuda.set_rng_state(state["random_of_device"], self.world.device)
-        self.sums.copy_(state["sums"])
         for batches in (self.train, self.validation):
             batches.corrupt.remember(state["corrupt"])
         self.history = [Point(**point) for point in state["history"]]
         self.curriculum_history = [CurriculumPoint(**point) for point in state["curriculum_history"]]
         self.best_loss, self.best_step, self.best = state["best_loss"], state["best_step"], state["best"]
+        self.copying = state["copying"]
 
     @property
     def _on_gpu(self) -> bool:
@@ -410,7 +383,7 @@ class Trainer:
         """
         first = (step - 1) * self.params.batch_size
         numbers = np.arange(first, first + self.params.batch_size)
-        drawn = self.train.draw(numbers)
+        drawn = self.train.draw(torch.from_numpy(numbers))
         facts = {"step": step, "batch": step - 1, "params": self.params.model_dump()}
         facts |= {"seed": self.train.sampler.seed, "samples": numbers.tolist(), "rows": drawn.rows.tolist()}
         try:
@@ -428,3 +401,4 @@ class Trainer:
         step = self.world.broadcast(0 if state is None else state["step"])
         if step:
             self.load_state_dict(state or checkpoint.load_at(self.checkpoint_path, step))
+            self._kept = self.checkpoint_path, step

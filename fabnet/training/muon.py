@@ -56,15 +56,16 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         weights: all parameters; those for which `is_matrix` holds are Muon's.
-        lr: of a step whose singular values are all about one; weights with more outputs than inputs take a larger one,
-            and Adam a tenth.
+        lr: of a step whose singular values are all about one, a scalar on the device of the weights; changes to it are
+            obeyed. Weights with more outputs than inputs take a larger step, and Adam one of a tenth.
         momentum: share of the past in the mean of gradients.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    def __init__(self, weights: Iterable[nn.Parameter], lr: Tensor, momentum: float = 0.95) -> None:
         given = list(weights)
         super().__init__([weight for weight in given if is_matrix(weight)], {"lr": lr, "momentum": momentum})
-        self.adam = torch.optim.Adam([weight for weight in given if not is_matrix(weight)], _ADAM * lr, fused=True)
+        others = [weight for weight in given if not is_matrix(weight)]
+        self.adam = torch.optim.Adam(others, _ADAM * lr, fused=True, capturable=lr.is_cuda)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)
@@ -76,7 +77,7 @@ class Muon(torch.optim.Optimizer):
         found: Tensor | None = getattr(self, "found_inf", None)
         self.adam.grad_scale, self.adam.found_inf = None, found  # type: ignore[attr-defined]
         for group in self.adam.param_groups:
-            group["lr"] = _ADAM * self.param_groups[0]["lr"]
+            torch.mul(self.param_groups[0]["lr"], _ADAM, out=group["lr"])
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:

@@ -42,6 +42,37 @@ def every_view_loss(generated_VKBCHW: Tensor, views_VBCHW: Tensor, mask_VB: Tens
     return losses_VKB.where(real_VKB, 0).sum(dim=(0, 1)) / real_VKB.sum(dim=(0, 1))
 
 
+def copying_loss(views_VBCHW: Tensor, mask_VB: Tensor | None, merges: bool, every_view: bool) -> Tensor:
+    """Loss of a network that moves no pixel, (B,): what it must beat to have learnt how faces move.
+
+    A network with one source shows that source. One that merges several shows, of each target, whichever is closest to
+    it: one of its sources, or their mean. A network that moves nothing and has no preference shows the mean, and one
+    that only finds the closest source shows that one; neither counts as below this loss.
+
+    Args:
+        views_VBCHW: frames of one face per sample.
+        mask_VB: False for padding; None where there is none. The first view and at least one other are always real.
+        merges: whether the network makes a target of all its sources together, or of each by itself.
+        every_view: whether each view is a target, not only the first one.
+    """
+    views, batch = views_VBCHW.shape[:2]
+    real_VB = torch.ones(views, batch, dtype=torch.bool, device=views_VBCHW.device) if mask_VB is None else mask_VB
+    total_B, shown_B = torch.zeros((2, batch), device=views_VBCHW.device)
+    for target, row in enumerate(others(views, views_VBCHW.device)[: views if every_view else 1]):
+        sources_NBCHW, real_NB = views_VBCHW[row], real_VB[row]
+        losses_NB = (sources_NBCHW - views_VBCHW[target]).abs().mean(dim=(2, 3, 4))
+        if merges:
+            share_NB = real_NB / real_NB.sum(dim=0)
+            mean_BCHW = (sources_NBCHW * share_NB[..., None, None, None]).sum(dim=0)
+            closest_B = losses_NB.where(real_NB, torch.inf).amin(dim=0)
+            losses_NB = torch.minimum(closest_B, reconstruction_loss(mean_BCHW, views_VBCHW[target]))[None]
+            real_NB = real_NB.any(dim=0, keepdim=True)
+        counted_NB = real_NB & real_VB[target]
+        total_B += losses_NB.where(counted_NB, 0).sum(dim=0)
+        shown_B += counted_NB.sum(dim=0)
+    return total_B / shown_B
+
+
 def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
     """Mean cross-entropy over the turns of a frame; chance is log 4.
 
@@ -51,11 +82,13 @@ def rotation_loss(scores_BTT: Tensor, target_BCHW: Tensor) -> Tensor:
     """
     batch, turns, _ = scores_BTT.shape
     true_BT = torch.arange(turns, device=scores_BTT.device).expand(batch, turns)
-    return functional.cross_entropy(scores_BTT.transpose(1, 2), true_BT, reduction="none").mean(dim=1)
+    # As rows of classes: CUDA has no deterministic kernel for classes in the second of three dimensions.
+    losses = functional.cross_entropy(scores_BTT.flatten(0, 1), true_BT.flatten(), reduction="none")
+    return losses.view(batch, turns).mean(dim=1)
 
 
 def split_brain_loss(error_B3HW: Tensor, target_BCHW: Tensor) -> Tensor:
-    """Mean squared error of lightness plus that of colour, in the units of networks.lab.to_lab.
+    """Mean squared error of lightness plus that of colour, in the units of networks.pretext.ToLab.
 
     The halves share no weights, so that neither error weighs on the other's half.
 

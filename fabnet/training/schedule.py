@@ -125,17 +125,17 @@ class Curriculum:
         self.stalled, self.began = state["stalled"], state["began"]
 
 
-def select(losses_B: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+def samples_in_window(losses_B: Tensor, ranks_2: Tensor) -> tuple[Tensor, Tensor]:
     """Samples within the window, as a mask (B,), and the largest loss among them, a scalar.
 
-    Equal losses rank in the order of the batch. Nothing waits for the device: how many are kept depends on B alone.
+    Equal losses rank in the order of the batch. Nothing waits for the device.
 
     Args:
         losses_B: of the global batch.
-        window: of percentiles.
+        ranks_2: first rank and the one after the last, of the samples sorted by loss, as `Window.ranks` gives them.
     """
-    first, end = window.ranks(len(losses_B))
     order = torch.argsort(losses_B.detach(), stable=True)
-    keep_B = torch.zeros_like(losses_B, dtype=torch.bool).index_fill_(0, order[first:end], True)
+    rank = torch.arange(len(order), device=order.device)
+    keep_B = torch.zeros_like(losses_B, dtype=torch.bool).scatter_(0, order, (rank >= ranks_2[0]) & (rank < ranks_2[1]))
     # An index that is a tensor of no dimensions would be fetched from the device.
-    return keep_B, losses_B.detach()[order[end - 1 : end]].squeeze(0)
+    return keep_B, losses_B.detach()[order[ranks_2[1:] - 1]].squeeze(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,14 +14,16 @@ import torch
 
 from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_directory, hash_file, locked, write_json
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, conventions_of, start_from
 from fabnet.networks.fabnet import OURS, Conventions
-from fabnet.training.batches import Batches, CorruptFrames, FrameCache
+from fabnet.training.batches import Batches
 from fabnet.training.checkpoint import claim
-from fabnet.training.history import CURRICULUM, HISTORY, Point, write_points
+from fabnet.training.history import CURRICULUM, HISTORY, Point, below_copying, write_points
 from fabnet.training.loop import Result, Trainer
+from fabnet.training.memory import Places, place_frames
 from fabnet.training.world import World, joined
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def train_variant(
         inputs["start_from"] = hash_file(start / "best.pt")
         conventions = conventions_of(start)
     directory = work / name
-    with joined() as world:
+    with joined(params.deterministic) as world:
         if world.size != params.processes:
             raise UserError(
                 f"{name}: is trained by {world.size} process(es), but its params' processes says {params.processes}; "
@@ -90,6 +91,7 @@ def train_variant(
             result = trainer.run()
             if not world.first:
                 return None
+            share = below_copying(result.best_loss, result.copying)
             card = {
                 "variant": name,
                 "objective": params.objective,
@@ -106,6 +108,8 @@ def train_variant(
                 "corrupt_frames": [store.member(row) for row in trainer.train.corrupt.rows],
                 "best_step": result.best_step,
                 "best_validation_loss": result.best_loss,
+                "copying_loss": result.copying,
+                "below_copying_pct": None if share is None else 100 * share,
             }
             _write(out, card, result)
             _clear(directory)
@@ -171,26 +175,20 @@ def _trainer(
         model = build(params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder)
     if start is not None:
         start_from(model, start)
+    title = f"train@{name}"
     corrupt = CorruptFrames(params.corrupt_limit)
-
-    def batches(split: str, seed: int, limit: int, **options: Any) -> Batches:
-        tracks = store.select(identities[split])
-        if len(tracks) == 0:
+    tracks = {split: store.select(identities[split]) for split in ("train", "validation")}
+    for split, numbers in tracks.items():
+        if len(numbers) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
-        first, length = store.tracks.start[tracks], store.tracks.length[tracks]
-        sampler = PairSampler(first, length, store.tracks.identity[tracks], params.views or model.views, seed)
-        cache = FrameCache(store, first, length, store.size, limit)
-        return Batches(cache, sampler, params.batch_size, world, corrupt=corrupt, **options)
-
-    limit = params.cache_mb * 2**20
-    # Validation frames are read once per validation: an eighth of the memory is theirs.
-    train = batches(
-        "train",
-        2 * params.seed,
-        math.ceil(limit * 7 / 8),
-        mirror=params.flip,
-        jitter_amount=params.jitter,
-        workers=params.workers,
-    )
-    validation = batches("validation", 2 * params.seed + 1, limit // 8, workers=params.workers)
-    return Trainer(model, train, validation, params, world, title=f"train@{name}")
+    places = [Places(store.tracks.start[numbers], store.tracks.length[numbers]) for numbers in tracks.values()]
+    frames = place_frames(store, places, params, world, corrupt, title)
+    samplers = [
+        PairSampler(*place, store.tracks.identity[numbers], params.views or model.views, 2 * params.seed + which)
+        for which, (place, numbers) in enumerate(zip(places, tracks.values(), strict=True))
+    ]
+    common: dict[str, Any] = {"world": world, "corrupt": corrupt, "workers": params.workers}
+    augmented: dict[str, Any] = {"mirror": params.flip, "jitter_amount": params.jitter}
+    train = Batches(frames[0], samplers[0], params.batch_size, **common, **augmented)
+    validation = Batches(frames[1], samplers[1], params.batch_size, **common)
+    return Trainer(model, train, validation, params, world, title=title)

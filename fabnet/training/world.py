@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from fabnet.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,25 +99,94 @@ class World:
             buffer.copy_(mean.view_as(buffer))
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU that torch can use; says in one line what torch says of one that it cannot."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    for warning in said:
+        text = " ".join(str(warning.message).split()).removeprefix("CUDA initialization: ").partition(" (Triggered")[0]
+        logger.warning(f"{text}" if there else f"the GPU cannot be used, and the CPU trains: {text}")
+    return there
+
+
 @contextmanager
-def joined() -> Iterator[World]:
-    """The world that torchrun has described in the environment, or a process alone where there is none."""
+def joined(deterministic: bool = False) -> Iterator[World]:
+    """The world that torchrun has described in the environment, or a process alone where there is none.
+
+    Args:
+        deterministic: see `arithmetic`.
+    """
     local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    torch.backends.cudnn.benchmark = True  # shapes stay the same from step to step
-    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        yield World(device=device)
+    device = torch.device("cuda", local) if has_gpu() else torch.device("cpu")
+    with arithmetic(deterministic, device):
+        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+            yield World(device=device)
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield World(dist.get_rank(), dist.get_world_size(), device)
+        finally:
+            dist.destroy_process_group()
+
+
+#: Sizes of cuBLAS's workspace with which its products are the same in every run, by torch's notes on reproducibility.
+_WORKSPACES = (":4096:8", ":16:8")
+
+
+@contextmanager
+def arithmetic(deterministic: bool, device: torch.device) -> Iterator[None]:
+    """How a device chooses its kernels while this context lasts.
+
+    By default cuDNN takes the fastest kernels, tried out at the first step, since shapes stay the same from step to
+    step, and sums by atomic additions may round differently from run to run. With `deterministic`, torch takes kernels
+    that do the same in every run, and refuses operators that have none.
+
+    Args:
+        deterministic: the same bytes from run to run, on the same device and versions.
+        device: that computes.
+
+    Raises:
+        UserError: cuBLAS was told otherwise, or started before it could be told.
+    """
+    cudnn = torch.backends.cudnn
+    tried, repeated = cudnn.benchmark, cudnn.deterministic
+    if deterministic and device.type == "cuda":
+        _bind_cublas()
+    # Trying kernels out would choose by time, and so another one from run to run.
+    cudnn.benchmark = not deterministic
+    if not deterministic:
+        try:
+            yield
+        finally:
+            cudnn.benchmark = tried
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    settings: Any = torch.utils.deterministic  # its property is not in its type
+    before, filled = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), device)
+        torch.use_deterministic_algorithms(True)
+        cudnn.deterministic = True
+        # No step reads memory that it has not written; filling it first would cost a pass over every result.
+        settings.fill_uninitialized_memory = False
+        yield
     finally:
-        dist.destroy_process_group()
+        torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = filled
+        cudnn.benchmark, cudnn.deterministic = tried, repeated
 
 
-logger = logging.getLogger(__name__)
+def _bind_cublas() -> None:
+    """Give cuBLAS a workspace of its own for each stream; it reads the variable once, when CUDA starts."""
+    name = "CUBLAS_WORKSPACE_CONFIG"
+    said = os.environ.get(name)
+    if said is None and torch.cuda.is_initialized():
+        raise UserError(f"{name}: is not set, and CUDA is in use already; deterministic needs {name}={_WORKSPACES[0]}")
+    if said not in (None, *_WORKSPACES):
+        raise UserError(f"{name}: is {said}; deterministic needs {' or '.join(_WORKSPACES)}: change or unset it")
+    os.environ[name] = said or _WORKSPACES[0]
+
 
 #: float32 against emulated bfloat16 on a processor with AVX2 only: 134 and 16 samples per CPU second of the default
 #: network (docs/decisions/0017-float32-by-default.md).

@@ -52,7 +52,14 @@ def surroundings(image: NDArray[np.uint8], box: Box) -> NDArray[np.int16]:
 
 
 def change(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
-    """How much of either is not found near its place in the other: 0 for the same picture, moved or not."""
+    """How much of either is not found near its place in the other: 0 for the same picture, moved or not.
+
+    Args:
+        one, other: of two pictures, see `surroundings`: L, a and b of cells, (16, 16, 3).
+
+    Returns:
+        The sum of the differences of L, a and b (0 to 255 each), averaged over the cells.
+    """
     return max(_unfound(one, other), _unfound(other, one))
 
 

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from fabnet.video.bundled import BLAZEFACE
 from fabnet.video.crop import Box
 from fabnet.video.detect import SAME_FACE, Detection, by_score, merged, overlaps, scaled, shared, shrunk
+from fabnet.video.mesh import MIN_PRESENCE, FaceMesh, box_of, window_of
+from fabnet.video.window import Window, letterbox, upright
 
 # The network's input, and its one grid of anchors: square, as large as the input, in the middle of cells of 4 pixels.
 _INPUT = 192
@@ -27,9 +28,11 @@ _POINTS = 6  # of a face: right eye (left in the image), left eye, nose, mouth, 
 # A candidate of a lower score is none; those that overlap more are averaged.
 _MIN_CANDIDATE = 0.3
 _MAX_OVERLAP = 0.3
-# Of a face that was not expected: the mean of its score and that of a second look at it, turned upright. Chosen on 300
-# stills and 1,000 backgrounds; either look alone has more false faces where it finds as many true ones (decision 23).
-_MIN_SCORE = 0.51
+# Of a face that was not expected: the mean of its score and that of a second look at it, turned upright, and so much of
+# the log-odds of FaceMesh's presence. Chosen on 300 stills and 991 backgrounds (decision 23).
+_MIN_SUM, _LOG_ODDS_SHARE, _MOST_LOG_ODDS = 0.45, 1 / 60, 10.0
+# Of a look at a face that is known to be there.
+_MIN_KNOWN = 0.51
 
 # Sides of a face in pixels of the input between which it is found well, and that at which it is found best.
 _SMALLEST, _BEST, _LARGEST = 12.0, 48.0, 96.0
@@ -40,21 +43,6 @@ _SCALES = (1.0, 0.5)
 _TILE, _TILES_SHARE = 320, 1 / 3
 # A box that ends so close to an edge of its window, in shares of the window, may be a part of a face that goes on.
 _EDGE = 0.01
-
-
-class Window(NamedTuple):
-    """A square of an image, which may leave it, in pixels."""
-
-    left: float
-    top: float
-    side: float
-
-    def suits(self, box: Box) -> bool:
-        """Whether a face there would lie in the window as a whole, and be neither too small nor too large in it."""
-        seen = (box.right - box.left) * _INPUT / self.side
-        inside = self.left <= box.left and self.top <= box.top
-        inside &= box.right <= self.left + self.side and box.bottom <= self.top + self.side
-        return inside and _SMALLEST <= seen <= _LARGEST
 
 
 @dataclass(frozen=True)
@@ -76,20 +64,29 @@ class BlazeFaceDetector:
     """Faces at any roll up to about 45 degrees, frontal or in profile, each with the roll of its eyes.
 
     What lies where a face was expected is believed. Anything else is looked at once more, where it is seen best and
-    turned upright, and its box is the mean of both.
+    turned upright, and by FaceMesh. Where that sees a face, the box is around its points, else the mean of both looks;
+    the score is the mean of all three probabilities.
     """
 
     name = "blazeface"
-    version = "full_range/1"
+    version = "full_range/2"
     min_score = 0.6
     probability = True
 
     def __init__(self, longest_side: int) -> None:
-        """Raises UserError: the network's file is missing, cut short or another one."""
+        """Raises UserError: the file of a network is missing, cut short or another one."""
         self._longest_side = longest_side
         self._network = BLAZEFACE.open()
+        self._mesh = FaceMesh()
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = (), thorough: bool = True) -> list[Detection]:
+        """As Detector has it.
+
+        Args:
+            image: uint8 RGB (H, W, 3), of any size.
+            expected: boxes in pixels of the image; what is found there is believed at the first look.
+            thorough: whether to look at the whole at two scales and at all tiles, or once and at what that misses.
+        """
         small, scale = shrunk(image, self._longest_side)
         height, width = small.shape[:2]
         faces = [scaled(box, scale) for box in expected]
@@ -119,20 +116,25 @@ class BlazeFaceDetector:
             box: of the face, pixels.
         """
         seen = self._upright(image, Detection(box, 1.0))
-        return None if seen is None or seen.score < _MIN_SCORE else seen.roll_deg
+        return None if seen is None or seen.score < _MIN_KNOWN else seen.roll_deg
 
     def _confirmed(self, image: NDArray[np.uint8], face: Detection) -> Detection | None:
-        """The mean of a face and of what a second look at it finds; None if that is no face."""
+        """A face as a second look and FaceMesh see it; None if they see none."""
         again = self._upright(image, face)
-        if again is None or (face.score + again.score) / 2 < _MIN_SCORE:
+        if again is None:
             return None
-        edges = zip(astuple(face.box), astuple(again.box), strict=True)
-        box = Box(*((one + other) / 2 for one, other in edges))
-        return Detection(box, (face.score + again.score) / 2, again.roll_deg)
+        box = Box(*((one + other) / 2 for one, other in zip(astuple(face.box), astuple(again.box), strict=True)))
+        points, presence = self._mesh.look(image, window_of(box), again.roll_deg or 0.0)
+        log_odds = math.log(max(presence, 1e-9) / max(1 - presence, 1e-9))
+        bounded = min(max(log_odds, -_MOST_LOG_ODDS), _MOST_LOG_ODDS)
+        if (face.score + again.score) / 2 + _LOG_ODDS_SHARE * bounded < _MIN_SUM:
+            return None
+        seen = box_of(points) if presence >= MIN_PRESENCE else box
+        return Detection(seen, (face.score + again.score + presence) / 3, again.roll_deg)
 
     def _look(self, image: NDArray[np.uint8], window: Window) -> Candidates:
         """What may be a face in a window, in pixels of the image."""
-        canvas, place = letterbox(image, window)
+        canvas, place = letterbox(image, window, _INPUT)
         found = self._run(canvas)
         height, width = image.shape[:2]
         # Edges of the window that are none of the image, in shares of the input.
@@ -151,19 +153,11 @@ class BlazeFaceDetector:
             face: in it.
         """
         x, y = (face.box.left + face.box.right) / 2, (face.box.top + face.box.bottom) / 2
-        roll = face.roll_deg or 0.0
         side = max(_INPUT, (face.box.right - face.box.left) * _INPUT / _BEST)
-        # The square around it at any angle, of which the middle is kept.
-        wide = math.ceil(_INPUT * math.sqrt(2))
-        around = side * wide / _INPUT
-        canvas, place = letterbox(image, Window(x - around / 2, y - around / 2, around), wide)
-        turn = cv2.getRotationMatrix2D((wide / 2 - 0.5, wide / 2 - 0.5), roll, 1)
-        turn[:, 2] -= (wide - _INPUT) / 2
-        found = self._run(cv2.warpAffine(canvas, turn, (_INPUT, _INPUT)))
-        cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
-        back = np.array([[cos, sin], [-sin, cos]])
-        centres = place.of((((found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - 0.5) @ back) * _INPUT / wide + 0.5)
-        points = place.of(((found.points - 0.5) @ back) * _INPUT / wide + 0.5)
+        canvas, place = upright(image, Window(x - side / 2, y - side / 2, side), face.roll_deg or 0.0, _INPUT)
+        found = self._run(canvas)
+        centres = place.of((found.boxes[:, :2] + found.boxes[:, 2:]) / 2)
+        points = place.of(found.points)
         halves = (found.boxes[:, 2:] - found.boxes[:, :2]) * _INPUT / place.scale / 2
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
         faces = _faces([Candidates(found.scores, boxes, points)])
@@ -173,50 +167,6 @@ class BlazeFaceDetector:
         self._network.setInput(cv2.dnn.blobFromImage(canvas, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
         scores, values = self._network.forward(_OUTPUTS)
         return decode(scores[0, :, 0], values[0])
-
-
-class Placement(NamedTuple):
-    """Where a letterboxed part of an image lies on its canvas.
-
-    Attributes:
-        pixels: side of the canvas.
-        offset: of the part's first pixel, in pixels of the canvas, x and y.
-        scale: pixels of the canvas for one of the image, along x and y.
-        corner: of the part in the image.
-    """
-
-    pixels: int
-
-    offset: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    corner: NDArray[np.float64]
-
-    def of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points (..., 2) in shares of the canvas, in pixels of the image."""
-        return (points * self.pixels - self.offset) / self.scale + self.corner
-
-
-def letterbox(image: NDArray[np.uint8], window: Window, pixels: int = _INPUT) -> tuple[NDArray[np.uint8], Placement]:
-    """A canvas (pixels, pixels, 3) with a window of an image, black beyond the image, and where that lies on it.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        window: which touches the image.
-        pixels: side of the canvas; that of the network's input.
-    """
-    height, width = image.shape[:2]
-    factor = pixels / window.side
-    left, top = max(0, math.floor(window.left)), max(0, math.floor(window.top))
-    right = min(width, math.ceil(window.left + window.side))
-    bottom = min(height, math.ceil(window.top + window.side))
-    size = [min(pixels, max(1, round(side * factor))) for side in (right - left, bottom - top)]
-    part = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
-    corner = round((left - window.left) * factor), round((top - window.top) * factor)
-    x, y = (min(max(0, place), pixels - side) for place, side in zip(corner, size, strict=True))
-    canvas = np.zeros((pixels, pixels, 3), np.uint8)
-    canvas[y : y + size[1], x : x + size[0]] = part
-    scale = np.array(size) / (right - left, bottom - top)
-    return canvas, Placement(pixels, np.array([x, y], float), scale, np.array([left, top], float))
 
 
 def decode(logits: NDArray[np.float32], values: NDArray[np.float32]) -> Candidates:
@@ -257,6 +207,10 @@ def suppressed(found: Candidates) -> Candidates:
 
 def roll_in(image: NDArray[np.uint8], box: Box) -> float | None:
     """See BlazeFaceDetector.roll_deg; the network is opened once in a process.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        box: of the face, pixels.
 
     Raises:
         UserError: the network's file is missing, cut short or another one.
@@ -325,8 +279,13 @@ def _starts(length: int, side: int) -> list[float]:
     return [n * (length - side) / (count - 1) for n in range(count)]
 
 
+def _suits(window: Window, box: Box) -> bool:
+    """Whether a face there would lie in the window as a whole, and be neither too small nor too large in it."""
+    return window.holds(box) and _SMALLEST <= (box.right - box.left) * _INPUT / window.side <= _LARGEST
+
+
 def _best_window(windows: Sequence[Window], box: Box) -> Window | None:
     """The window in which a face there is seen best, None if there is none that suits."""
-    fitting = [window for window in windows if window.suits(box)]
+    fitting = [window for window in windows if _suits(window, box)]
     best = (box.right - box.left) * _INPUT / _BEST
     return min(fitting, key=lambda window: (abs(math.log(window.side / best)), window), default=None)

@@ -208,6 +208,10 @@ class BoxFile:
 
         Holds some bytes for each clip of the table, and none for each row.
 
+        Args:
+            table: the file.
+            directory: that takes the sorted rows; written atomically.
+
         Raises:
             TableError: the table is missing, illegal, empty, or has two boxes of a clip at one time.
         """

@@ -50,7 +50,12 @@ def time_base_of(video: Path) -> Fraction:
 
 
 def rate_of(frames: int, last_s: float) -> Fraction:
-    """Frames per second of a video whose last frame begins at `last_s`: headers may say anything."""
+    """Frames per second of a video, by what was decoded of it: headers may say anything.
+
+    Args:
+        frames: of the video.
+        last_s: when its last frame begins, in seconds after the first.
+    """
     if frames < 2 or last_s <= 0:
         return _FALLBACK_RATE
     return Fraction((frames - 1) / last_s).limit_denominator(_CROOKED)
@@ -65,6 +70,12 @@ class ClipWriter:
         self._last = -1
 
     def add(self, time_s: float, picture: NDArray[np.uint8]) -> None:
+        """Append a picture.
+
+        Args:
+            time_s: when it is shown, in seconds after the first.
+            picture: uint8 (H, W, 3) RGB, of the file's height and width in pixels.
+        """
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         # Times of a damaged file may stand still, which MP4 cannot say.
         self._last = max(round(time_s / self._time_base), self._last + 1)
@@ -82,7 +93,14 @@ class ClipWriter:
 
 @contextmanager
 def write_clip(path: Path, width: int, height: int, rate: Fraction, time_base: Fraction) -> Iterator[ClipWriter]:
-    """Open `path`, an MP4 file, for writing."""
+    """Open an MP4 file for writing.
+
+    Args:
+        path: of the file.
+        width, height: of its pictures in pixels; even.
+        rate: frames per second, as the header announces them.
+        time_base: unit of the pictures' times in seconds.
+    """
     codec = choose_codec()
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(codec, rate=rate, options=dict(_CODECS[codec]))

@@ -79,7 +79,12 @@ class ClipList:
         return (batches - 1) * self._ROWS + self._file.get_batch(batches - 1).num_rows if batches else 0
 
     def slice(self, first: int, count: int) -> list[Clip]:
-        """Clips number `first`, `first` + 1 ... as far as there are any."""
+        """Clips by their numbers, as far as there are any.
+
+        Args:
+            first: number of the first, from 0.
+            count: of them, at most.
+        """
         clips: list[Clip] = []
         end = min(first + count, len(self))
         while first < end:
@@ -95,7 +100,11 @@ class ClipList:
 
     @classmethod
     def write(cls, clips: Iterable[Clip], path: Path) -> "ClipList":
-        """Write clips, which all lie at their names below one folder, as they come. `path` is written atomically.
+        """Write clips, which all lie at their names below one folder, as they come.
+
+        Args:
+            clips: any number.
+            path: of the list; written atomically.
 
         Raises:
             UserError: two clips would give tracks of the same name, or what `clips` raises.

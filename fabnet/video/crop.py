@@ -23,11 +23,22 @@ class Box:
     bottom: float
 
     def touches(self, width: int, height: int) -> bool:
+        """Whether any of it lies in a frame.
+
+        Args:
+            width: of the frame, pixels.
+            height: likewise.
+        """
         return self.left < width and self.top < height and self.right > 0 and self.bottom > 0
 
 
 def centred_square(width: int, height: int) -> Box:
-    """The largest square in the middle of a frame."""
+    """The largest square in the middle of a frame.
+
+    Args:
+        width: of the frame, pixels.
+        height: likewise.
+    """
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return Box(left, top, left + side, top + side)

@@ -139,7 +139,12 @@ def find_entry(path: Path, after_s: Fraction, deadline: Deadline) -> tuple[int, 
 
 
 def announced_duration(container: InputContainer, stream: VideoStream) -> Fraction:
-    """Seconds of video the header promises; 0 where it does not say."""
+    """Seconds of video the header promises; 0 where it does not say.
+
+    Args:
+        container: an open file.
+        stream: of pictures in it.
+    """
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
     written = stream.metadata.get("DURATION", "")  # Matroska: HH:MM:SS.fraction

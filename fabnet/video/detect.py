@@ -63,7 +63,11 @@ def merged(detections: Sequence[Detection]) -> list[Detection]:
 
 
 def shared(one: Box, other: Box) -> float:
-    """Intersection over the smaller area."""
+    """Intersection over the smaller area, 0 to 1.
+
+    Args:
+        one, other: in pixels of the same image.
+    """
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
     if width <= 0 or height <= 0:
@@ -91,7 +95,12 @@ def by_score(detections: Iterable[Detection]) -> list[Detection]:
 
 
 def shrunk(image: NDArray[np.uint8], longest_side: int) -> tuple[NDArray[np.uint8], float]:
-    """The image with at most that many pixels on its longest side, and its scale. It is never made larger."""
+    """The image made smaller where it is larger than that, and its scale, at most 1.
+
+    Args:
+        image: uint8 (H, W, 3).
+        longest_side: of the smaller image in pixels, at most.
+    """
     height, width = image.shape[:2]
     scale = min(1.0, longest_side / max(height, width))
     if scale == 1.0:
@@ -101,4 +110,10 @@ def shrunk(image: NDArray[np.uint8], longest_side: int) -> tuple[NDArray[np.uint
 
 
 def scaled(box: Box, factor: float) -> Box:
+    """A box in an image that was made larger.
+
+    Args:
+        box: in pixels of the image.
+        factor: by which its sides grow.
+    """
     return Box(box.left * factor, box.top * factor, box.right * factor, box.bottom * factor)

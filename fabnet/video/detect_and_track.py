@@ -201,7 +201,7 @@ class _Search:
     def _end(self, track: FaceTrack) -> Iterator[Face | TrackEnd]:
         if track.confirmed:
             yield from self._faces(track, track.end_s)
-            yield TrackEnd(self._names.pop(track), self._verdict(track))
+            yield TrackEnd(self._names.pop(track), self._verdict(track), replaced=track.replaced)
         self._done.pop(track, None)
 
     def _advice(self) -> str:

@@ -63,6 +63,13 @@ def run_on_ray(
     """As `fabnet.processes.run_jobs`. `workers` 0 uses every core of the cluster, which may grow and shrink meanwhile.
 
     The loss of a machine does not count as an attempt; its jobs start again elsewhere.
+
+    Args:
+        function: of a job; runs in a worker's process.
+        jobs: that can be pickled.
+        workers: jobs at once; 0 is as many as there are cores.
+        attempts: how often a job whose process dies is started, at most.
+        fresh: give every job a process of its own.
     """
     with _cluster(workers) as ray:
         from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError

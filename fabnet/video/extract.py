@@ -121,12 +121,7 @@ def _join(params: ExtractParams, parts: Sequence[Path], out: Path, ignored: int)
             f"{params.videos}: all {pc.sum(ledger['clips']).as_py()} clips were rejected ({reasons}); "
             f"the first: {first['clip']}: {first['detail']}"
         )
-    crowded = pc.sum(ledger["clips_crowded"]).as_py()
-    if crowded:
-        _log.warning(
-            f"{params.videos}: {crowded} of {pc.sum(ledger['clips']).as_py()} clips show several faces of one identity "
-            "at once: frames of different people are learnt as one; cut them apart, or name the people by extract.clips"
-        )
+    _tell_other_people(params, ledger)
     with atomic_directory(out) as temporary, Progress("join", total, "frame") as progress:
         merge(parts, temporary, params.shard_mb, progress.advance)
         write_table(rejects.to_pandas(), temporary / REJECTS, tables.Rejects, REJECTS_SCHEMA)
@@ -134,6 +129,20 @@ def _join(params: ExtractParams, parts: Sequence[Path], out: Path, ignored: int)
         rows.loc[0, "files_ignored"] = ignored
         write_table(rows, temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
         write_json(temporary / RECIPE, recipe(params))
+
+
+def _tell_other_people(params: ExtractParams, ledger: pa.Table) -> None:
+    clips, crowded, swapped = (pc.sum(ledger[name]).as_py() for name in ("clips", "clips_crowded", "clips_swapped"))
+    told = {
+        "several faces of one identity at once": crowded,
+        "one face in the place of another of the same identity": swapped,
+    }
+    if any(told.values()):
+        shown = "; ".join(f"{what}: {count} of {clips} clips" for what, count in told.items() if count)
+        _log.warning(
+            f"{params.videos}: {shown}: different people are learnt as one; cut them apart, or name them by "
+            "extract.clips. A contact sheet shows who is who (fabnet preview CLIP)"
+        )
 
 
 def _joined(parts: Sequence[Path], name: str, schema: pa.Schema) -> pa.Table:

@@ -75,11 +75,13 @@ class TrackEnd:
     Attributes:
         rejected: why the track is of no use, where whoever found it knows.
         clamped: boxes of its annotation that left the frame and were cut back to it.
+        replaced: whether another face came in its place within the shot.
     """
 
     track: Track
     rejected: Rejected | None = None
     clamped: int = 0
+    replaced: bool = False
 
 
 #: Turns the frames of one clip, by increasing time, into the faces in them. The faces of several tracks may come

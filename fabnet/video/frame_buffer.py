@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.video.crop import Box
+from fabnet.video.crop_quality import QUALITIES, Quality
 from fabnet.video.faces import Frame, Track
 
 #: Bytes of images of a FrameBuffer that stay in memory.
@@ -24,8 +25,8 @@ FRAME_BYTES = 256 << 20
 
 # What a CropBuffer keeps in memory: encoded crops, and rows that describe them.
 _JPEG_BYTES, _ROW_BYTES = 1 << 20, 1 << 16
-# Number and time of the frame, offset and size of the JPEG, the box, sharpness and brightness.
-_ROW = Struct("<qdqq6d")
+# Number and time of the frame, offset and size of the JPEG, the box, its quality.
+_ROW = Struct(f"<qdqq{4 + len(QUALITIES)}d")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Crop:
     frame_no: int
     time_s: float
     box: Box
-    sharpness: float
-    brightness: float
+    quality: Quality
     jpeg: bytes
 
 
@@ -72,7 +72,7 @@ class CropBuffer:
         box, size = crop.box, self._jpegs.write(crop.jpeg)
         edges = box.left, box.top, box.right, box.bottom
         place = crop.frame_no, crop.time_s, self._end, size
-        self._rows.write(_ROW.pack(*place, *edges, crop.sharpness, crop.brightness))
+        self._rows.write(_ROW.pack(*place, *edges, *crop.quality.row()))
         self._count, self._end = self._count + 1, self._end + size
         return self._count - 1
 
@@ -81,9 +81,9 @@ class CropBuffer:
             raise IndexError(number)
         self._at_end = False
         self._rows.seek(number * _ROW.size)
-        frame_no, time_s, offset, size, *edges, sharpness, brightness = _ROW.unpack(self._rows.read(_ROW.size))
+        frame_no, time_s, offset, size, *numbers = _ROW.unpack(self._rows.read(_ROW.size))
         self._jpegs.seek(offset)
-        return Crop(frame_no, time_s, Box(*edges), sharpness, brightness, self._jpegs.read(size))
+        return Crop(frame_no, time_s, Box(*numbers[:4]), Quality.of_row(numbers[4:]), self._jpegs.read(size))
 
     def __iter__(self) -> Iterator[Crop]:
         return (self[number] for number in range(self._count))
@@ -102,10 +102,15 @@ class TrackBuffer(CropBuffer):
         self._sides, self._sharpness = array("d"), array("d")
 
     def add(self, crop: Crop, side: float) -> None:
-        """Append a crop; `side` is that of the face in pixels of its frame."""
+        """Append a crop.
+
+        Args:
+            crop: the next of the track.
+            side: of the face's square, in pixels of its frame.
+        """
         self.append(crop)
         self._sides.append(side)
-        self._sharpness.append(crop.sharpness)
+        self._sharpness.append(crop.quality.sharpness)
 
     def median_side(self) -> float:
         return float(np.median(self._sides))
@@ -160,7 +165,11 @@ class FrameBuffer:
             self._frames.append((replace(frame, image=np.empty((0, 0, 3), np.uint8)), written))
 
     def between(self, after_s: float, until_s: float) -> Iterator[Frame]:
-        """Those with after_s < time <= until_s."""
+        """Those with after_s < time <= until_s, by increasing time.
+
+        Args:
+            after_s, until_s: seconds after the clip's first frame.
+        """
         for frame, written in self._frames:
             if after_s < frame.time_s <= until_s:
                 yield frame if written is None else replace(frame, image=self._read(written))

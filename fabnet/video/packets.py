@@ -161,7 +161,12 @@ class PacketChoice:
 
 
 def is_restart(packet: Packet, stream: VideoStream) -> bool:
-    """Whether no packet from this one of H.264 or HEVC on refers to one before it: an IDR picture."""
+    """Whether no packet from this one of H.264 or HEVC on refers to one before it: an IDR picture.
+
+    Args:
+        packet: of the stream.
+        stream: whose codec tells how to read it.
+    """
     idr = (5,) if stream.codec_context.name == "h264" else (19, 20)
     return packet.is_keyframe and _picture_type(packet, stream) in idr
 
@@ -170,6 +175,10 @@ def is_entry(packet: Packet, stream: VideoStream) -> bool:
     """Whether all frames displayed from this one's on are whole when a decoder starts with it.
 
     So it is with key frames, but H.264 also marks those from which the picture only builds up.
+
+    Args:
+        packet: of the stream.
+        stream: whose codec tells how to read it.
     """
     if stream.codec_context.name == "hevc":
         return packet.is_keyframe and 16 <= _picture_type(packet, stream) <= 21

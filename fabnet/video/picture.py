@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fabnet.frames.conversion import SAME_EVERYWHERE
 from fabnet.video.reject import Rejected, check_size
-from fabnet.video.tone import TRANSFERS, ToneMapper
+from fabnet.video.tone import TRANSFERS, Light, ToneMapper, Transfer, graded
 
 # Phones write whole turns; rounding in a file's fixed-point numbers stays far below this.
 _TURN_SLACK = tan(radians(1))
@@ -101,13 +101,14 @@ class Display:
     """Shows frames.
 
     Pixels that are not square keep their height, and are as wide as they should be (as in ffplay, once the picture was
-    turned upright). Whether codes are of high dynamic range is told by the transfer function alone: what other metadata
-    say of the brightest light is often wrong, and changes little.
+    turned upright). Whether codes are of high dynamic range is told by the transfer function alone; what a film in PQ
+    was graded for, by what its first picture says of the brightest light, for all of them alike.
     """
 
     def __init__(self) -> None:
         self._convert = VideoReformatter()
         self._mappers: dict[tuple[int, int], ToneMapper] = {}
+        self._lights: dict[Transfer, Light] = {}
 
     def picture(self, frame: VideoFrame, pixel: Fraction) -> NDArray[np.uint8]:
         """uint8 (H, W, 3) RGB.
@@ -146,8 +147,27 @@ class Display:
         )
         key = frame.color_trc, frame.color_primaries
         if key not in self._mappers:
-            self._mappers[key] = ToneMapper(transfer, frame.color_primaries)
+            light = self._lights.setdefault(transfer, graded(transfer, brightest_told(frame)))
+            self._mappers[key] = ToneMapper(transfer, frame.color_primaries, light)
         return self._mappers[key].mapped(deep)
+
+
+def brightest_told(frame: VideoFrame) -> float | None:
+    """The brightest light of a film by a frame's metadata, cd/m2; None where they say nothing.
+
+    That is MaxCLL or the peak of the display it was graded on, and the lesser where both are told: a film cannot be
+    brighter than the display it was made on, and may be darker.
+    """
+    told = []
+    level = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    if isinstance(level, SideData):
+        told.append(float(unpack("=2I", bytes(level)[:8])[0]))
+    display = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    if isinstance(display, SideData):
+        # libav's struct: primaries and white as eight fractions, least and greatest light as two, and which are told.
+        *_, greatest, parts, _, is_told = unpack("=22i", bytes(display)[:88])
+        told.append(greatest / parts if is_told and parts else 0.0)
+    return min((light for light in told if light > 0), default=None)
 
 
 def _square_pixels(width: int, height: int, pixel: Fraction, transposed: bool) -> tuple[int, int]:

@@ -2,18 +2,13 @@
 
 from typing import Any
 
-from fabnet.config import DetectionParams, ExtractParams
+from fabnet.config import CROPPED_SOURCES, DETECTED_SOURCES, DetectionParams, ExtractParams
 from fabnet.files import hash_json
 from fabnet.video.blazeface import BlazeFaceDetector
 from fabnet.video.detectors import DETECTORS
 
 #: Raise it when a change of the code changes pixels. 2: pictures as players show them, tracks of one person.
 VERSION = 2
-
-#: Sources whose pictures show one face already, of which the centred square is taken; that of others is given by boxes,
-#: except that of `folder`, which is looked for.
-_CROPPED = ("cropped", "voxceleb2", "voxceleb1_frames", "frames")
-_DETECTED = ("folder",)
 
 
 def recipe(params: ExtractParams) -> dict[str, Any]:
@@ -24,18 +19,18 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
     """
     pixels = {
         "source": _way(params),
-        "margin": 0.0 if params.source in _CROPPED else params.margin,
+        "margin": 0.0 if params.source in CROPPED_SOURCES else params.margin,
         "size": params.image_size,
         "jpeg_quality": params.jpeg_quality,
         "jpeg_chroma": "4:4:4",
         "resize": "area",
         "version": VERSION,
     }
-    if params.source not in (*_CROPPED, *_DETECTED):
+    if params.source not in (*CROPPED_SOURCES, *DETECTED_SOURCES):
         pixels["boxes"] = "clamped"
     if params.source == "voxceleb1":
         pixels["reference_height"] = params.reference_height
-    if params.source in _DETECTED:
+    if params.source in DETECTED_SOURCES:
         pixels["detection"] = _detection(params.detection)
         tracking = params.tracking
         pixels["tracking"] = {key: getattr(tracking, key) for key in ("min_overlap", "max_gap_s", "smoothing_s")}
@@ -47,9 +42,9 @@ def recipe(params: ExtractParams) -> dict[str, Any]:
 
 
 def _way(params: ExtractParams) -> str:
-    if params.source in _CROPPED:
+    if params.source in CROPPED_SOURCES:
         return "cropped"
-    return "detected" if params.source in _DETECTED else params.source
+    return "detected" if params.source in DETECTED_SOURCES else params.source
 
 
 def _detection(detection: DetectionParams) -> dict[str, Any]:

@@ -20,7 +20,14 @@ class Rejected(Exception):
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises Rejected (too_large) for frames that should not be decoded."""
+    """Refuse frames that should not be decoded.
+
+    Args:
+        width, height: of a frame, in pixels.
+
+    Raises:
+        Rejected: too_large, beyond MAX_PIXELS.
+    """
     if width * height > MAX_PIXELS:
         raise Rejected("too_large", f"frames of {width} x {height}, more than {MAX_PIXELS:,} pixels")
 

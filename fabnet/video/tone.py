@@ -6,8 +6,8 @@ zscale or a GPU to make light linear, and PyAV's build has neither (docs/decisio
 
 import tempfile
 from fractions import Fraction
-from functools import cache
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 import av.filter
 import numpy as np
@@ -21,11 +21,13 @@ Transfer = Literal["pq", "hlg"]
 #: By libav's number of the transfer characteristic.
 TRANSFERS: dict[int, Transfer] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
 
-# Of a reference display of standard range (BT.1886, BT.2035), cd/m2, and its exponent.
-_WHITE, _GAMMA = 100.0, 2.4
-# The brightest light that is told apart, in units of that white: that of a display of 1000 cd/m2.
-_PEAK = 10.0
-# The curve leaves what is darker as it is.
+# Exponent of a reference display of standard range (BT.1886), and its white in cd/m2 (BT.2035).
+_GAMMA, _DIM_WHITE = 2.4, 100.0
+# White of paper in films that were graded for high range (BT.2408): 58 % of PQ's codes, 75 % of HLG's.
+_GRADED_WHITE = 203.0
+# What a display of high range shows where nobody says more, and what PQ has codes for, cd/m2.
+_USUAL_PEAK, _MOST = 1000.0, 10000.0
+# The curve leaves what is darker as it is, in units of the white.
 _KNEE = 0.3
 
 # Of libav's `lut3d`: at 33 colours a side it is 0.3 of 255 from the formulas on average.
@@ -42,16 +44,45 @@ _LUMA = np.array([0.2627, 0.6780, 0.0593])
 _TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 
 
+class Light(NamedTuple):
+    """What a film's light means to a display of standard range, in cd/m2: its `white`, and its brightest, `peak`."""
+
+    white: float
+    peak: float
+
+
+def graded(transfer: Transfer, brightest_told: float | None = None) -> Light:
+    """The light that a film was graded for.
+
+    A film in which nothing is said to be brighter than 203 cd/m2 has no highlights: it is one of standard range in
+    other codes, and its brightest is its white. One that is said to be brighter was graded for high range, where white
+    is at 203 (BT.2408), and so was every film in HLG. A film in PQ that says nothing has its white where FFmpeg's
+    `zscale` and `tonemap` have it by default: at 100.
+
+    Args:
+        transfer: how codes mean light.
+        brightest_told: by the file, cd/m2; None, or beyond what PQ has codes for, is nothing said.
+    """
+    if transfer == "hlg":
+        return Light(_GRADED_WHITE, _USUAL_PEAK)
+    if brightest_told is None or not 0 < brightest_told <= _MOST:
+        return Light(_DIM_WHITE, _USUAL_PEAK)
+    # A word of less than the dimmest white is an error: nothing was graded for such a display.
+    peak = max(brightest_told, _DIM_WHITE)
+    return Light(min(peak, _GRADED_WHITE), peak)
+
+
 class ToneMapper:
-    """Maps the pictures of one transfer function and set of primaries.
+    """Maps the pictures of one transfer function, set of primaries and light.
 
     Args:
         transfer: how codes mean light.
         primaries: of the pictures, by libav's number: those of BT.709 are kept, others are taken for BT.2020's.
+        light: that the film was graded for.
     """
 
-    def __init__(self, transfer: Transfer, primaries: int) -> None:
-        self._table = _cube(transfer, primaries == ColorPrimaries.BT709)
+    def __init__(self, transfer: Transfer, primaries: int, light: Light) -> None:
+        self._table = _cube(transfer, primaries == ColorPrimaries.BT709, light)
         self._graph: tuple[tuple[int, int], av.filter.Graph] | None = None
 
     def mapped(self, frame: VideoFrame) -> NDArray[np.uint8]:
@@ -67,32 +98,37 @@ class ToneMapper:
         return ((mapped.to_ndarray().astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def mapped_colours(codes: NDArray[np.float64], transfer: Transfer, narrow: bool = False) -> NDArray[np.float64]:
+def mapped_colours(
+    codes: NDArray[np.float64], transfer: Transfer, light: Light, narrow: bool = False
+) -> NDArray[np.float64]:
     """What a display of standard range is told for colours of high range.
 
-    Light is scaled such that the white of a reference display is 1, brought to BT.709's primaries, and multiplied such
-    that the largest of R, G and B follows the Moebius curve: it leaves the dark alone and bends what is brighter into
-    the range (as `tonemap=mobius:peak=10:desat=0` after `zscale=t=linear:npl=100` does in FFmpeg).
+    Light is scaled such that the film's white is 1, brought to BT.709's primaries, and multiplied such that the largest
+    of R, G and B follows the Moebius curve: it leaves the dark alone and bends what is brighter into the range (as
+    `tonemap=mobius:desat=0:peak=PEAK/WHITE` after `zscale=t=linear:npl=WHITE` does in FFmpeg).
 
     Args:
         codes: R'G'B' (..., 3) from 0 to 1.
         transfer: how codes mean light.
+        light: that the film was graded for.
         narrow: the primaries are those of BT.709 already.
 
     Returns:
-        R'G'B' (..., 3) from 0 to 1, for a display of BT.1886.
+        R'G'B' (..., 3), for a display of BT.1886, which shows what is above 1 as 1.
     """
-    light = (_pq_light if transfer == "pq" else _hlg_light)(codes) / _WHITE
+    linear = (_pq_light if transfer == "pq" else _hlg_light)(codes) / light.white
     if not narrow:
-        light = light @ _TO_709.T
-    brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
-    light = light * (_moebius(brightest) / brightest)
-    return np.clip(light, 0, 1) ** (1 / _GAMMA)
+        linear = linear @ _TO_709.T
+    brightest = np.maximum(linear.max(axis=-1, keepdims=True), 1e-6)
+    linear = linear * (_moebius(brightest, light.peak / light.white) / brightest)
+    return np.maximum(linear, 0) ** (1 / _GAMMA)
 
 
-def _moebius(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+def _moebius(signal: NDArray[np.float64], peak: float) -> NDArray[np.float64]:
     """The identity up to the knee, from there, with its slope, a Moebius transform that takes the peak to 1."""
-    knee, peak = _KNEE, _PEAK
+    knee = _KNEE
+    if peak - 1 < 1e-6:
+        return signal  # nothing to bend; the formula would divide by 0
     a = -knee * knee * (peak - 1) / (knee * knee - 2 * knee + peak)
     b = (knee * knee - 2 * knee * peak + peak) / (peak - 1)
     bent = (b * b + 2 * b * knee + knee * knee) / (b - a) * (signal + a) / (signal + b)
@@ -113,12 +149,12 @@ def _hlg_light(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1000 * luma ** (_HLG_SYSTEM - 1) * scene
 
 
-@cache
-def _cube(transfer: Transfer, narrow: bool) -> str:
-    """The table in the form of a .cube file: red changes fastest."""
+@lru_cache(maxsize=8)
+def _cube(transfer: Transfer, narrow: bool, light: Light) -> str:
+    """The table in the form of a .cube file: red changes fastest. What is above 1 is cut off after interpolation."""
     steps = np.linspace(0, 1, _SIDE)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
-    colours = mapped_colours(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, narrow)
+    colours = mapped_colours(np.stack([red, green, blue], axis=-1).reshape(-1, 3), transfer, light, narrow)
     rows = "\n".join("{:.6f} {:.6f} {:.6f}".format(*colour) for colour in colours.tolist())
     return f"LUT_3D_SIZE {_SIDE}\n{rows}\n"
 

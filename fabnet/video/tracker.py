@@ -64,6 +64,12 @@ class BoxPath:
         return len(self._times)
 
     def add(self, time_s: float, face: Detection) -> None:
+        """The next box.
+
+        Args:
+            time_s: seconds after the clip's first frame; later than the one before.
+            face: its box in pixels of the shot's first frame, and its score.
+        """
         if self._closed or (self._times and time_s <= self._times[-1]):
             raise ValueError(f"a box at {time_s} s comes too late")
         self._times.append(time_s)
@@ -145,11 +151,13 @@ class FaceTrack:
         score: the best of its detections.
         look: what lay around its last box; None where nobody told.
         instead_of: a track that was missed where this one began, and may be of the same face.
+        replaced: whether, within the shot, another face came in its place: its surroundings became others there.
     """
 
     def __init__(self, start_s: float, smoothing_s: float) -> None:
         self.look: NDArray[np.int16] | None = None
         self.instead_of: FaceTrack | None = None
+        self.replaced = False
         self._changes = deque[float](maxlen=RECENT)
         self._change = 0.0  # of the look that is being taken
         self.path = BoxPath(smoothing_s)
@@ -164,6 +172,13 @@ class FaceTrack:
         return self.found >= _CONFIRMED_AFTER
 
     def seen(self, time_s: float, detection: Detection, look: NDArray[np.int16] | None = None) -> None:
+        """A look found it.
+
+        Args:
+            time_s: of the look, in seconds after the clip's first frame.
+            detection: its box in pixels, and its score.
+            look: what lies around the box, (16, 16, 3); see `fabnet.video.appearance.surroundings`.
+        """
         if look is not None and self.look is not None:
             self._changes.append(self._change)
         self.path.add(time_s, detection)
@@ -174,12 +189,23 @@ class FaceTrack:
         self.failures, self._missed_s = 0, math.inf
 
     def missed(self, time_s: float, gone: bool = False) -> None:
-        """A look did not find it; where its surroundings are `gone`, nothing after its last box is its own."""
+        """A look did not find it.
+
+        Args:
+            time_s: of the look, in seconds after the clip's first frame.
+            gone: its surroundings have become others, so that nothing after its last box is its own.
+        """
         self.failures += 1
         self._missed_s = min(self._missed_s, self.path.last_s if gone else time_s)
 
     def is_other(self, time_s: float, view: View, box: Box | None = None) -> bool:
-        """Whether its surroundings have changed, in their place and, if it is given, in that of a new box."""
+        """Whether its surroundings have changed, in their place and, if it is given, in that of a new box.
+
+        Args:
+            time_s: of the look, in seconds after the clip's first frame.
+            view: of the picture.
+            box: that may be its own, in pixels.
+        """
         if self.look is None:
             return False
         places = [self.path.last] if box is None else [self.path.last, box]
@@ -234,6 +260,8 @@ class Tracker:
             else:
                 track.missed(time_s, i in others or (view is not None and track.is_other(time_s, view)))
         over = [self.tracks[i] for i in sorted(others)]
+        for track in over:
+            track.replaced = True
         for j in sorted(set(range(len(detections))) - set(pairs.values())):
             box = detections[j].box
             missed = [track for track in self.tracks if track.failures and track not in over]
@@ -304,7 +332,11 @@ def _doubled(box: Box) -> Box:
 
 
 def overlap(ones: Sequence[Box], others: Sequence[Box]) -> NDArray[np.float64]:
-    """Intersection over union of each of N boxes with each of M, (N, M)."""
+    """Intersection over union of each of N boxes with each of M, (N, M), 0 to 1.
+
+    Args:
+        ones, others: N and M boxes in pixels of the same image.
+    """
     return overlaps(_edges(ones), _edges(others))
 
 

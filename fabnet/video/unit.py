@@ -20,7 +20,8 @@ from fabnet.frames.shards import INDEX, INDEX_SCHEMA, TarWriter, member_name, ru
 from fabnet.processes import time_limit
 from fabnet.video.blazeface import roll_in
 from fabnet.video.clips import Clip, ClipList
-from fabnet.video.crop import Box, crop, encode, quality, recrop, turned_crop
+from fabnet.video.crop import Box, crop, encode, recrop, turned_crop
+from fabnet.video.crop_quality import QUALITIES, Quality, of_face, of_pixels
 from fabnet.video.faces import Face, Tally, Track, TrackEnd
 from fabnet.video.frame_buffer import Crop, TrackBuffer
 from fabnet.video.reject import Rejected
@@ -35,13 +36,13 @@ LEDGER_SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("unit", "clips", "tracks", "frames", "rejected_clips", "rejected_tracks")),
         *(
             (name, pa.int64())
-            for name in ("boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "bytes")
+            for name in ("boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped", "bytes")
         ),
     ]
 )
 
 # Rows wait in a file, so that a unit of long clips fills no memory: `track` is a number in the list of tracks.
-_NUMBERS = ("left", "top", "right", "bottom", "sharpness", "brightness")
+_NUMBERS = ("left", "top", "right", "bottom", *QUALITIES)
 _ROW = np.dtype(
     [("track", "<i8"), ("frame_no", "<i8"), ("time_s", "<f8"), ("offset", "<i8"), ("size", "<i8")]
     + [(name, "<f8") for name in _NUMBERS]
@@ -65,6 +66,7 @@ class Mark(NamedTuple):
     clamped: int
     damaged: int
     crowded: int
+    swapped: int
 
 
 @contextmanager
@@ -83,11 +85,11 @@ class PartWriter:
         self._row_count = 0
         self._tracks: list[tuple[Track, str]] = []
         self._rejects: list[tuple[str, str, str, str]] = []
-        self._clamped = self._damaged = self._crowded = 0
+        self._clamped = self._damaged = self._crowded = self._swapped = 0
 
     def mark(self) -> Mark:
-        counts = len(self._tracks), len(self._rejects), self._clamped, self._damaged, self._crowded
-        return Mark(self._tar.position, self._row_count, *counts)
+        counts = self._clamped, self._damaged, self._crowded, self._swapped
+        return Mark(self._tar.position, self._row_count, len(self._tracks), len(self._rejects), *counts)
 
     def roll_back(self, mark: Mark) -> None:
         """Forget all that was added since `mark`."""
@@ -96,7 +98,8 @@ class PartWriter:
         self._rows.truncate()
         self._row_count = mark.rows
         del self._tracks[mark.tracks :], self._rejects[mark.rejects :]
-        self._clamped, self._damaged, self._crowded = mark.clamped, mark.damaged, mark.crowded
+        self._clamped, self._damaged = mark.clamped, mark.damaged
+        self._crowded, self._swapped = mark.crowded, mark.swapped
 
     def add_track(self, track: Track, clip: str, crops: Iterable[Crop]) -> None:
         """Append the crops of a track of the clip named `clip`, by increasing frame number.
@@ -113,11 +116,17 @@ class PartWriter:
             box = item.box
             edges = box.left, box.top, box.right, box.bottom
             place = number, item.frame_no, item.time_s, offset, len(item.jpeg)
-            self._rows.write(np.array((*place, *edges, item.sharpness, item.brightness), _ROW).tobytes())
+            self._rows.write(np.array((*place, *edges, *item.quality.row()), _ROW).tobytes())
             self._row_count += 1
 
     def add_reject(self, clip: str, track_id: str, rejected: Rejected) -> None:
-        """`track_id` is empty where it is the whole clip."""
+        """Note what gave no crops.
+
+        Args:
+            clip: its name.
+            track_id: of the track; empty where it is the whole clip.
+            rejected: why.
+        """
         self._rejects.append((clip, track_id, rejected.reason, rejected.detail))
 
     def add_clamped(self, boxes: int) -> None:
@@ -129,6 +138,10 @@ class PartWriter:
     def add_crowded(self) -> None:
         """A clip shows several faces of one identity at once."""
         self._crowded += 1
+
+    def add_swapped(self) -> None:
+        """In a clip another face comes in the place of one, under the same identity."""
+        self._swapped += 1
 
     def add_part(self, part: Path) -> None:
         """Append all that another part holds."""
@@ -142,9 +155,14 @@ class PartWriter:
         self._clamped += ledger["boxes_clamped"]
         self._damaged += ledger["samples_damaged"]
         self._crowded += ledger["clips_crowded"]
+        self._swapped += ledger["clips_swapped"]
 
     def finish(self, first: int, clips: int) -> None:
-        """Write the tables about clips number `first` to `first` + `clips` - 1. Nothing can be added afterwards.
+        """Write the tables about the clips that were added. Nothing can be added afterwards.
+
+        Args:
+            first: number of the first clip among all.
+            clips: how many were worked on, those without crops among them.
 
         Raises:
             TableError: a track was added twice, or its crops were out of order.
@@ -168,6 +186,7 @@ class PartWriter:
             "samples_damaged": self._damaged,
             "files_ignored": 0,  # the whole extraction knows
             "clips_crowded": self._crowded,
+            "clips_swapped": self._swapped,
             "bytes": size,
         }
         write_table(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
@@ -187,7 +206,7 @@ class PartWriter:
                 rows = np.frombuffer(group, _ROW)
                 track = pa.array(rows["track"])
                 arrays = {name: values.take(track) for name, values in strings.items()}
-                arrays |= {name: pa.array(rows[name]) for name in _ROW.names or () if name != "track"}
+                arrays |= {name: pa.array(rows[name], from_pandas=True) for name in _ROW.names or () if name != "track"}
                 arrays["shard"] = pa.array([shard_name(0)]).take(pa.array(np.zeros(len(rows), np.int64)))
                 table = pa.table([arrays[name] for name in INDEX_SCHEMA.names], schema=INDEX_SCHEMA)
                 tables.check(table.to_pandas(), tables.Index, str(self._out / INDEX))
@@ -223,10 +242,10 @@ def _tracks(part: Path) -> Iterator[pa.Table]:
 
 def _crops(table: pa.Table, shard: BinaryIO) -> Iterator[Crop]:
     columns = [table[name].to_numpy() for name in ("frame_no", "time_s", "offset", "size", *_NUMBERS)]
-    for frame_no, time_s, offset, size, *edges, sharpness, brightness in zip(*columns, strict=True):
+    for frame_no, time_s, offset, size, *numbers in zip(*columns, strict=True):
         shard.seek(offset)
-        box = Box(*(float(edge) for edge in edges))
-        yield Crop(int(frame_no), float(time_s), box, float(sharpness), float(brightness), shard.read(size))
+        box = Box(*(float(edge) for edge in numbers[:4]))
+        yield Crop(int(frame_no), float(time_s), box, Quality.of_row(numbers[4:]), shard.read(size))
 
 
 @dataclass(frozen=True)
@@ -280,8 +299,9 @@ def _extract(
     live: dict[str, TrackBuffer] = {}
     ended = set[str]()
     kept: list[tuple[str, float, float]] = []  # identity, first and last time of each track
+    replaced: list[tuple[str, float]] = []  # identity and last time of those of them whose place another face took
 
-    def end(track: Track, rejected: Rejected | None) -> None:
+    def end(track: Track, rejected: Rejected | None, by_other: bool = False) -> None:
         ended.add(track.id)
         known = live.pop(track.id, None)
         with TrackBuffer(track, folder) if known is None else known as buffer:
@@ -289,6 +309,7 @@ def _extract(
             if rejected is None:
                 part.add_track(track, clip.name, buffer)
                 kept.append((track.identity, buffer[0].time_s, buffer[len(buffer) - 1].time_s))
+                replaced.extend([(track.identity, kept[-1][2])] * by_other)
             else:
                 part.add_reject(clip.name, track.id, rejected)
 
@@ -299,11 +320,11 @@ def _extract(
                 raise ValueError(f"track {track.id} goes on after its end")
             if isinstance(item, TrackEnd):
                 part.add_clamped(item.clamped)
-                end(track, item.rejected)
+                end(track, item.rejected, item.replaced)
                 continue
             if track.id not in live:
                 live[track.id] = TrackBuffer(track, folder)
-            live[track.id].add(crop_of(item, params), item.box.right - item.box.left)
+            live[track.id].add(crop_of(item, params, measured=True), item.box.right - item.box.left)
         for buffer in list(live.values()):
             end(buffer.track, None)
     finally:
@@ -313,6 +334,9 @@ def _extract(
         raise _too_short(0, params)
     if _overlap(kept):
         part.add_crowded()
+    # The other face counts only where it gave crops, too.
+    if any(one == other and begin > end for one, end in replaced for other, begin, _ in kept):
+        part.add_swapped()
 
 
 def _overlap(spans: Iterable[tuple[str, float, float]]) -> bool:
@@ -320,23 +344,27 @@ def _overlap(spans: Iterable[tuple[str, float, float]]) -> bool:
     return any(one[0] == other[0] and other[1] <= one[2] for one, other in pairwise(sorted(spans)))
 
 
-def crop_of(face: Face, params: ExtractParams) -> Crop:
+def crop_of(face: Face, params: ExtractParams, measured: bool = False) -> Crop:
     """The crop of a face under the recipe of `params`; its box is the part of the frame that it shows.
 
     Args:
         face: in its frame.
         params: image_size, jpeg_quality, crop and recrop.
+        measured: whether its quality is all that an index holds, and not only sharpness and brightness.
+
+    Raises:
+        UserError: a network's file is missing, cut short or another one.
     """
-    box = face.box
+    box, roll = face.box, 0.0
     if params.recrop == "authors":
         image, box = recrop(face.image, box, params.image_size)
     elif params.crop == "aligned":
-        image = turned_crop(face.image, box, params.image_size, roll_in(face.image, box) or 0.0)
+        roll = roll_in(face.image, box) or 0.0
+        image = turned_crop(face.image, box, params.image_size, roll)
     else:
         image = crop(face.image, box, params.image_size)
-    sharpness, brightness = quality(image)
-    jpeg = encode(image, params.jpeg_quality)
-    return Crop(face.number, face.time_s, box, sharpness, brightness, jpeg)
+    quality = of_face(face, image, params, roll) if measured else of_pixels(image)
+    return Crop(face.number, face.time_s, box, quality, encode(image, params.jpeg_quality))
 
 
 def judge(buffer: TrackBuffer, params: ExtractParams) -> Rejected | None:

@@ -8,8 +8,9 @@ from torch import nn
 from whole_sections import variant_params
 
 from fabnet.config import VariantParams
+from fabnet.frames.cache import FrameCache
+from fabnet.frames.corrupt import CorruptFrame, CorruptFrames
 from fabnet.frames.pairs import PairSampler
-from fabnet.frames.store import CorruptFrame
 from fabnet.networks.build import build
 from fabnet.networks.fabnet import OURS
 from fabnet.training.batches import Batches
@@ -88,21 +89,29 @@ def trainer(
     world: World | None = None,
     length=10,
     alone=False,
+    resident=False,
     **options,
 ) -> Trainer:
     """Six tracks to train on, of `length` frames; validation on the first two, 16 samples at a time.
 
     `alone`: samples do not meet in a batch norm, so that it does not matter how a batch is shared out.
+    `resident`: the device of `world` holds all frames and draws samples itself.
     """
     model = normalised_alone(network(values)) if alone else network(values)
     world = world or World()
-    frames = frames or Blobs()
-    sampler = PairSampler(np.arange(6) * 10, np.full(6, length), np.arange(6), values.views or model.views, values.seed)
-    others = PairSampler(np.arange(2) * 10, np.full(2, length), np.arange(2), values.views or model.views, 99)
-    workers = {"workers": values.workers}
-    train = Batches(frames, sampler, values.batch_size, world, mirror=True, jitter_amount=values.jitter, **workers)
-    validation = Batches(frames, others, 16, world)
-    return Trainer(model, train, validation, values, world, path, **options)
+    corrupt = CorruptFrames(values.corrupt_limit)
+
+    def batches(tracks: int, seed: int, batch_size: int, **augmentation) -> Batches:
+        place = np.arange(tracks) * 10, np.full(tracks, length)
+        kept = frames or Blobs()
+        if resident:
+            kept = FrameCache(kept, *place, SIZE, None, world.device)
+            kept.load(corrupt, 2, "frames", silent=True)
+        sampler = PairSampler(*place, np.arange(tracks), values.views or model.views, seed)
+        return Batches(kept, sampler, batch_size, world, corrupt=corrupt, **augmentation)
+
+    train = batches(6, values.seed, values.batch_size, mirror=True, jitter_amount=values.jitter, workers=values.workers)
+    return Trainer(model, train, batches(2, 99, 16), values, world, path, **options)
 
 
 def losses_per_step(run: Trainer, steps: int) -> list[float]:

@@ -80,7 +80,7 @@ def test_params_of_the_checkout_are_valid():
             "no such measure of tracks; there are frames, bright",
         ),
         ("health.tracks.side.warning.hi", 9, "health.tracks.side.warning.hi", "unknown key"),
-        ("train.variants", {"vgg11": {}}, "train.variants.vgg11", "is the name of a baseline"),
+        ("train.variants.vgg11", {}, "train.variants.vgg11", "is the name of a baseline"),
         (
             "sets",
             {"mine": {"kind": "aflw2000", "path": "x", "embeddings": {"vgg11": "x.npy"}}},
@@ -234,7 +234,9 @@ def test_defaults_of_optional_keys_contradict_no_entry_of_params_yaml(values: di
     for model, entry in entries:
         for name in entry:
             field = model.model_fields[name]
-            assert field.is_required() or field.get_default(call_default_factory=True) == entry[name], (model, name)
+            # A default of null is no value that an entry could contradict.
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            assert default is None or default == entry[name], (model, name)
     # What a limit leaves out restricts nothing.
     limits = {name: field.default for model in (Limits, Range) for name, field in model.model_fields.items()}
     assert limits == {"critical": None, "warning": None, "low": None, "high": None, "share": 1}
@@ -295,7 +297,7 @@ def test_no_other_split_is(shares: tuple[int, int, int]):
 
 def test_variant_is_common_overlaid(values: dict[str, Any]):
     values["train"]["common"] |= {"samples": 1000, "flip": True}
-    values["train"]["variants"]["fabnet"] = {"flip": False}
+    values["train"] |= {"variants": {"fabnet": {"flip": False}, "autoencoder": {}}, "finetuned": {}}
     train = parse_params(values).train
     assert (train.variant("fabnet").samples, train.variant("fabnet").flip) == (1000, False)
     assert train.variant("autoencoder").flip is True

@@ -293,6 +293,14 @@ def index() -> pd.DataFrame:
             "bottom": 64.0,
             "sharpness": 10.0,
             "brightness": 128.0,
+            "face_px": 64.0,
+            "cut_off": 0.0,
+            "presence": 0.9,
+            "roll_deg": -10.0,
+            "pitch_deg": 5.0,
+            "yaw_deg": 20.0,
+            "mouth_open": 0.1,
+            "eyes_open": 0.3,
         }
         for person in range(2)
         for frame in range(3)

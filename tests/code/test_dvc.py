@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pytest
+import warm_process
 import yaml
 from clip_files import write_pictures
 from dvc.repo.scm_context import SCMContext
@@ -68,7 +69,7 @@ class Repository:
 
     def dvc(self, *arguments: str, **environment: str) -> str:
         variables = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")} | environment
-        done = subprocess.run([DVC, *arguments], cwd=self.folder, env=variables, capture_output=True, text=True)
+        done = warm_process.run([DVC, *arguments], cwd=self.folder, env=variables)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -152,7 +153,7 @@ def test_another_image_size_runs_the_stage_again(tmp_path: Path):
     set_values(["extract.videos=data/clips", "extract.workers=1"], made.folder / "params.yaml")
     (made.folder / ".gitignore").write_text("/data/\n__pycache__/\n")
     made.commit()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{warm_process.folder()}{os.pathsep}{os.environ['PATH']}"
 
     def extracted(*command: str) -> tuple[int, bool, bool]:
         said = made.dvc(*command, "extract", PATH=path, PYTHONPATH=str(ROOT))
@@ -201,8 +202,7 @@ Path("all.txt").write_text("".join(Path("models", name, "weights").read_text() f
 @pytest.fixture
 def fan_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """Two variants, reproduced and committed."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("PATH", f"{warm_process.folder()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     made = Repository(tmp_path / "one/checkout")
     shutil.copyfile(ROOT / ".dvcignore", made.folder / ".dvcignore")
@@ -222,7 +222,7 @@ def choose(repository: Repository, *variants: str) -> None:
 
 def test_a_removed_variant_is_no_input_on_any_machine(fan_in: Repository, tmp_path: Path):
     choose(fan_in, "fabnet")
-    refused = subprocess.run([DVC, "repro"], cwd=fan_in.folder, capture_output=True, text=True)
+    refused = warm_process.run([DVC, "repro"], cwd=fan_in.folder)
     assert refused.returncode != 0
     (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
     assert line == (

@@ -19,7 +19,7 @@ from fabnet.inspection.network import moved
 from fabnet.training import objective
 
 
-def history(scale: float) -> pd.DataFrame:
+def history(scale: float, copying: float = np.nan) -> pd.DataFrame:
     steps = np.arange(1, 11)
     return pd.DataFrame(
         {
@@ -28,6 +28,7 @@ def history(scale: float) -> pd.DataFrame:
             "split": ["train"] * 10 + ["validation"] * 10,
             "loss": scale / np.tile(steps, 2),
             "learning_rate": np.tile(np.where(steps < 8, 1e-3, 1e-4), 2),
+            "copying": [np.nan] * 10 + [copying] * 10,
         }
     )
 
@@ -46,6 +47,19 @@ def test_curves_hold_the_history_and_the_learning_rate():
     np.testing.assert_allclose(rate.get_ydata(), [1] * 7 + [0.1] * 3)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["loss, train", "loss, validation", "learning rate"]
+
+
+def test_curves_show_the_loss_of_copying_of_those_that_have_one():
+    """Within the panel, though it lies above all losses but the first ones; and in the legend of all panels."""
+    figure = learning_curves(
+        {"fabnet": history(1, 1.2), "turned": history(2)}, {"fabnet": "fabnet", "turned": "rotation"}
+    )
+    *_, line = figure.axes[0].get_lines()
+    assert set(line.get_ydata()) == {1.2}
+    low, high = figure.axes[0].get_ylim()
+    assert low < 1.2 < high
+    assert len(figure.axes[1].get_lines()) == 2
+    assert "loss of copying, validation" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_every_objective_has_a_name_of_its_loss():

@@ -1,6 +1,7 @@
 """The gate on two models: its verdict, its rules, how often it refuses equal and worse models, and what people read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,38 @@ def test_floor_holds_against_the_first_and_any_other_champion():
         verdict = judge(champion, bad, RULES)
         assert verdict.exit_code == 2
         assert "must be 6 or lower" in verdict.reasons[0]
+
+
+STRICT = RULES.model_copy(update={"below_copying_pct": 2})
+
+
+def test_a_model_that_still_copies_is_refused_whatever_its_scores():
+    champion = side("v1", predictions(1.0))
+    for beside in (champion, None):
+        copies = judge(beside, replace(side("v2", predictions(0.8, seed=1)), below_copying=0.7), STRICT)
+        assert copies.exit_code == 2
+        told = "its validation loss is 0.7 % below that of copying, and must be 2 % below"
+        assert copies.reasons == [f"it still copies: {told}"]
+        assert told in words.summary(copies)
+        assert told.capitalize() in words.text(copies)
+        assert told.capitalize() in words.markdown(copies)
+        learnt = judge(beside, replace(side("v2", predictions(0.8, seed=1)), below_copying=31.2), STRICT)
+        assert learnt.passed
+        assert "Its validation loss is 31.2 % below that of copying" in words.text(learnt)
+
+
+def test_without_the_rule_or_without_a_loss_of_copying_no_model_is_held_to_it():
+    copies = replace(side("v1", predictions(1.0)), below_copying=-3.0)
+    assert judge(None, copies, RULES).passed
+    assert "copying" not in words.text(judge(None, copies, RULES))
+    assert judge(None, side("autoencoder", predictions(1.0)), STRICT).passed
+
+
+def test_a_model_of_which_nothing_says_how_far_below_copying_it_is_is_not_judged():
+    old = replace(side("v1", predictions(1.0)), below_copying=float("nan"))
+    with pytest.raises(CannotCompare, match="v1: nothing says how far its validation loss is below that of copying"):
+        judge(None, old, STRICT)
+    judge(old, replace(side("v2", predictions(1.0)), below_copying=20.0), STRICT)  # of a champion nothing is asked
 
 
 def _without_faces(part: pd.DataFrame) -> pd.DataFrame:

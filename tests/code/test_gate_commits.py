@@ -16,6 +16,7 @@ from fabnet.cli.main import main
 from fabnet.errors import UserError
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import open_writer
+from fabnet.report.training import COPYING
 from fabnet.tracking.gate.commits import judge_commits
 from fabnet.tracking.gate.compare import CannotCompare
 
@@ -128,6 +129,21 @@ def test_predictions_that_are_not_those_of_the_committed_scores_are_not_used(rep
     verdict = judge_commits("main", RULES, repository.folder)
     assert "predictions of main and of the working tree are not at hand" in verdict.rule
     assert verdict.passed
+
+
+def test_a_working_tree_that_still_copies_is_refused_by_what_its_report_says(repository: Repository):
+    rules = RULES.model_copy(update={"below_copying_pct": 2})
+    with pytest.raises(CannotCompare, match="the working tree: nothing says how far"):
+        judge_commits("main", rules, repository.folder)
+    told = repository.folder / COPYING
+    told.parent.mkdir(parents=True)
+    for below, passed in ((31.0, True), (-0.2, False), (None, True)):
+        told.write_text(json.dumps({"fabnet": below, "other": 50.0}))
+        assert judge_commits("main", rules, repository.folder).passed == passed
+    told.write_text(json.dumps({"fabnet": 1.0}))
+    repository.git("rm", "-q", "--cached", "metrics.json")
+    repository.git("commit", "-qm", "none")
+    assert not judge_commits("main", rules, repository.folder).passed
 
 
 ROOT = Path(__file__).parents[2]

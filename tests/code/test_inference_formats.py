@@ -16,7 +16,7 @@ from inference_files import write_colours, write_model, write_random_heads, writ
 from fabnet.inference.convert import convert
 from fabnet.inference.formats import openface
 from fabnet.inference.formats.openface import openface_angles
-from fabnet.inference.formats.table import open_writer
+from fabnet.inference.formats.table import open_plain_parquet
 from fabnet.model import load
 from fabnet.synthetic.render import rotation
 from fabnet.synthetic.state import FaceState
@@ -38,11 +38,11 @@ def made(tmp_path_factory):
         for name, heads in (("read", "heads.npz"), ("bare", None)):
             trained = load("model", heads)
             faces = list(trained.faces("clip.mp4"))
-            with open_writer(Path(f"{name}.parquet"), trained.columns()) as file:
+            with open_plain_parquet(Path(f"{name}.parquet"), trained.columns()) as file:
                 file.add(trained.table(faces, "recipe"))
         scored = [replace(face, score=score) for face, score in zip(faces, SCORES, strict=True)]
         trained = load("model", "heads.npz")
-        with open_writer(Path("scored.parquet"), trained.columns(scored=True)) as file:
+        with open_plain_parquet(Path("scored.parquet"), trained.columns(scored=True)) as file:
             file.add(trained.table(scored, "recipe"))
     return folder
 
@@ -294,7 +294,7 @@ def test_memory_is_flat_in_the_length_of_a_table(made, monkeypatch):
     peaks = []
     tracemalloc.start()
     for groups in (2, 10):
-        with open_writer(made / "groups.parquet", table.schema) as file:
+        with open_plain_parquet(made / "groups.parquet", table.schema) as file:
             for _ in range(groups):
                 file.add(group)
         arrow.clear()

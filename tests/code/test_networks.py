@@ -13,7 +13,7 @@ from fabnet.files import write_json
 from fabnet.networks.build import build, build_described, load_model, random_encoder, start_from
 from fabnet.networks.decoder import Decoder, axis_matrix, convolve_upsampled
 from fabnet.networks.encoder import Encoder, embed_images
-from fabnet.networks.fabnet import OURS, Conventions, FabNet, identity_grid, warp
+from fabnet.networks.fabnet import OURS, Conventions, FabNet, GatheredWarp, identity_grid, warp
 from fabnet.networks.pretext import Autoencoder
 from fabnet.training.objective import every_view_loss
 
@@ -40,6 +40,22 @@ def test_warp_equals_a_naive_loop():
     flow = torch.rand(2, 2, 16, 16, generator=generator) * 1.6 - 0.8
     expected = np.stack([naive_warp(i, f) for i, f in zip(image.double().numpy(), flow.double().numpy(), strict=True)])
     np.testing.assert_allclose(warp(image, flow).numpy(), expected, atol=2e-5)
+
+
+def test_the_gathered_gradient_of_the_grid_is_that_of_grid_sample():
+    """Also at pixels' centres and on the border, where a neighbour lies outside; in float64, to the last digits."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 3, 9, 9, generator=generator, dtype=torch.float64)
+    image = image.contiguous(memory_format=torch.channels_last)
+    free = torch.rand(2, 9, 9, 2, generator=generator, dtype=torch.float64) * 2.4 - 1.2  # some outside
+    for grid in (free, free.clamp(-1, 1), identity_grid(9).double().expand(2, -1, -1, -1)):
+        gradients = []
+        for sample in (GatheredWarp.apply, lambda i, g: functional.grid_sample(i, g, align_corners=True)):
+            leaf = grid.clone().requires_grad_()
+            weights = torch.rand(2, 3, 9, 9, generator=generator.manual_seed(1), dtype=torch.float64)
+            (sample(image, leaf) * weights).sum().backward()
+            gradients.append(leaf.grad)
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
 
 
 def test_zero_flow_reproduces_the_source():

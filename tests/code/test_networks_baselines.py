@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional
 
 from fabnet.networks.build import build
-from fabnet.networks.pretext import Rotation, SplitBrain, SplitBrainEncoder, to_lab
+from fabnet.networks.pretext import Rotation, SplitBrain, SplitBrainEncoder, ToLab
 from fabnet.training.objective import rotation_loss, split_brain_loss
 
 SIZE = 16
+to_lab = ToLab()
 
 
 def frames(count: int, size: int = SIZE, seed: int = 0) -> torch.Tensor:

@@ -22,7 +22,7 @@ VARIANTS = {
     "fabnet": "train@fabnet",
     "fabnet_3src": "train@fabnet_3src",
     "autoencoder": "train@autoencoder",
-    "fabnet_longer": "finetune@fabnet_longer",
+    "fabnet_curriculum": "finetune@fabnet_curriculum",
 }
 METRICS = {
     *("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"),
@@ -109,7 +109,7 @@ def test_tables_between_stages_are_legal_and_identities_keep_to_their_split(proj
     tables.read(project.folder / "data/frames/rejects.parquet", tables.Rejects)
     assert set(index["identity"]) == set(splits["identity"])
     assert len(index) == 12 * 6
-    for variant, samples in (("fabnet", 256), ("autoencoder", 512), ("fabnet_longer", 64)):
+    for variant, samples in (("fabnet", 256), ("autoencoder", 512), ("fabnet_curriculum", 64)):
         history = tables.read(project.folder / f"models/{variant}/history.parquet", tables.History)
         assert history["samples"].max() == samples
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fabnet.errors import UserError
-from fabnet.inference.formats.table import open_writer
+from fabnet.inference.formats.table import open_plain_parquet
 from fabnet.model import Model
 from fabnet.probing import outside
 from fabnet.probing.embeddings import (
@@ -92,7 +92,7 @@ def test_the_table_of_fabnet_embed(tmp_path, scratch):
         "embedding": VALUES[:3].astype(np.float32).tolist(),
         "recipe": ["cd"] * 3,
     }
-    with open_writer(tmp_path / "faces.parquet", columns) as writer:
+    with open_plain_parquet(tmp_path / "faces.parquet", columns) as writer:
         writer.add(pa.table(rows, schema=columns))
     opened = open_outside(tmp_path / "faces.parquet", scratch)
     assert opened.ids == ["x.png", "talk.mp4#0#4", "talk.mp4#1#4"]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -24,11 +26,6 @@ from fabnet.quality.set_audit import balance, judge_set
 from fabnet.quality.suites import KEYS, judge_tables
 from tests.data import good_data
 from tests.data.good_data import LIMITS, PERCENT
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return good_data.make(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +268,11 @@ def test_summary_of_pieces_is_that_of_the_table(base, split_of, monkeypatch, row
     assert tracks["frames"].equals(by_track.size().rename("frames"))
     for name in ("brightness", "sharpness", "side"):
         np.testing.assert_allclose(tracks[name], by_track[name].mean())
+    unsigned = index.assign(**{name: index[name].abs() for name in ("roll_deg", "pitch_deg", "yaw_deg")})
+    for name in ("face_px", "cut_off", "presence", "roll_deg", "pitch_deg", "yaw_deg", "mouth_open", "eyes_open"):
+        np.testing.assert_allclose(tracks[name], unsigned.groupby("track_id")[name].mean())
+        assert found.histograms[name].counts.sum() == index[name].notna().sum()
+    assert tracks["yaw_deg"].isna().sum() == 1
     np.testing.assert_array_equal(tracks["darkest"], by_track["brightness"].min())
     np.testing.assert_array_equal(tracks["brightest"], by_track["brightness"].max())
     assert (index.loc[tracks["first"], "track_id"].to_numpy() == tracks.index).all()
@@ -279,6 +281,29 @@ def test_summary_of_pieces_is_that_of_the_table(base, split_of, monkeypatch, row
     assert people["tracks"].equals(index.groupby("identity")["track_id"].nunique().rename("tracks"))
     assert people["frames"].equals(index.groupby("identity").size().rename("frames"))
     assert found.histograms["brightness"].counts.sum() == len(index)
+    assert (people["clips_crowded"] == 0).all()
+
+
+@pytest.mark.parametrize("rows", [1, 4, 1000])
+def test_clips_with_two_tracks_of_a_person_at_once(tmp_path, monkeypatch, rows):
+    """By hand: ann's clip a has two at once, b one after another; one clip shows bob and cy at once, who are two."""
+    monkeypatch.setattr(profile_module, "_ROWS", rows)
+    spans = [
+        ("ann/a/0", "a", 0, 5),
+        ("ann/a/1", "a", 6, 8),
+        ("ann/a/2", "a", 8, 9),
+        ("ann/b/0", "b", 0, 4),
+        ("ann/b/1", "b", 5, 9),
+        ("bob/c/0", "c", 0, 9),
+        ("cy/c/0", "c", 0, 9),
+    ]
+    columns = {"track_id": [], "identity": [], "clip": [], "time_s": []}
+    for track, clip, first, last in spans:
+        for second in range(first, last + 1):
+            for name, value in zip(columns, (track, track.split("/")[0], clip, float(second)), strict=True):
+                columns[name].append(value)
+    pq.write_table(pa.table(columns), tmp_path / "index.parquet")
+    assert profile_module._clips_crowded(tmp_path / "index.parquet").to_dict() == {"ann": 1}
 
 
 def test_shares_are_measured_beyond_rounding(base, split_of):

@@ -24,11 +24,6 @@ from tests.data import good_data
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return good_data.make(tmp_path_factory.mktemp("good"))
-
-
 @pytest.fixture
 def place(base, tmp_path):
     return good_data.copy(base, tmp_path / "copy")
@@ -163,7 +158,8 @@ def long_index(tracks: int = 10, length: int = 10) -> pd.DataFrame:
     frame["shard"], frame["offset"], frame["size"] = "tracks-00000.tar", 512 * np.arange(count), 100
     for name, value in {"left": 0, "top": 0, "right": 9, "bottom": 9, "sharpness": 5, "brightness": 99}.items():
         frame[name] = float(value)
-    return frame[INDEX_SCHEMA.names]
+    unknown = [name for name in INDEX_SCHEMA.names if name not in frame]
+    return frame.assign(**dict.fromkeys(unknown, np.nan))[INDEX_SCHEMA.names]
 
 
 @pytest.mark.parametrize("rows", [7, 50, 10_000])

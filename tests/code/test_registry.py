@@ -47,6 +47,7 @@ def test_a_version_is_whole_and_says_where_it_comes_from(registered: Path, monke
     assert version.tags["weights.sha256"] == card["weights_sha256"]
     assert version.tags["recipe.hash"] == card["recipe"]["hash"]
     assert version.tags["fabnet"] == fabnet.__version__
+    assert version.tags["below_copying_pct"] == "33.33"
     assert version.tags["git.commit"] == tracked_project.git(registered, "rev-parse", "HEAD")
     assert {"dvc.lock", "dvc.lock.probe.synthetic", "data/frames", "data/splits.parquet"} <= version.tags.keys()
     assert client.get_run(version.run_id).data.tags["weights.sha256"] == card["weights_sha256"]
@@ -65,6 +66,7 @@ def test_a_version_is_whole_and_says_where_it_comes_from(registered: Path, monke
         card["weights_sha256"],
         "yaw",
         "data/frames",
+        "33.3 % below that of showing the source unchanged",
         "licence",
     ):
         assert words in page

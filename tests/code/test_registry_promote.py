@@ -46,7 +46,10 @@ def test_from_challenger_to_champion_and_back(project: Path):
     with pytest.raises(UserError, match="no previous champion"):
         rollback()
     register("fabnet")
-    first = promote(RULES)
+    copies = promote(RULES.model_copy(update={"below_copying_pct": 40}))
+    assert copies.verdict is not None
+    assert copies.verdict.reasons[0].startswith("it still copies: its validation loss is 33.3 % below that of copying")
+    first = promote(RULES.model_copy(update={"below_copying_pct": 2}))
     assert (first.exit_code, first.verdict.champion if first.verdict else "") == (0, None)
     assert aliases(project) == {CHAMPION: "1"}
     assert register("fabnet").line() == "models:/fabnet/1: was registered already, champion"

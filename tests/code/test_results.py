@@ -20,9 +20,10 @@ AREA = {"value": 61.0, "low": 60.0, "high": 62.0, "n": 800}
 CARD = {
     "objective": "fabnet",
     "image_size": 64,
-    "params": {"samples": 1000},
+    "params": {"samples": 1000, "copying": {"share": 0.02, "at": 0.5}},
     "best_step": 31,
     "best_validation_loss": 0.08349,
+    "below_copying_pct": 31.25,
     "weights_sha256": "a" * 64,
     "recipe": {"hash": "0123456789abcdef"},
 }
@@ -44,7 +45,7 @@ HEALTH = {
 def test_runs_are_linked_on_the_server_that_params_name():
     experiment = "https://mlflow.example.org/#/experiments/7"
     table, told, *_ = what_ran({"fabnet": CARD}, experiment=experiment)
-    text, url = re.fullmatch(r"\[(.*)\]\((\S+)\)", table.rows[0][6]).groups()
+    text, url = re.fullmatch(r"\[(.*)\]\((\S+)\)", table.rows[0][7]).groups()
     assert text == "`aaaaaaaaaaaa`"
     page, query = url.split("?")
     assert page == f"{experiment}/runs"
@@ -69,11 +70,8 @@ def test_a_class_absent_from_the_test_faces_is_said_to_be():
 
 
 def test_a_run_that_is_too_small_says_that_its_scores_mean_nothing():
-    small = {**CARD, "params": {**CARD["params"], "samples": 256}}
-    large = {**CARD, "params": {**CARD["params"], "samples": 9600}}
-    (told,) = caution(
-        {"fabnet": small, "longer": {**small, "params": {"samples": 512}}}, {"synthetic": 24, "mine": 500}
-    )
+    small, longer, large = ({**CARD, "params": {**CARD["params"], "samples": samples}} for samples in (256, 512, 9600))
+    (told,) = caution({"fabnet": small, "longer": longer}, {"synthetic": 24, "mine": 500})
     assert told.markdown.startswith(
         "**The scores of this run mean nothing**: no variant learnt from more than 512 samples"
     )
@@ -82,12 +80,19 @@ def test_a_run_that_is_too_small_says_that_its_scores_mean_nothing():
     assert [*caution({"fabnet": large, "other": small}, {"synthetic": 2000})] == []
 
 
+def test_a_variant_that_still_copies_is_named_at_the_head():
+    card = {**CARD, "params": {**CARD["params"], "samples": 9600}}
+    (told,) = caution({"fabnet": card, "other": {**card, "below_copying_pct": 1.94}}, {})
+    assert told.markdown.startswith("**`other` still copies**: its validation loss is 1.9 % below that of showing")
+    assert [*caution({"autoencoder": {**card, "below_copying_pct": None}}, {})] == []
+
+
 def test_report_names_what_ran_and_on_what():
     ran = section("What ran", "what-ran", lambda: what_ran({"fabnet": CARD}))
     data = section("Data", "data", lambda: data_health(HEALTH, ["faces"]))
     text = markdown("Results", [ran, data], Path("reports"))
     assert text.startswith("# Results\n\n## What ran\n\n")
-    assert "| fabnet | fabnet | 64 px | 1000 | 31 | 0.0835 | `aaaaaaaaaaaa` | `0123456789abcdef` |" in text
+    assert "| fabnet | fabnet | 64 px | 1000 | 31 | 0.0835 | 31.2 % | `aaaaaaaaaaaa` | `0123456789abcdef` |" in text
     assert (
         "48 frames of 4 tracks of 4 identities (2 train, 1 validation, 1 test); rejected: 2 too_short; boxes cut"
         in text

@@ -53,9 +53,10 @@ def write_part(directory, lengths):
                 offset = tar.add(member_name(track, frame), jpeg)
                 identity = track.split("/")[0]
                 place = (frame, frame / 2, shard_name(0), offset, len(jpeg))
-                rows.append((track, identity, "v", f"{track}.mp4", *place, 0.0, 0.0, 1.0, 1.0, 2.0, 3.0))
+                rows.append((track, identity, "v", f"{track}.mp4", *place, 0.0, 0.0, 1.0, 1.0, 2.0, 3.0, *[None] * 8))
         tar.close()
-    tables.write(pd.DataFrame(rows, columns=INDEX_SCHEMA.names), directory / "index.parquet", tables.Index)
+    index = pa.Table.from_pandas(pd.DataFrame(rows, columns=INDEX_SCHEMA.names), INDEX_SCHEMA).to_pandas()
+    tables.write(index, directory / "index.parquet", tables.Index)
     return directory
 
 

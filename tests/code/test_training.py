@@ -15,9 +15,9 @@ from small_runs import SIZE, Blobs, losses_per_step, params, trainer
 from fabnet.config import VariantParams
 from fabnet.errors import UserError
 from fabnet.files import read_json
+from fabnet.frames.cache import FrameCache
 from fabnet.networks import decoder
 from fabnet.training import checkpoint
-from fabnet.training.batches import FrameCache
 from fabnet.training.objective import reconstruction_loss
 from fabnet.training.schedule import Schedule
 from fabnet.training.world import warn_of_emulation
@@ -112,7 +112,7 @@ def test_validation_weights_every_sample_alike():
     run = trainer(params())
     run.model.eval()
     sampler = run.validation.sampler
-    rows = sampler.draw(np.arange(40)).rows
+    rows = sampler.draw(torch.arange(40)).rows.numpy()
     views = torch.from_numpy(Blobs().frames[rows.T]).movedim(-1, -3).float() * 2 / 255 - 1
     with torch.no_grad():
         expected = float((run.model(views) - views[0]).abs().mean())
@@ -147,13 +147,13 @@ def test_a_loss_that_is_not_finite_takes_no_step_and_can_be_seen_again(tmp_path,
     assert batch.numbers.tolist() == kept["samples"]
     assert replay.train.sampler.draw(batch.numbers).rows.tolist() == kept["rows"]
     replay.model.train()
-    assert not torch.isfinite(replay._losses(replay.model, batch).mean())
+    assert not torch.isfinite(replay.training.losses(replay.model, batch).mean())
 
 
 def test_a_loss_that_is_not_finite_is_told_of_on_a_full_disk_too(tmp_path, monkeypatch):
     run = trainer(params(), tmp_path / "checkpoint.pt")
-    run.guard.found.fill_(1)
-    run.guard.first.fill_(3)
+    run.training.guard.found.fill_(1)
+    run.training.guard.first.fill_(3)
     run.step = 5
 
     def full(state, temporary):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_runs import params, trainer
 
 from fabnet.config import CurriculumParams
-from fabnet.training.schedule import Curriculum, Window, select
+from fabnet.training.schedule import Curriculum, Window, samples_in_window
 
 
 @given(
@@ -19,8 +19,8 @@ from fabnet.training.schedule import Curriculum, Window, select
 )
 def test_the_window_is_that_of_the_sorted_batch(losses, percentiles):
     window = Window(*percentiles)
-    keep, threshold = select(torch.tensor(losses, dtype=torch.float32), window)
     first, end = window.ranks(len(losses))
+    keep, threshold = samples_in_window(torch.tensor(losses, dtype=torch.float32), torch.tensor([first, end]))
     assert sorted(torch.tensor(losses)[keep].tolist()) == sorted(losses)[first:end]
     assert threshold == sorted(losses)[end - 1]
     assert keep.sum() >= 1
@@ -76,14 +76,14 @@ def test_only_the_window_is_learnt_from():
     batch = next(run.train.iterate(0, 1))
     loss = run._train_step(batch)
     plain.model.train()
-    losses = plain._losses(plain.model, batch)
+    losses = plain.training.losses(plain.model, plain.train.finish(batch))
     order = sorted(range(16), key=losses.tolist().__getitem__)
     kept = losses[order[3:11]]  # 20 and 70 percent of 16
     kept.mean().backward()
     for (name, actual), expected in zip(run.model.named_parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(actual.grad, expected.grad, msg=name)
     assert loss.item() == pytest.approx(losses.mean().item(), rel=1e-6)
-    assert run.sums.tolist() == pytest.approx(
+    assert run.training.sums.tolist() == pytest.approx(
         [value.item() for value in (losses.mean(), kept.mean(), kept.max())], rel=1e-6
     )
 

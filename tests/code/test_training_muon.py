@@ -9,6 +9,7 @@ from small_runs import losses_per_step, params, trainer
 from torch import nn
 
 from fabnet.training.muon import Muon, is_matrix, orthogonalised
+from fabnet.training.optimiser import rate_on
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 144), (128, 32)])
@@ -43,7 +44,7 @@ def test_others_step_as_with_adam_and_matrices_by_the_rate():
     torch.manual_seed(0)
     ours, theirs = nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16)), None
     theirs = copy.deepcopy(ours)
-    muon = Muon(ours.parameters(), lr=0.05)
+    muon = Muon(ours.parameters(), lr=rate_on(torch.device("cpu"), 0.05))
     adam = torch.optim.Adam(theirs.parameters(), lr=0.005)
     before = ours[0].weight.detach().clone()
     for network, optimiser in ((ours, muon), (theirs, adam)):

@@ -24,7 +24,7 @@ def test_the_variants_of_the_paper():
             "further": {"start_from": "tuned", "sources": 3},
         },
     )
-    assert train.names == ["one", "curriculum", "joint", "tuned", "further"]
+    assert train.names == ["one", "curriculum", "tuned", "further", "joint"]
     tuned = train.variant("tuned")
     assert (tuned.curriculum.width, tuned.curriculum.shift, tuned.curriculum.shifts) == (50, 10, 4)
     assert train.variant("one").curriculum is None
@@ -71,7 +71,7 @@ def test_impossible_finetuned_variants(finetuned, message):
         parse(finetuned=finetuned)
 
 
-def test_rounds_keep_back_what_nobody_waits_for():
+def test_lines_are_variants_after_what_they_start_from_the_longest_first():
     train = parse(
         two={},
         three={},
@@ -79,10 +79,11 @@ def test_rounds_keep_back_what_nobody_waits_for():
             "from_two": {"start_from": "two"},
             "further": {"start_from": "from_two"},
             "from_one": {"start_from": "one"},
+            "other": {"start_from": "two"},
         },
     )
-    assert train.rounds() == [["two"], ["one", "from_two"], ["three", "further", "from_one"]]
-    assert parse().rounds() == [["one"]]
+    assert train.lines() == [["two", "from_two", "further", "other"], ["one", "from_one"], ["three"]]
+    assert parse().lines() == [["one"]]
 
 
 def test_the_released_code_stops_at_85():

@@ -7,6 +7,7 @@ from committed import committed_params
 
 from fabnet.config import Params, load_params
 from fabnet.profiles import DEFAULT, use_profile
+from fabnet.training.schedule import Curriculum
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = ("fabnet", "fabnet_curriculum", "fabnet_curriculum_3src")
@@ -43,6 +44,20 @@ def test_the_variants_of_the_paper(profile):
         curriculum = variant.curriculum
         assert (curriculum.width, curriculum.shift, curriculum.shifts, curriculum.longest) == (50, 10, 4, None)
     assert (variants[2].start_from, variants[2].freeze) == ("fabnet_curriculum", ("flow_decoder",))
+
+
+@pytest.mark.parametrize("name", ["default", "tables", "gpu", "paper"])
+def test_the_curriculum_is_a_second_phase_through_the_windows_of_the_paper(profile, name):
+    """Every window is reached within the budget, and the learning rate drops in the last one alone."""
+    train = profile(name).train
+    plain, second, third = map(train.variant, VARIANTS)
+    assert (plain.start_from, second.start_from, third.start_from) == (None, "fabnet", "fabnet_curriculum")
+    windows = Curriculum(second.curriculum).windows
+    assert (windows[0], windows[-1], len(windows)) == ((0, 50), (40, 90), 5)
+    if second.curriculum.longest is not None:
+        reached = second.validation_every * -(-second.curriculum.longest // second.validation_every) * 4
+        assert reached < second.drop_at * second.samples
+        assert second.schedule == "step"
 
 
 def test_the_study_on_a_gpu_is_that_of_the_tables_at_128_px_and_ten_times_as_long(profile):

@@ -17,11 +17,12 @@ from fabnet import tables
 from fabnet.config import load_params
 from fabnet.errors import UserError
 from fabnet.files import hash_file, read_json
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, load_model
 from fabnet.profiles import use_profile
-from fabnet.training.batches import Batches, CorruptFrames
+from fabnet.training.batches import Batches
 from fabnet.training.loop import Trainer
 from fabnet.training.variant import train_variant
 
@@ -222,7 +223,7 @@ def test_corrupt_frames_are_named_and_passed_over(data, tmp_path, capsys, worker
         for store in (FrameStore(frames), FrameStore(data / "frames"))
     )
     pictures, expected = batches.load(0).pictures, whole.load(0).pictures
-    rows = whole.sampler.draw(np.arange(64)).rows
+    rows = whole.sampler.draw(torch.arange(64)).rows.numpy()
     good = ~np.isin(rows, [3, 9]).any(axis=1)
     assert 0 < good.sum() < 64
     assert torch.equal(pictures[:, good], expected[:, good])

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import cv2
@@ -19,16 +19,16 @@ from fabnet.video import blazeface, bundled
 from fabnet.video.blazeface import (
     BlazeFaceDetector,
     Candidates,
-    Window,
     decode,
-    letterbox,
     roll_deg,
     roll_in,
     suppressed,
 )
 from fabnet.video.crop import Box, crop, square
 from fabnet.video.faces import Face, Track
+from fabnet.video.mesh import FaceMesh, box_of, window_of
 from fabnet.video.unit import crop_of
+from fabnet.video.window import Window, letterbox
 
 STILLS = Path(__file__).parents[2] / ".." / "shared" / "aflw2000"
 
@@ -84,10 +84,31 @@ def test_a_second_look_decides(detector, face, monkeypatch):
     (found,) = detector.find(image)
     first = blazeface._faces([detector._look(image, Window(0, 0, 320)), detector._look(image, Window(-160, -160, 640))])
     again = detector._upright(image, first[0])
-    assert found.score == pytest.approx((first[0].score + again.score) / 2)
-    assert found.box.left == pytest.approx((first[0].box.left + again.box.left) / 2)
-    monkeypatch.setattr(BlazeFaceDetector, "_upright", lambda *args: replace(again, score=1.01 - first[0].score))
-    assert detector.find(image) == []
+    mean = Box(*((a + b) / 2 for a, b in zip(astuple(first[0].box), astuple(again.box), strict=True)))
+    points, presence = FaceMesh().look(image, window_of(mean), again.roll_deg)
+    assert presence > 0.99
+    assert found.score == pytest.approx((first[0].score + again.score + presence) / 3)
+    # The box lies around the points, and is about what both looks give of a frontal face.
+    assert found.box == box_of(points)
+    assert astuple(found.box) == pytest.approx(astuple(mean), abs=15)
+
+    def decided(mean_score, log_odds):
+        """What is found where both looks have a mean score and FaceMesh a presence."""
+        weak = replace(again, score=2 * mean_score - first[0].score)
+        monkeypatch.setattr(BlazeFaceDetector, "_upright", lambda *args: weak)
+        monkeypatch.setattr(FaceMesh, "look", lambda *args: (points, 1 / (1 + np.exp(-log_odds))))
+        return detector.find(image)
+
+    # Mean score + log-odds / 60, of which 10 count at most, are 0.45 or more.
+    assert decided(0.46, 0) != []
+    assert decided(0.44, 0) == []
+    assert decided(0.40, 4) != []
+    assert decided(0.40, 2) == []
+    assert decided(0.29, 50) != []
+    assert decided(0.27, 50) == []
+    assert decided(0.55, -7) == []
+    (unseen,) = decided(0.62, -50)
+    assert unseen.box == mean
     # What was expected is believed.
     assert detector.find(image, [first[0].box]) == [first[0]]
 
@@ -130,7 +151,7 @@ def test_roll_is_positive_clockwise():
 def test_letterboxing_and_back():
     image = np.zeros((100, 400, 3), np.uint8)
     image[40:60, 300:340] = 255
-    canvas, place = letterbox(image, Window(-50, -200, 500))
+    canvas, place = letterbox(image, Window(-50, -200, 500), 192)
     assert canvas.shape == (192, 192, 3)
     ys, xs = np.nonzero(canvas[..., 0] > 128)
     edges = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]]) / 192

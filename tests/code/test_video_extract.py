@@ -22,8 +22,9 @@ from fabnet.frames.store import FrameStore
 from fabnet.video import extract as module
 from fabnet.video.crop import Box
 from fabnet.video.extract import extract
-from fabnet.video.faces import Face
+from fabnet.video.faces import Face, TrackEnd
 from fabnet.video.recipe import recipe
+from fabnet.video.reject import Rejected
 from fabnet.video.sources.clip_folders import Cropped
 from fabnet.video.unit import Unit, run_unit
 from tests.code.clip_files import number_of, write_clip
@@ -294,21 +295,25 @@ def test_files_that_are_no_videos_are_said_and_counted(tmp_path, caplog):
 
 def test_several_faces_under_one_identity_are_said(tmp_path, caplog, monkeypatch):
     params = ExtractParams.standalone(videos=tmp_path / "videos", workers=1, fps=2, image_size=16)
-    write_clip(params.videos / "ann" / "a.mp4", [0, 500, 1000, 1500])
-    write_clip(params.videos / "bob" / "b.mp4", [0, 500, 1000, 1500])
+    for name in ("ann", "bob", "cy", "dee"):
+        write_clip(params.videos / name / "a.mp4", [0, 500, 1000, 1500])
 
     def find(source, clip):
-        """Two faces at once of ann, two after another of bob."""
+        """Two faces at once of ann, else two in turn: in one place of cy, and of dee, where the second is lost."""
 
         def faces(frames):
             for number, frame in enumerate(frames):
                 for face in (0, 1) if clip.identity == "ann" else (number // 2,):
                     yield Face(clip.track(face), number, frame.time_s, frame.image, Box(9 * face, 0, 9 * face + 40, 40))
+                if number == 1 and clip.identity in ("cy", "dee"):
+                    yield TrackEnd(clip.track(0), replaced=True)
+            if clip.identity == "dee":
+                yield TrackEnd(clip.track(1), Rejected("lost", "a false alarm"))
 
         return faces
 
     monkeypatch.setattr(Cropped, "find", find)
     extract(params, tmp_path / "frames", tmp_path / "work")
     ledger = tables.read(tmp_path / "frames" / "ledger.parquet", tables.Ledger)
-    assert ledger[["tracks", "clips_crowded"]].sum().tolist() == [4, 1]
-    assert "1 of 2 clips show several faces of one identity at once" in caplog.text
+    assert ledger[["tracks", "clips_crowded", "clips_swapped"]].sum().tolist() == [7, 1, 1]
+    assert "several faces of one identity at once: 1 of 4 clips; one face in the place of another" in caplog.text

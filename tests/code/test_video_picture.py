@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fabnet.video.decode import frames
 from fabnet.video.picture import Orientation, orientation
 from fabnet.video.reject import Rejected
-from fabnet.video.tone import ToneMapper, mapped_colours
+from fabnet.video.tone import Light, ToneMapper, graded, mapped_colours
 from tests.code.clip_files import HEIGHT, WIDTH, picture, write_pictures, write_sizes
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "faults"
@@ -208,20 +208,45 @@ PQ_GREYS = {0.0: 0.0, 0.5081: 100.0, 0.5807: 203.0, 0.7518: 1000.0}
 HLG_GREYS = {0.0: 0.0, 0.75: 203.0, 1.0: 1000.0}
 
 
+#: What a film is graded for that says nothing, or that its brightest is 1000, 203 or 100 cd/m2.
+PLAIN, BRIGHT, PAPER, DIM = Light(100, 1000), Light(203, 1000), Light(203, 203), Light(100, 100)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "told", "light"),
+    [
+        ("pq", None, PLAIN),
+        ("pq", 1000, BRIGHT),
+        ("pq", 203, PAPER),
+        ("pq", 100, DIM),
+        ("pq", 150, Light(150, 150)),
+        ("pq", 4000, Light(203, 4000)),
+        ("pq", 1, DIM),
+        ("pq", 1e9, PLAIN),
+        ("pq", -5, PLAIN),
+        ("hlg", None, BRIGHT),
+        ("hlg", 100, BRIGHT),
+    ],
+)
+def test_the_light_that_a_film_was_graded_for(transfer, told, light):
+    assert graded(transfer, told) == light
+
+
+@pytest.mark.parametrize("light", [PLAIN, BRIGHT, PAPER, DIM])
 @pytest.mark.parametrize(("transfer", "greys"), [("pq", PQ_GREYS), ("hlg", HLG_GREYS)])
-def test_greys_keep_their_light_up_to_the_knee_and_their_order_beyond(transfer, greys):
+def test_greys_keep_their_light_up_to_the_knee_and_their_order_beyond(transfer, greys, light):
     codes = np.linspace(0, max(greys), 500)
-    mapped = mapped_colours(np.repeat(codes[:, None], 3, axis=1), transfer)
+    mapped = np.minimum(mapped_colours(np.repeat(codes[:, None], 3, axis=1), transfer, light), 1)
     assert np.ptp(mapped, axis=1).max() < 2e-3  # grey stays grey; the matrix has four digits
     assert (np.diff(mapped[:, 0]) > -1e-12).all()
     assert mapped[-1] == pytest.approx([1, 1, 1], abs=2e-3)  # the peak is white
     dark = mapped[:, 0] < 0.3 ** (1 / 2.4)
-    light = {"pq": pq, "hlg": hlg}[transfer]
+    formula = {"pq": pq, "hlg": hlg}[transfer]
     np.testing.assert_allclose(
-        100 * mapped[dark, 0] ** 2.4, [light(code) for code in codes[dark]], rtol=2e-3, atol=1e-3
+        light.white * mapped[dark, 0] ** 2.4, [formula(code) for code in codes[dark]], rtol=2e-3, atol=1e-3
     )
     for code, nits in greys.items():
-        assert light(code) == pytest.approx(nits, rel=2e-3, abs=1e-6)
+        assert formula(code) == pytest.approx(nits, rel=2e-3, abs=1e-6)
 
 
 def pq(code: float) -> float:
@@ -240,29 +265,32 @@ def hlg(code: float) -> float:
 def test_libavs_table_is_near_the_formulas(transfer):
     rng = np.random.default_rng(0)
     codes = np.concatenate([rng.integers(low, high, (60, 64, 3), np.uint16) for low, high in ((0, 65535), (2e4, 36e3))])
-    mapped = ToneMapper(transfer, ColorPrimaries.BT2020).mapped(av.VideoFrame.from_ndarray(codes, format="rgb48le"))
-    exact = np.round(255 * mapped_colours(codes / 65535, transfer))
+    mapper = ToneMapper(transfer, ColorPrimaries.BT2020, PLAIN)
+    mapped = mapper.mapped(av.VideoFrame.from_ndarray(codes, format="rgb48le"))
+    exact = np.round(255 * np.minimum(mapped_colours(codes / 65535, transfer, PLAIN), 1))
     assert np.abs(mapped - exact).mean() < 0.7
     assert np.quantile(np.abs(mapped - exact), 0.95) <= 3
 
 
 def test_primaries_of_standard_range_are_kept():
     codes = np.full((1, 1, 3), [0.5, 0.3, 0.2])
-    assert mapped_colours(codes, "pq", narrow=True) != pytest.approx(mapped_colours(codes, "pq"), abs=0.01)
+    assert mapped_colours(codes, "pq", PLAIN, True) != pytest.approx(mapped_colours(codes, "pq", PLAIN), abs=0.01)
     light = np.array([pq(code) for code in (0.5, 0.3, 0.2)])
-    mapped = mapped_colours(codes, "pq", narrow=True)[0, 0]
+    mapped = mapped_colours(codes, "pq", PLAIN, narrow=True)[0, 0]
     assert mapped[1:] / mapped[:-1] == pytest.approx((light[1:] / light[:-1]) ** (1 / 2.4), rel=1e-6)
 
 
-def write_high(path: Path, trc: ColorTrc, space: Colorspace = Colorspace.BT2020) -> Path:
-    """Two frames of greys of up to 100 cd/m2, by the transfer function."""
+def write_high(
+    path: Path, trc: ColorTrc, space: Colorspace = Colorspace.BT2020, white: float = 100, told: str = ""
+) -> Path:
+    """Two frames of greys of up to `white` cd/m2, by the transfer function; `told` of their light as x265 takes it."""
     every = np.linspace(0, 1, 4000)
     light = [(pq if trc == ColorTrc.SMPTE2084 else hlg)(code) for code in every]
-    codes = np.interp(100 * np.linspace(0, 1, 64) ** 2.4, light, every)
+    codes = np.interp(white * np.linspace(0, 1, 64) ** 2.4, light, every)
     luma = np.round(64 + 876 * codes).astype(np.uint16)
     with av.open(str(path), "w") as container:
-        options = {"x265-params": "log-level=none:lossless=1:bframes=0", "preset": "ultrafast"}
-        stream = container.add_stream("libx265", rate=25, options=options)
+        params = f"log-level=none:lossless=1:bframes=0{told}"
+        stream = container.add_stream("libx265", rate=25, options={"x265-params": params, "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
         context = stream.codec_context
         stream.time_base = context.time_base = Fraction(1, 25)
@@ -281,29 +309,64 @@ def write_high(path: Path, trc: ColorTrc, space: Colorspace = Colorspace.BT2020)
     return path
 
 
-@pytest.mark.parametrize("trc", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67])
+def told(most: int | None, display: int | None) -> str:
+    """MaxCLL and the peak of the display a film was graded on, cd/m2, as x265 takes them."""
+    level = f":max-cll={most},0" if most is not None else ""
+    primaries = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)"
+    return level + (f":master-display={primaries}L({10000 * display},1)" if display is not None else "")
+
+
 @pytest.mark.parametrize("space", [Colorspace.BT2020, 2])
-def test_a_clip_of_high_range(tmp_path, trc, space):
+@pytest.mark.parametrize(
+    ("trc", "light", "words"),
+    [
+        (ColorTrc.SMPTE2084, PLAIN, ""),
+        (ColorTrc.SMPTE2084, BRIGHT, told(1000, 1000)),
+        (ColorTrc.SMPTE2084, BRIGHT, told(0, 1000)),  # MaxCLL unknown
+        (ColorTrc.SMPTE2084, DIM, told(100, 1000)),  # a film of standard range on a display of high range
+        (ColorTrc.SMPTE2084, PAPER, told(10000, 203)),  # brighter than its display: a contradiction
+        (ColorTrc.ARIB_STD_B67, BRIGHT, ""),
+    ],
+)
+def test_a_clip_of_high_range(tmp_path, trc, space, light, words):
     """Below the knee it is the same film in standard range, whether or not the file tells its matrix of colours."""
-    image = first(write_high(tmp_path / "a.mp4", trc, space))
+    image = first(write_high(tmp_path / "a.mp4", trc, space, light.white, words))
     dark = np.linspace(0, 255, 64) < 255 * 0.3 ** (1 / 2.4)
     for row in image[:, :, 1]:
         np.testing.assert_allclose(row[dark], np.linspace(0, 255, 64)[dark], atol=4)
     assert (np.diff(image[0, :, 0].astype(int)) >= 0).all()
+    if light.peak == light.white:  # nothing is bent
+        np.testing.assert_allclose(image[0, :, 1], np.linspace(0, 255, 64), atol=4)
 
 
 @pytest.mark.skipif(FFMPEG is None, reason="there is no ffmpeg")
-@pytest.mark.parametrize("trc", [ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67])
-def test_high_range_as_ffmpeg_maps_it(tmp_path, trc):
-    path = write_high(tmp_path / "a.mp4", trc)
-    assert difference(first(path), by_ffmpeg(path, (48, 64, 3), MAPPING)) <= 2
-
-
-#: The usual command line, with a build that has zscale.
-MAPPING = (
-    "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=mobius:desat=0:peak=10,"
-    "zscale=t=bt709:m=bt709:r=tv,format=yuv444p"
+@pytest.mark.parametrize(
+    ("trc", "light", "words"),
+    [
+        (ColorTrc.SMPTE2084, PLAIN, ""),
+        (ColorTrc.SMPTE2084, BRIGHT, told(1000, 1000)),
+        (ColorTrc.SMPTE2084, DIM, told(100, 100)),
+        (ColorTrc.ARIB_STD_B67, BRIGHT, ""),
+    ],
 )
+def test_high_range_as_ffmpeg_maps_it(tmp_path, trc, light, words):
+    path = write_high(tmp_path / "a.mp4", trc, white=light.white, told=words)
+    assert difference(first(path), by_ffmpeg(path, (48, 64, 3), mapping(light))) <= 2
+
+
+def mapping(light: Light) -> str:
+    """The usual command line, with a build that has zscale."""
+    return (
+        f"zscale=t=linear:npl={light.white:g},format=gbrpf32le,zscale=p=bt709,"
+        f"tonemap=mobius:desat=0:peak={light.peak / light.white:g},zscale=t=bt709:m=bt709:r=tv,format=yuv444p"
+    )
+
+
+def test_what_the_first_picture_says_holds_for_all(tmp_path, monkeypatch):
+    said = iter([100.0, 1000.0])
+    monkeypatch.setattr("fabnet.video.picture.brightest_told", lambda frame: next(said))
+    shown = list(frames(write_high(tmp_path / "a.mp4", ColorTrc.SMPTE2084), 25.0))
+    assert difference(shown[0].image, shown[1].image) == 0
 
 
 @shared
@@ -312,7 +375,7 @@ def test_a_real_face_of_high_range():
     assert difference(high, standard) < 8  # 44 before
     assert high.std() == pytest.approx(standard.std(), rel=0.12)
     if FFMPEG is not None:
-        assert difference(high, by_ffmpeg(SHARED / "6/hdr10.mp4", high.shape, MAPPING)) <= 1.5
+        assert difference(high, by_ffmpeg(SHARED / "6/hdr10.mp4", high.shape, mapping(PLAIN))) <= 1.5
 
 
 def test_frames_of_standard_range_do_not_pass_the_table(tmp_path, monkeypatch):

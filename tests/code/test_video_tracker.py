@@ -271,10 +271,12 @@ def test_another_person_in_the_same_place_is_another_track():
     (before,) = tracker.tracks
     assert tracker.look(1.0, [at(60, side=40)], second) == [before]
     assert before.end_s == pytest.approx(0.8)  # whose the frames between are, nobody knows
+    assert before.replaced
     (after,) = tracker.tracks
     assert 0.99 < after.start_s < 1.0
     assert tracker.look(1.2, [at(60, side=40)], second) == []
     assert (before.found, after.found) == (5, 2)
+    assert not after.replaced
 
 
 def test_a_face_that_goes_with_its_scene_ends_where_it_was_seen():
@@ -287,6 +289,7 @@ def test_a_face_that_goes_with_its_scene_ends_where_it_was_seen():
     tracker.look(1.2, [at(60, side=40)], second)
     ended = [track for step in range(7, 11) for track in tracker.look(0.2 * step, [], second)]
     assert [track.end_s for track in ended] == [pytest.approx(1.3)]  # half way, where the scene stays
+    assert not ended[0].replaced
 
 
 def test_one_face_never_makes_two_tracks_at_once():

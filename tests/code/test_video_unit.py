@@ -99,6 +99,7 @@ def test_interleaved_tracks_are_stored_one_after_another(tmp_path, monkeypatch):
             "samples_damaged": 0,
             "files_ignored": 0,
             "clips_crowded": 0,
+            "clips_swapped": 0,
             "bytes": int(index["size"].sum()),
         }
     ]

@@ -85,6 +85,7 @@ def _variant(out: Path, root: Path, seed: int) -> str:
     torch.save(build("fabnet", SIZE, FILTERS, DIMENSION).state_dict(), out / "best.pt")
     rows = [(step, step * 16, split, 1 / step, 0.01) for step in (1, 2, 3) for split in ("train", "validation")]
     history = pd.DataFrame(rows, columns=["step", "samples", "split", "loss", "learning_rate"])
+    history["copying"] = np.where(history["split"] == "validation", 0.5, np.nan)
     tables.write(history, out / "history.parquet", tables.History)
     weights = hash_file(out / "best.pt")
     params = {"objective": "fabnet", "base_filters": FILTERS, "embedding_dim": DIMENSION, "samples": 48, "seed": seed}
@@ -105,6 +106,8 @@ def _variant(out: Path, root: Path, seed: int) -> str:
         "inputs": inputs,
         "best_step": 3,
         "best_validation_loss": 1 / 3,
+        "copying_loss": 0.5,
+        "below_copying_pct": 100 / 3,
         "weights_sha256": weights,
     }
     write_json(out / "model.json", card)

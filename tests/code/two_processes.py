@@ -13,7 +13,7 @@ from small_runs import Damaged, params, trainer
 
 from fabnet import log
 from fabnet.files import write_json
-from fabnet.training.batches import CorruptFrames
+from fabnet.frames.corrupt import CorruptFrames
 from fabnet.training.world import World, joined
 
 COMMON = {"batch_size": 15, "samples": 300, "validation_samples": 33, "optimiser": "sgd"}

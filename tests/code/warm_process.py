@@ -32,6 +32,11 @@ from pathlib import Path
 LIBRARIES = (
     "av",
     "cv2",
+    "dvc.cachemgr",
+    "dvc.cli.parser",
+    "dvc.data_cloud",
+    "dvc.repo.reproduce",
+    "dvc_render.html",
     "matplotlib.pyplot",
     "mlflow.pyfunc",
     "mlflow.store.model_registry.sqlalchemy_store",
@@ -40,12 +45,13 @@ LIBRARIES = (
     "pandera.backends.pandas.register",
     "pandera.pandas",
     "pyarrow.parquet",
+    "scmrepo.git",
     "sklearn.linear_model",
     "torch._dynamo",  # the first step of any optimiser imports it
     "typer",
 )
 # Of a whole pipeline besides, if its `folder` is what is asked for first.
-PIPELINE = ("dvc.repo", "great_expectations")
+PIPELINE = ("great_expectations",)
 
 # What the `python` of `folder` runs. Options, as in `python -m`, are Python's own.
 _PROGRAM = """\
@@ -239,6 +245,8 @@ def main() -> None:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):  # as Python does
+            print(end.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         code = 1

@@ -77,7 +77,10 @@ def write_history(directory: Path) -> None:
     """Curves of training, with two windows."""
     steps = np.arange(1, 5)
     rows = {"step": steps, "samples": 10 * steps, "split": "train", "loss": 1.0 / steps, "learning_rate": 0.1}
-    history = pd.concat([pd.DataFrame(rows), pd.DataFrame(rows | {"split": "validation"})], ignore_index=True)
+    rows["copying"] = np.nan
+    history = pd.concat(
+        [pd.DataFrame(rows), pd.DataFrame(rows | {"split": "validation", "copying": 0.9})], ignore_index=True
+    )
     tables.write(history, directory / "history.parquet", tables.History)
     windows = {"window": steps // 3, "low": 10 * (steps // 3), "high": 50 + 10 * (steps // 3), "threshold": 0.5}
     windows |= {"step": steps, "samples": 10 * steps, "kept": 5, "loss": 0.2}

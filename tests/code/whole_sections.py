@@ -34,6 +34,7 @@ VARIANT: dict[str, Any] = {
     "drop_at": 0.7,
     "patience": 5,
     "curriculum": None,
+    "copying": {"share": 0.02, "at": 0.5},
     "flip": True,
     "jitter": 0.0,
     "precision": "fp32",
@@ -41,11 +42,15 @@ VARIANT: dict[str, Any] = {
     "checkpoint_every": 32,
     "workers": 1,
     "cache_mb": 2048,
+    "resident_gib": 64.0,
+    "nvjpeg": False,
+    "cuda_graph": True,
     "corrupt_limit": 10,
     "threads": 1,
     "processes": 1,
     "sync_batch_norm": False,
     "compile": False,
+    "deterministic": False,
 }
 PROBE: dict[str, Any] = {
     "seeds": 2,

@@ -22,6 +22,8 @@ from fabnet.video.crop import Box, crop, encode, quality, square
 from fabnet.video.recipe import recipe
 
 SIZE, SOURCE, TRACK = 32, 48, 4
+# Presence, roll, pitch, yaw, openings of mouth and eyes: of a face, and where FaceMesh did not look.
+_SEEN, _UNSEEN = (1.0, 4.0, -3.0, 12.0, 0.2, 0.3), (np.nan,) * 6
 PERCENT = {"train": 75, "validation": 15, "test": 10}
 LIMITS = HealthParams.model_validate(yaml.safe_load((Path(__file__).parent / "limits.yaml").read_text())["health"])
 
@@ -99,6 +101,9 @@ def make(root: Path) -> Place:
                 float(SOURCE),
                 0.0,
                 0.0,
+                float(SOURCE),
+                0.0,
+                *(_UNSEEN if track.endswith("0001/interview/0") else _SEEN),
             )
             rows.append((track, identity, "interview", f"{identity}/{clip.name}", *place))
     index = pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns))
@@ -143,7 +148,7 @@ def _write_frames(root: Path, index: pd.DataFrame, images: np.ndarray, size: int
     tracks, clips = index["track_id"].nunique(), index["clip"].nunique()
     counts = {"unit": 0, "clips": clips + 1, "tracks": tracks, "frames": len(index), "rejected_clips": 1}
     left_out = dict.fromkeys(
-        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded"), 0
+        ("rejected_tracks", "boxes_clamped", "samples_damaged", "files_ignored", "clips_crowded", "clips_swapped"), 0
     )
     rest = {**left_out, "bytes": index["size"].sum()}
     tables.write(pd.DataFrame([counts | rest]), frames / "ledger.parquet", tables.Ledger)
@@ -164,6 +169,6 @@ def _write_results(root: Path) -> None:
     tables.write(predictions, root / "predictions.parquet", tables.Predictions)
     steps = np.arange(1, 5)
     history = pd.DataFrame({"step": steps, "samples": 32 * steps, "split": "train", "loss": 1 / steps})
-    tables.write(history.assign(learning_rate=0.002), root / "history.parquet", tables.History)
+    tables.write(history.assign(learning_rate=0.002, copying=np.nan), root / "history.parquet", tables.History)
     score = {"value": 5.0, "low": 4.0, "high": 6.0, "n": len(test)}
     write_json(root / "metrics.json", {"synthetic": {"fabnet": {"yaw_mae_deg": score, "units_auc": score}}})

@@ -114,6 +114,7 @@ cell("predictions", "an unknown task", "task", "age")
 cell("predictions", "a negative seed", "seed", -1)
 cell("history", "the loss is NaN", "loss", float("nan"), 2)
 cell("history", "the loss is infinite", "loss", float("inf"), 2)
+cell("history", "the loss of copying is negative", "copying", -0.1, 2)
 whole("history", "a step twice", lambda f: pd.concat([f, f.iloc[-1:]]))
 
 

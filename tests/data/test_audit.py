@@ -43,7 +43,7 @@ def frames(tmp_path):
     size = [6 * len(jpeg), 6 * len(jpeg)]
     counts = {"unit": [0, 3], "clips": [3, 2], "tracks": [2, 2], "frames": [6, 6], "rejected_clips": [1, 0]}
     counts |= {"rejected_tracks": [1, 0], "boxes_clamped": [2, 5], "samples_damaged": [0, 4], "files_ignored": [3, 0]}
-    ledger = pd.DataFrame(counts | {"clips_crowded": [1, 1], "bytes": size})
+    ledger = pd.DataFrame(counts | {"clips_crowded": [1, 1], "clips_swapped": [0, 1], "bytes": size})
     tables.write(ledger, out / "ledger.parquet", tables.Ledger)
     return out
 
@@ -87,6 +87,7 @@ def test_counts(frames, splits, monkeypatch, rows):
             "samples_damaged": 4,
             "files_ignored": 3,
             "clips_crowded": 2,
+            "clips_swapped": 1,
         },
         "shards": {"rows": 1, "bytes": (frames / shard_name(0)).stat().st_size},
         "splits": {"rows": 3, "identities": {"test": 1, "train": 1, "validation": 1}},

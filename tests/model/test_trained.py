@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -34,7 +33,7 @@ def scenes(views):
     tracks = store.select(splits["identity"][splits["split"] == "test"])
     start, length = store.tracks.start[tracks], store.tracks.length[tracks]
     sampler = PairSampler(start, length, store.tracks.identity[tracks], views, 0)
-    rows = sampler.draw(np.arange(SAMPLES)).rows.T
+    rows = sampler.draw(torch.arange(SAMPLES)).rows.T.numpy()
     return to_float(torch.from_numpy(store.decode(rows.ravel()))).unflatten(0, rows.shape)
 
 

@@ -18,8 +18,8 @@ from fabnet import processes
 from fabnet.config import ExtractParams
 from fabnet.errors import UserError
 from fabnet.faces import found as new_faces
+from fabnet.faces.found import Watched
 from fabnet.faces.inputs import IMAGE_SUFFIXES, Input
-from fabnet.faces.watched import Watched
 from fabnet.inference.app.guard import FPS, LIMIT_S, MAX_BYTES, MAX_FACES, MAX_SECONDS
 from fabnet.video.decode import announced_duration, open_video
 from fabnet.video.faces import Frame

@@ -12,7 +12,7 @@ from fabnet.files import atomic_file
 from fabnet.inference.formats import fex, openface
 from fabnet.inference.formats.fex import open_fex
 from fabnet.inference.formats.openface import HAS_EXPRESSION, HAS_LANDMARKS, HAS_POSE, HAS_UNITS, open_openface
-from fabnet.inference.formats.table import open_plain_csv, open_writer
+from fabnet.inference.formats.table import open_plain_csv, open_plain_parquet
 
 Format = Literal["parquet", "csv", "openface", "fex"]
 
@@ -27,7 +27,7 @@ class Writer(Protocol):
 
 
 _OPEN: dict[Format, Callable[[Path, pa.Schema], AbstractContextManager[Writer]]] = {
-    "parquet": open_writer,
+    "parquet": open_plain_parquet,
     "csv": open_plain_csv,
     "openface": open_openface,
     "fex": open_fex,

@@ -21,7 +21,7 @@ ROWS = 2048
 _REPEATED = ["input", "recipe", "expression"]
 
 
-class Writer:
+class PlainParquet:
     """Collects tables of any length and writes row groups of `ROWS`, however the rows came in."""
 
     def __init__(self, file: pq.ParquetWriter) -> None:
@@ -51,7 +51,7 @@ class Writer:
 
 
 @contextmanager
-def open_writer(path: Path, columns: pa.Schema) -> Iterator[Writer]:
+def open_plain_parquet(path: Path, columns: pa.Schema) -> Iterator[PlainParquet]:
     """A writer of a Parquet file of row groups of `ROWS`; the last rows are written when the block succeeds.
 
     Args:
@@ -60,7 +60,7 @@ def open_writer(path: Path, columns: pa.Schema) -> Iterator[Writer]:
     """
     repeated = [name for name in _REPEATED if name in columns.names]
     with pq.ParquetWriter(path, columns, compression="zstd", use_dictionary=repeated) as file:
-        writer = Writer(file)
+        writer = PlainParquet(file)
         yield writer
         writer.finish()
 

@@ -7,9 +7,10 @@ pictures that differ are shown before and after.
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +20,16 @@ from urllib.parse import quote
 import yaml
 
 from fabnet.errors import TableError, UserError
+from fabnet.files import read_json
 from fabnet.probing.intervals import score
 from fabnet.probing.predictions import PAPER_PREFIX
+from fabnet.report.training import COPYING
 from fabnet.tracking.gate.compare import (
     CannotCompare,
     Evaluation,
     Verdict,
     compare_intervals,
+    copying_of,
     first,
     judge,
     read_evaluation,
@@ -97,8 +101,10 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
     here = "the working tree"
     text = file_of(root, base, "metrics.json")
     theirs = _metrics(text, f"{base}:metrics.json", gates.encoder) if text is not None else {}
+    copying = copying_of(here, _below_copying(root, gates.encoder), gates)
+    # Nothing to be worse than: floors alone decide.
     if not theirs:
-        return first(here, {key: value["value"] for key, value in ours.items()}, gates)
+        return first(here, {key: value["value"] for key, value in ours.items()}, gates, copying)
     _check_probes(theirs, ours, base)
     _check_sets(theirs, ours, base, gates)
     files = {name: Path("probes") / name / "predictions.parquet" for name in gates.sets}
@@ -107,11 +113,20 @@ def judge_commits(base: str, gates: Gates, root: Path | None = None) -> Verdict:
         champion = _evaluation(base, found, theirs, gates)
         challenger = _evaluation(here, {name: root / file for name, file in files.items()}, ours, gates)
     if champion is not None and challenger is not None:
-        return judge(champion, challenger, gates)
+        return replace(judge(champion, challenger, gates), copying=copying)
+    # Without predictions faces cannot be paired; then at least the labels have to be the same.
     _check_labels(root, base, gates)
     without = " and of ".join(side for side, it in ((base, champion), (here, challenger)) if it is None)
     rule = f"intervals of metrics.json, a weaker rule, because predictions of {without} are not at hand"
-    return Verdict(base, here, compare_intervals(theirs, ours, gates), rule)
+    return Verdict(base, here, compare_intervals(theirs, ours, gates), rule, copying)
+
+
+def _below_copying(root: Path, encoder: str) -> float | None:
+    """What the report of the working tree says of it (Evaluation.below_copying)."""
+    path = root / COPYING
+    told = read_json(path) if path.is_file() else {}
+    below: float | None = told.get(encoder, math.nan)
+    return below
 
 
 def _metrics(text: str, where: str, encoder: str) -> Metrics:

@@ -7,6 +7,7 @@ however the metrics hang together. So a challenger that is in truth nowhere wors
 probability, and it is told from the champion as soon as the test faces can tell them apart.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,22 +48,28 @@ class Evaluation:
     Attributes:
         name: of the model, for people.
         sets: tables.Predictions of a single encoder, by labelled set.
+        below_copying: how far its validation loss is below that of copying, percent; None where its objective has no
+            such loss, not a number where nothing says how far.
     """
 
     name: str
     sets: Mapping[str, pd.DataFrame]
+    below_copying: float | None = None
 
 
-def read_evaluation(name: str, files: Mapping[str, Path], encoder: str) -> Evaluation:
+def read_evaluation(
+    name: str, files: Mapping[str, Path], encoder: str, below_copying: float | None = None
+) -> Evaluation:
     """The predictions of `encoder` in files by labelled set; sets without any are left out.
 
     Args:
         name: of the model, in the verdict.
         files: predictions.parquet, by labelled set.
         encoder: whose predictions.
+        below_copying: see Evaluation.
     """
     sets = {set_name: read_predictions(path, encoder, HEADLINE) for set_name, path in files.items()}
-    return Evaluation(name, {set_name: part for set_name, part in sets.items() if len(part)})
+    return Evaluation(name, {set_name: part for set_name, part in sets.items() if len(part)}, below_copying)
 
 
 def check_comparable(champion: Evaluation, challenger: Evaluation, gates: Gates) -> None:
@@ -93,6 +100,7 @@ def _check_task(champion: Evaluation, challenger: Evaluation, set_name: str, tas
         part = part[(part["task"] == task)]
         if part.empty:
             raise CannotCompare(f"set {set_name}: {side.name} has no predictions of task {task}")
+        # Labels and people are the same for all seeds: one is enough to compare them.
         parts.append(part[part["seed"] == part["seed"].min()].sort_values("face_id"))
     theirs, ours = parts
     only_theirs, only_ours = (set(a["face_id"]) - set(b["face_id"]) for a, b in ((theirs, ours), (ours, theirs)))
@@ -169,13 +177,51 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Copying:
+    """How far below the loss of copying a challenger is, and how far it has to be, in percent of that loss."""
+
+    below: float
+    least: float
+
+    @property
+    def holds(self) -> bool:
+        return self.below >= self.least
+
+    def __str__(self) -> str:
+        where = f"{abs(self.below):.1f} % {'below' if self.below >= 0 else 'above'}"
+        return f"its validation loss is {where} that of copying, and must be {self.least:g} % below"
+
+
+def copying_of(challenger: str, below: float | None, gates: Gates) -> Copying | None:
+    """What the rule on copying says of a challenger; None where there is no rule, or its objective knows no copying.
+
+    Args:
+        challenger: its name.
+        below: see Evaluation.
+        gates: the rules.
+
+    Raises:
+        CannotCompare: nothing says how far below copying it is.
+    """
+    if gates.below_copying_pct is None or below is None:
+        return None
+    if math.isnan(below):
+        raise CannotCompare(
+            f"{challenger}: nothing says how far its validation loss is below that of copying; train and report it "
+            "again, or take below_copying_pct out of gates.yaml"
+        )
+    return Copying(below, gates.below_copying_pct)
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """All rows and who was compared. `rule` says how, in words."""
+    """All rows and who was compared. `rule` says how, in words; `copying` is None where that rule does not apply."""
 
     champion: str | None
     challenger: str
     rows: tuple[Row, ...]
     rule: str
+    copying: Copying | None = None
 
     @property
     def reasons(self) -> list[str]:
@@ -188,6 +234,8 @@ class Verdict:
         ]
         if not any(row.could_be_better for row in self.rows):
             reasons.append("it is worse on every gate, and better on none")
+        if self.copying is not None and not self.copying.holds:
+            reasons.append(f"it still copies: {self.copying}")
         return reasons
 
     @property
@@ -211,25 +259,29 @@ def judge(champion: Evaluation | None, challenger: Evaluation, gates: Gates) -> 
         CannotCompare: they were not scored on the same faces and labels, or a metric has no value.
     """
     check_comparable(challenger if champion is None else champion, challenger, gates)
+    copying = copying_of(challenger.name, challenger.below_copying, gates)
     ours = _draws(challenger, gates)
     if champion is None:
-        return first(challenger.name, {key: value for key, (value, _) in ours.items()}, gates)
+        return first(challenger.name, {key: value for key, (value, _) in ours.items()}, gates, copying)
     rows = compare(_draws(champion, gates), ours, gates)
     people = min(challenger.sets[name]["identity"].nunique() for name in gates.sets)
     rule = f"paired bootstrap over {people} or more identities, {gates.resamples} resamples"
-    return Verdict(champion.name, challenger.name, rows, rule)
+    return Verdict(champion.name, challenger.name, rows, rule, copying)
 
 
-def first(challenger: str, values: Mapping[tuple[str, str], float], gates: Gates) -> Verdict:
+def first(
+    challenger: str, values: Mapping[tuple[str, str], float], gates: Gates, copying: Copying | None = None
+) -> Verdict:
     """The verdict on a model that has no predecessor.
 
     Args:
         challenger: its name.
         values: its scores, by set and metric.
         gates: the rules, of which only the floors count.
+        copying: what the rule on copying says of it.
     """
     rows = tuple(Row(gate, None, lookup(values, gate, challenger)) for gate in gates.gates)
-    return Verdict(None, challenger, rows, "there is no champion yet: floors only")
+    return Verdict(None, challenger, rows, "there is no champion yet: floors only", copying)
 
 
 def compare(
@@ -372,13 +424,14 @@ def markdown(verdict: Verdict) -> str:
 
 
 def _legend(verdict: Verdict) -> str:
+    copying = f" {str(verdict.copying).capitalize()}." if verdict.copying is not None else ""
     if verdict.champion is None:
-        return f"Compared by: {verdict.rule}."
+        return f"Compared by: {verdict.rule}.{copying}"
     blind = [row.gate.metric for row in verdict.rows if row.champion and row.visible > 0.1 * row.champion]
     legend = f"Losses are positive where the challenger is worse. Compared by: {verdict.rule}."
     if blind:
         legend += f" These test faces are too few to see a loss of 10 % on {', '.join(dict.fromkeys(blind))}."
-    return legend
+    return legend + copying
 
 
 def _cells(row: Row, bold: bool = False) -> Sequence[str]:

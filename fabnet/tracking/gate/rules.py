@@ -92,12 +92,15 @@ class Gates(Strict):
     Attributes:
         encoder: of metrics.json whose scores are compared between commits.
         confidence: that a challenger which equals the champion passes, over all gates together.
+        below_copying_pct: how far below the loss of copying the validation loss of a challenger must be, in percent of
+            it; None for no such rule. Models whose objective knows no copying are not held to it.
     """
 
     encoder: Annotated[str, Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.97
     resamples: Annotated[int, Field(ge=100)] = 1000
     seed: Annotated[int, Field(ge=0)] = 0
+    below_copying_pct: Annotated[float, Field(ge=0, lt=100)] | None = None
     gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

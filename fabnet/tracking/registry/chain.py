@@ -147,6 +147,7 @@ def _data_links(root: Path, entry: Entry | None, commit: str | None, tags: Mappi
             "data", ", ".join(f"{path} {md5[:12]}" for path, md5 in named.items()), "cannot be checked without the lock"
         )
         return
+    # The lock of the commit that trained it: that of the working tree may be of other data by now.
     text = git(root, "show", f"{commit}:./dvc.lock") if commit else (root / "dvc.lock").read_text()
     made = {path: md5 for other in parse_lock(text or "").values() for path, md5 in other.outs.items()}
     for path, md5 in entry.deps.items():

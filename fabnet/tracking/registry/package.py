@@ -196,6 +196,7 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         ("input", f"a square face crop; resized to {card['image_size']} px"),
         ("output", f"{card['embedding_dim']} numbers" + (" and what the probes read" if contents.heads else "")),
         ("registered by", f"fabnet {__version__}"),
+        *_told_of_copying(card),
         ("licence of code and weights", f"{licence}; the data's own licences bind what was learnt from them"),
     ]
     data = [("training data", path, md5) for path, md5 in contents.train.deps.items() if path.startswith("data/")]
@@ -221,6 +222,11 @@ def model_card(contents: Contents, scores: Mapping[str, Mapping[str, Any]], lice
         _table(("param", "value"), [(key, f"`{value}`") for key, value in sorted(card["params"].items())]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _told_of_copying(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    below = card.get("below_copying_pct")
+    return [] if below is None else [("validation loss", f"{below:.1f} % below that of showing the source unchanged")]
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
@@ -316,6 +322,8 @@ def describe(contents: Contents) -> dict[str, str]:
     found |= {
         f"data/{path.removeprefix('data/')}": md5 for path, md5 in contents.train.deps.items() if path[:5] == "data/"
     }
+    if contents.card.get("below_copying_pct") is not None:
+        found["below_copying_pct"] = f"{contents.card['below_copying_pct']:.2f}"
     for name, entry in contents.probes.items():
         found[f"dvc.lock.probe.{name}"] = entry.id
     if contents.heads is not None:

@@ -1,5 +1,6 @@
 """Versions and aliases of the registered model, the files of a version, and the profile of its data."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fabnet.errors import UserError, one_line
-from fabnet.files import atomic_directory, atomic_file, locked
+from fabnet.files import atomic_directory, atomic_file, locked, read_json
 from fabnet.quality.profile import read_profile
 from fabnet.tracking.gate.compare import Evaluation, read_evaluation
 from fabnet.tracking.registry.package import PROFILE, check_package
@@ -145,14 +146,17 @@ def _get(client: "MlflowClient", version: "ModelVersion", folder: Path | str) ->
 
 
 def evaluation(directory: Path, version: "ModelVersion") -> Evaluation:
-    """The stored predictions of a downloaded version.
+    """The stored predictions of a downloaded version, and how far below copying it is.
 
     Args:
         directory: of the downloaded files.
         version: names the evaluation.
     """
     files = {path.stem: path for path in sorted((directory / "evaluation").glob("*.parquet"))}
-    return read_evaluation(label(version), files, version.tags["variant"])
+    card = read_json(directory / "artifacts/model/model.json")
+    # Versions of before do not say it; nor do those of another objective, which have no such loss.
+    below = card.get("below_copying_pct", math.nan if card["objective"] == "fabnet" else None)
+    return read_evaluation(label(version), files, version.tags["variant"], below)
 
 
 @dataclass(frozen=True)

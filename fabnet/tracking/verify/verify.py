@@ -114,6 +114,7 @@ def verify(root: Path, base: str, rules: VerifyRules, data_only: bool = False) -
         raise CannotCompare(f"{base}: has no dvc.lock to compare with; name another commit by BASE=")
     here, there = read_lock(root), parse_lock(locked, f"dvc.lock of {base}")
     _check_ran(root, stages, data_only)
+    # Files that somebody added are compared only where a stage that is compared reads them.
     read = {each.name for stage in stages for dep in stage.deps for each in makers(dep, added)}
     _check_added(root, base, sorted(read))
     rows = compare_stages(stages, there, here, rules, base)

@@ -58,6 +58,10 @@ class Identities:
     def of_voxceleb1(self, name: str, where: Path) -> str:
         """The id of a person of VoxCeleb1.
 
+        Args:
+            name: of the person's folder.
+            where: that folder, for the error.
+
         Raises:
             UserError: there is a table, and it does not have the name. The same person might be in there by an id.
         """

@@ -32,7 +32,12 @@ _NAME = re.compile(r"[0-9]{7}\.jpg", re.ASCII)
 
 
 def folders_below(root: Path, below: str = "") -> list[str]:
-    """Names of sub-folders, without the marks that a downloader left."""
+    """Names of sub-folders, without the marks that a downloader left.
+
+    Args:
+        root: folder of the clips.
+        below: path below it, with "/"; empty is the folder itself.
+    """
     return [name for name in sub_folders(root, below) if name != VISITED]
 
 

@@ -77,7 +77,12 @@ def by_suffix(others: Counter[str]) -> str:
 
 
 def stays_below(root: Path, path: Path) -> bool:
-    """Whether a path, after all links, lies below `root`."""
+    """Whether a path, after all links, lies below a folder.
+
+    Args:
+        root: the folder.
+        path: that may be a link or lead through one.
+    """
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
