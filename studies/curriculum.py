@@ -231,11 +231,10 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
             if str(stored["weights"]) == weights:
                 return {name: (float(stored[name][0]), stored[name][1:]) for name in MEASURED if name in stored}
     if faces is None:
-        labelled, splits_of_it = open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation")
+        scores = score(directory, open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation"))
     else:
-        labelled = open_set("aflw2000", SetParams.model_validate({"kind": "aflw2000", "path": str(faces)}))
-        splits_of_it = SPLITS
-    scores = score(directory, labelled, splits_of_it)
+        real = SetParams.model_validate({"kind": "aflw2000", "path": str(faces)})
+        scores = score(directory, open_set("aflw2000", real), SPLITS)
     measured = losses(directory, frames, splits) | {name: (value, over) for name, (value, over, _) in scores.items()}
     measured = {
         name: (float(measured[name][0]), np.asarray(measured[name][1], dtype=float))
@@ -285,11 +284,18 @@ def markdown(told: Mapping[str, Any]) -> str:
     Args:
         told: as `tell` gives it.
     """
+    sides = [told[data]["variants"] for data in ("drawn", "real") if data in told]
+    absent = [f"`{name}`" for name in VARIANTS if not all(name in side for side in sides)]
     parts = [
         "# The curriculum as fine-tuning",
         f"`python -m studies.curriculum`: {SIZE} px, float32, one thread, on {told['processor']}. A cell: "
         "mean over seeds [95 % bootstrap interval over people] (seeds).",
-        *(f"`{name}`: {_budget(params)}." for name, params in told["params"].items()),
+        *(
+            f"`{name}`: {_budget(params)}."
+            for name, params in told["params"].items()
+            if any(name in side for side in sides)
+        ),
+        *([f"Not trained with every seed, and left out: {', '.join(absent)}."] if absent else []),
     ]
     for data, title in (("drawn", "## Drawn crops"), ("real", "## Real crops")):
         if data not in told:

@@ -65,6 +65,14 @@ def _denormals_as_ieee_has_them() -> Iterator[None]:
         sys.modules["torch"].set_flush_denormal(False)
 
 
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Data in which all is in order; they take seconds to make, so all files read, or change copies of, the same."""
+    from tests.data import good_data
+
+    return good_data.make(tmp_path_factory.mktemp("good"))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser of this machine, without a window, as Playwright drives it."""

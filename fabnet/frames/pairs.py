@@ -7,7 +7,7 @@ it is integer arithmetic on tensors: the same numbers on a CPU, on a GPU and ins
 from collections.abc import Callable, Iterable
 from copy import copy
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor
 
 from fabnet.errors import UserError
 
-Place = TypeVar("Place", int, Tensor)
-
-# How far along the endless stream of samples a replacement is drawn: no run gets there.
-_ELSEWHERE = 1 << 40
+#: How far along the endless stream of samples a replacement is drawn: no run gets there.
+ELSEWHERE = 1 << 40
 #: Draws after which a sample without a corrupt frame is given up.
 TRIES = 1000
 
@@ -138,9 +136,11 @@ class PairSampler:
 
     def draw(self, index: Tensor) -> Views:
         """The samples numbered `index`, int64 (B,) on the CPU, of the endless stream."""
+        if len(index) == 0:  # a process's share of a small batch
+            return self.drawn(index, index)
         epochs, which = torch.unique(index // self.identities, return_inverse=True)
-        orders = torch.stack([self.order(epoch) for epoch in epochs.tolist()])
-        return self.drawn(index, orders[which, index % self.identities])
+        orders = [self.order(epoch) for epoch in epochs.tolist()]
+        return self.drawn(index, torch.cat(orders)[which * self.identities + index % self.identities])
 
     def drawn(self, index: Tensor, identity: Tensor) -> Views:
         """The samples numbered `index`, whose identities are known, on any device; nothing waits for it.
@@ -175,38 +175,26 @@ def different(length: Tensor, draws_kB: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(chosen, dim=1), numbers < length[:, None]
 
 
-def place_of_try(index: Place, number: int) -> Place:
-    """Where in the stream the `number`-th replacement of a sample is drawn.
-
-    Args:
-        index: number of the sample, or of several.
-        number: of the replacement; 0: the sample itself.
-    """
-    return index + number * _ELSEWHERE
-
-
 def sound(
-    draw: Callable[[Tensor, int], Views], corrupt: Callable[[Tensor], Tensor], index: Tensor, tries: int, hurry: bool
+    draw: Callable[[Tensor], Views], corrupt: Callable[[Tensor], Tensor], index: Tensor, tries: int
 ) -> tuple[Views, Tensor]:
-    """Samples in place of which others are drawn, a fixed way along the stream, while they have a corrupt frame.
+    """Samples, or in place of those with a corrupt frame others, drawn a fixed way along the stream.
+
+    All tries are drawn at once, so that nothing depends on which were needed.
 
     Args:
-        draw: samples of given numbers, (B,), in the n-th try.
+        draw: samples of given numbers, (T * B,): of B samples, and of the places of their replacements try by try.
         corrupt: which samples, (B,), have a corrupt frame among their rows, (B, k).
         index: numbers of the samples, (B,).
-        tries: how often others are drawn.
-        hurry: stop once all are sound, for which a device is waited for.
+        tries: how many replacements there are of each.
 
     Returns:
         The samples, and which of them, (B,), have a corrupt frame still.
     """
-    views = draw(index, 0)
-    bad = corrupt(views.rows)
-    for number in range(1, tries + 1):
-        if hurry and not bad.any():
-            break
-        # A sample that is bad by now was so in every try: its place is a function of their number.
-        other = draw(place_of_try(index, number), number)
-        views = Views(*(torch.where(bad[:, None], new, old) for new, old in zip(other, views, strict=True)))
-        bad = corrupt(views.rows)
-    return views, bad
+    count = len(index)
+    tries_T1 = torch.arange(1 + tries, device=index.device)[:, None]
+    drawn = draw((index + tries_T1 * ELSEWHERE).flatten())
+    bad_TB = corrupt(drawn.rows).unflatten(0, (1 + tries, count))
+    failed_B = bad_TB.long().cumprod(dim=0).sum(dim=0)  # tries before the first sound one
+    chosen_B = failed_B.clamp(max=tries) * count + torch.arange(count, device=index.device)
+    return Views(drawn.rows[chosen_B], drawn.mask[chosen_B]), failed_B > tries

@@ -14,7 +14,7 @@ from torch import Tensor
 from fabnet.errors import UserError
 from fabnet.frames.cache import FrameCache
 from fabnet.frames.corrupt import CorruptFrames
-from fabnet.frames.pairs import TRIES, PairSampler, Views, place_of_try, sound
+from fabnet.frames.pairs import ELSEWHERE, TRIES, PairSampler, Views, sound
 
 # Batches for which the table lasts, and samples by which the share of corrupt ones is told.
 _LASTS = 16
@@ -46,16 +46,15 @@ class ResidentSamples:
         self._corrupt[[row for row in corrupt.rows if row < len(self._corrupt)]] = True
         self._corrupt = self._corrupt.to(device)
         self._epochs = (_LASTS * batch - 2) // sampler.identities + 2
-        self._orders = torch.zeros(
-            (1 + self._tries, self._epochs, sampler.identities), dtype=torch.int64, device=device
-        )
-        self._begin = torch.zeros(1 + self._tries, dtype=torch.int64, device=device)
+        tries, identities = 1 + self._tries, sampler.identities
+        self._orders = torch.zeros((tries, self._epochs, identities), dtype=torch.int64, device=device)
+        self._begin = torch.zeros((tries, 1), dtype=torch.int64, device=device)
         self._begun: list[int] = []
         self._failed = torch.zeros((), dtype=torch.bool, device=device)
 
     def reach(self, first: int) -> None:
         """Make ready for the samples from number `first` on, as many as a batch has."""
-        places = [place_of_try(first, number) for number in range(1 + self._tries)]
+        places = [first + number * ELSEWHERE for number in range(1 + self._tries)]
         needed = [
             (place // self._host.identities, (place + self._batch - 1) // self._host.identities) for place in places
         ]
@@ -77,8 +76,8 @@ class ResidentSamples:
     def draw(self, index: Tensor) -> Views:
         """The samples numbered `index`, int64 (B,) on the device, for which `reach` has been called."""
         if self._tries == 0:
-            return self._draw(index, 0)
-        views, bad = sound(self._draw, self._has_corrupt, index, self._tries, hurry=False)
+            return self._draw(index)
+        views, bad = sound(self._draw, self._has_corrupt, index, self._tries)
         self._failed.logical_or_(bad.any())
         return views
 
@@ -95,9 +94,13 @@ class ResidentSamples:
         if self._failed:
             raise _hopeless(self._tries)
 
-    def _draw(self, index: Tensor, number: int) -> Views:
-        epoch = index // self._host.identities - self._begin[number]
-        return self._sampler.drawn(index, self._orders[number][epoch, index % self._host.identities])
+    def _draw(self, places: Tensor) -> Views:
+        """Samples (T * B,): the n-th B of them are those of the n-th try."""
+        places_TB = places.view(1 + self._tries, -1)
+        number_T1 = torch.arange(1 + self._tries, device=places.device)[:, None]
+        epoch_TB = places_TB // self._host.identities - self._begin
+        identity_TB = self._orders[number_T1, epoch_TB, places_TB % self._host.identities]
+        return self._sampler.drawn(places, identity_TB.flatten())
 
     def _has_corrupt(self, rows: Tensor) -> Tensor:
         return self._corrupt[rows].any(dim=1)

@@ -34,7 +34,7 @@ from fabnet.tables import EXPRESSIONS
 #: Default values of the section `probe`, for use outside of a project.
 PROBE: dict[str, Any] = {
     "ridge_alphas": [0.01, 0.1, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000, 100000, 1000000],
-    "logistic_cs": [0.000001, 0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1],
+    "logistic_cs": [0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 10],
     "folds": {"below": 2000, "count": 5, "repeats": 3},
     "seeds": 5,
     "epochs": 200,

@@ -92,11 +92,25 @@ class GatheredWarp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, image_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
+        """The warped frames, of the grid's height and width.
+
+        Args:
+            ctx: keeps both for the backward pass.
+            image_BCHW: frames.
+            grid_BHW2: for each pixel of the result the point, x and y, that it is fetched from; -1 and 1 are the
+                centres of the outer pixels.
+        """
         ctx.save_for_backward(image_BCHW, grid_BHW2)
         return functional.grid_sample(image_BCHW, grid_BHW2, mode="bilinear", align_corners=True)
 
     @staticmethod
     def backward(ctx: Any, gradient_BCHW: Tensor) -> tuple[None, Tensor]:
+        """Nothing for the frames, and the gradient of the grid (B, H, W, 2).
+
+        Args:
+            ctx: of the forward pass.
+            gradient_BCHW: of the warped frames.
+        """
         image_BCHW, grid_BHW2 = ctx.saved_tensors
         batch, channels, height, width = image_BCHW.shape
         # Numbers of the host, not a tensor made of them, which a CUDA graph could not take in.

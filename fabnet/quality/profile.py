@@ -79,7 +79,7 @@ class Histogram:
 
 _ROWS = 1 << 18
 _COLUMNS = ["track_id", "identity", "left", "right", "sharpness", "brightness"]
-# Columns of the index that may be null, and whether a track's mean is that of their size without sign.
+# Columns of the index that may be null, and whether a track's mean is that of their absolute values.
 _NULLABLE = {
     "face_px": False,
     "cut_off": False,
@@ -102,7 +102,7 @@ class Summary:
         tracks: per track, in the order of the index: track_id, identity, split, first (row of the index), frames, and
             the mean `brightness`, `sharpness` and `side` (pixels of the box) of its frames, the brightness of the
             `darkest` and of the `brightest`; and the means of `face_px`, `cut_off`, `presence`, `mouth_open` and
-            `eyes_open`, and of the sizes of `roll_deg`, `pitch_deg` and `yaw_deg`, over the frames where they are
+            `eyes_open`, and of the absolute `roll_deg`, `pitch_deg` and `yaw_deg`, over the frames where they are
             known, NaN where they are of none.
         identities: per identity: identity, split, tracks, frames, and in how many of its clips several of its tracks
             are on display at once.

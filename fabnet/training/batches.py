@@ -17,6 +17,9 @@ from fabnet.frames.pairs import TRIES, PairSampler, Views, sound
 from fabnet.frames.resident import ResidentSamples
 from fabnet.training.world import World
 
+# Replacements that are drawn at first for samples with a corrupt frame.
+_FEW = 8
+
 
 class Batch(NamedTuple):
     """Samples `numbers`, (B,): `views` (V, B, 3, H, W) in [-1, 1], and `mask` (V, B), False for padding, or None
@@ -112,12 +115,11 @@ class Batches:
 
     def draw(self, numbers: Tensor) -> Views:
         """Samples without a frame known to be corrupt: the drawn ones, or those a fixed way along the stream."""
-        views, bad = sound(
-            lambda index, _: self.sampler.draw(index), self.corrupt.among, numbers, tries=TRIES, hurry=True
-        )
-        if bad.any():
-            raise UserError(f"no sample without a corrupt frame in {TRIES} draws; run the stage `extract` again")
-        return views
+        for tries in (0, _FEW, TRIES):
+            views, bad = sound(self.sampler.draw, self.corrupt.among, numbers, tries)
+            if not bad.any():
+                return views
+        raise UserError(f"no sample without a corrupt frame in {TRIES} draws; run the stage `extract` again")
 
     def finish(self, loaded: LoadedBatch) -> Batch:
         """The batch on the device, as float32 and augmented. Nothing waits for the device, and Python decides nothing

@@ -34,9 +34,9 @@ def write_small_shards(folder: Path, size: int = SIZE) -> Path:
                     clip = f"p{person}/v{video}/c.mp4"
                     rows.append((track, f"p{person}", f"v{video}", clip, frame, float(frame), *place))
         tar.close()
-    tables.write(
-        pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns)), part / "index.parquet", tables.Index
-    )
+    columns = list(tables.Index.to_schema().columns)
+    known = pd.DataFrame(rows, columns=columns[: len(rows[0])])  # all others may be unknown
+    tables.write(known.reindex(columns=columns), part / "index.parquet", tables.Index)
     merge([part], frames, 1)
     (frames / "crop.json").write_text(json.dumps(RECIPE | {"size": size}))
     people = [f"p{person}" for person in range(6)]

@@ -213,6 +213,35 @@ def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+def undescribed(path: Path) -> Iterator[str]:
+    """Arguments of public functions, of two or more, that are not below `Args:` of their docstring."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+
+    def visit(node: ast.AST, protocol: bool) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+                yield from visit(child, any("Protocol" in ast.unparse(base) for base in child.bases))
+            elif isinstance(child, kinds) and not child.name.startswith("_") and not protocol:
+                one = child.args
+                names = [each.arg for each in (*one.posonlyargs, *one.args, *one.kwonlyargs)]
+                names += [each.arg for each in (one.vararg, one.kwarg) if each is not None]
+                wanted = [name for name in names if name not in ("self", "cls")]
+                _, _, section = (ast.get_docstring(child) or "").partition("\nArgs:\n")
+                told = re.findall(r"^    (\S[^:\n]*):", re.split(r"\n\S", section)[0], re.MULTILINE)
+                known = {name.strip(" *") for line in told for name in line.split(",")}
+                for name in wanted if len(wanted) > 1 else []:
+                    if name not in known:
+                        yield f"{path.relative_to(ROOT)}:{child.lineno}: {child.name} does not describe {name}"
+
+    yield from visit(ast.parse(path.read_text()), False)
+
+
+def test_public_functions_describe_their_arguments():
+    """Options of commands describe themselves. `video` and `faces` are left out until theirs are complete."""
+    packages = {path for path in sources("fabnet") if package_of(path) not in {"cli", "video", "faces"}}
+    assert [line for path in sorted(packages) for line in undescribed(path)] == []
+
+
 # -- dvc.yaml -------------------------------------------------------------------------------------------------------
 
 

@@ -29,11 +29,6 @@ from tests.data.good_data import LIMITS, PERCENT
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return good_data.make(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture(scope="module")
 def split_of(base):
     table = tables.read(base.path("splits"), tables.Splits)
     return dict(zip(table["identity"], table["split"], strict=True))

@@ -24,11 +24,6 @@ from tests.data import good_data
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return good_data.make(tmp_path_factory.mktemp("good"))
-
-
 @pytest.fixture
 def place(base, tmp_path):
     return good_data.copy(base, tmp_path / "copy")

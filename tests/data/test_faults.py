@@ -9,12 +9,6 @@ from tests.data.faults import FAULTS, PAGE, documented
 from tests.data.guards import catch, caught
 from tests.data.planting import Fault
 
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return good_data.make(tmp_path_factory.mktemp("good"))
-
-
 CATCHES: dict[int, tuple[str, str] | None] = {}
 
 
