@@ -88,6 +88,7 @@ def find_input(path: str | Path, wanted: str) -> Input:
     """The one file behind an argument.
 
     Args:
+        path: of a video or an image.
         wanted: what the error about a folder says besides, such as `a preview shows one video`.
 
     Raises:

@@ -212,6 +212,8 @@ def displayed(
 
     Args:
         items: (time after the clip's first frame, item) by non-decreasing time; the last is (end of the display, None).
+        grid: the samples.
+        every: items number 0, `every`, 2 * `every` ... come as well; None is none of them.
 
     Yields:
         (numbers of samples, whether it is one of every so many, time, item)

@@ -41,6 +41,7 @@ def full_clips(root: Path, annotations: dict[str, list[tuple[str, str]]], layout
     """One clip per video that is there or annotated, by the video's id.
 
     Args:
+        root: folder of the clips.
         annotations: (identity, annotation of it for the source) of each video's tracks.
         layout: what was expected, for the message of an error.
 

@@ -51,7 +51,11 @@ def folder_frames(
     """The images of a clip's folder as frames.
 
     Args:
+        root: folder of the clips.
+        clip: its folder below that one.
+        suffixes: of images.
         placed: gives numbers, times in s and names, in order, of images whose names are given sorted.
+        limit_s: seconds for the whole clip.
 
     Raises:
         Rejected: unreadable, no_frames, or as image_frames.

@@ -41,6 +41,9 @@ def table_rows(
     """(line number, values of `columns`) of every row; values and column names are stripped of white space around them.
 
     Args:
+        path: of a text file whose first line names the columns.
+        columns: that are wanted, in any order.
+        delimiter: between values.
         others: whether there may be other columns.
 
     Raises:
