@@ -34,7 +34,6 @@ from fabnet.config.data import STANDALONE
 from fabnet.files import hash_file
 from fabnet.synthetic.render import render
 from fabnet.synthetic.videos import interview_of
-from fabnet.tracking.verify.verify import processor
 from fabnet.video.crop import Box
 from fabnet.video.decode import frames
 from fabnet.video.detectors import open_detector
@@ -246,6 +245,8 @@ def main() -> None:
                 (folder / "videos" / f"{number}-{copy}").mkdir()
                 original = folder / "videos" / f"{number}-0" / "clip.mp4"
                 shutil.copy(original, folder / "videos" / f"{number}-{copy}")
+        from fabnet.tracking.verify.verify import processor  # not where memory is measured: it imports much
+
         print(f"{len(os.sched_getaffinity(0))} cores, {processor()}")
         compare(folder / "videos", len(FACES) * COPIES, args.rounds)
         # Detection takes long, and copies of a clip tell no more.

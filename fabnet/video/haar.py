@@ -43,6 +43,13 @@ class HaarDetector:
         self._profile = _cascade("haarcascade_profileface.xml")
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = (), thorough: bool = True) -> list[Detection]:
+        """As Detector has it.
+
+        Args:
+            image: uint8 RGB (H, W, 3), of any size.
+            expected: boxes in pixels of the image; where none of them is found, profiles are looked for as well.
+            thorough: changes nothing: the cascades have one way to look.
+        """
         small, scale = shrunk(image, self._longest_side)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         found = merged(_detections(self._frontal, grey))

@@ -44,6 +44,12 @@ class YuNetDetector:
             raise ConfigError(f"extract.detection.model: {model}: not a model of YuNet: {error.err}") from None
 
     def find(self, image: NDArray[np.uint8], expected: Sequence[Box] = (), thorough: bool = True) -> list[Detection]:
+        """As Detector has it.
+
+        Args:
+            image: uint8 RGB (H, W, 3), of any size.
+            expected, thorough: change nothing: the network has one way to look.
+        """
         small, scale = shrunk(image, self._longest_side)
         self._net.setInputSize((small.shape[1], small.shape[0]))
         # Rows of left, top, width, height, five landmarks, score; None where there is no face.
