@@ -116,7 +116,8 @@ class BlazeFaceDetector:
         if thorough and not sure:
             whole = _whole(width, height, _SCALES[-1])
             turned = _faces([self._look_upright(small, whole, roll) for roll in _TURNS_DEG])
-            sure = [seen for face in turned if (seen := self._confirmed(small, face, _MIN_SUM_TURNED)) is not None]
+            looks = (self._confirmed(small, face, _MIN_SUM_TURNED) for face in turned)
+            sure = [face for face in looks if face is not None]
         kept = merged(by_score(sure))
         return [Detection(scaled(face.box, 1 / scale), face.score, face.roll_deg) for face in kept]
 
