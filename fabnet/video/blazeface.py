@@ -29,15 +29,10 @@ _POINTS = 6  # of a face: right eye (left in the image), left eye, nose, mouth, 
 _MIN_CANDIDATE = 0.3
 _MAX_OVERLAP = 0.3
 # Of a face that was not expected: the mean of its score and that of a second look at it, turned upright, and so much of
-# the log-odds of FaceMesh's presence. It is larger where only a turned look saw the face: hands and letters that reach
-# 0.45 turn up there. Chosen on 300 stills and 1,993 backgrounds (decision 23).
-_MIN_SUM, _MIN_SUM_TURNED, _LOG_ODDS_SHARE, _MOST_LOG_ODDS = 0.45, 0.55, 1 / 60, 10.0
+# the log-odds of FaceMesh's presence. Chosen on 300 stills and 991 backgrounds (decision 23).
+_MIN_SUM, _LOG_ODDS_SHARE, _MOST_LOG_ODDS = 0.45, 1 / 60, 10.0
 # Of a look at a face that is known to be there.
 _MIN_KNOWN = 0.51
-
-# Where a thorough look finds nothing, the whole frame is looked at once more at the smaller of its scales, turned so
-# that heads of these rolls lie upright: what the level look loses are turned profiles, mostly.
-_TURNS_DEG = (-30.0, 30.0)
 
 # Sides of a face in pixels of the input between which it is found well, and that at which it is found best.
 _SMALLEST, _BEST, _LARGEST = 12.0, 48.0, 96.0
@@ -69,14 +64,12 @@ class BlazeFaceDetector:
     """Faces at any roll up to about 45 degrees, frontal or in profile, each with the roll of its eyes.
 
     What lies where a face was expected is believed. Anything else is looked at once more, where it is seen best and
-    turned upright, and by FaceMesh around what that second look saw. Where FaceMesh sees a face, the box is around its
-    points, else the mean of both looks; the score is the mean of all three probabilities.
-
-    Where a thorough look finds nothing, the whole is looked at turned both ways.
+    turned upright, and by FaceMesh. Where that sees a face, the box is around its points, else the mean of both looks;
+    the score is the mean of all three probabilities.
     """
 
     name = "blazeface"
-    version = "full_range/3"
+    version = "full_range/2"
     min_score = 0.6
     probability = True
 
@@ -92,8 +85,7 @@ class BlazeFaceDetector:
         Args:
             image: uint8 RGB (H, W, 3), of any size.
             expected: boxes in pixels of the image; what is found there is believed at the first look.
-            thorough: whether to look at the whole at two scales and at all tiles, and where that finds no face at the
-                whole turned both ways; or once and at what that misses.
+            thorough: whether to look at the whole at two scales and at all tiles, or once and at what that misses.
         """
         small, scale = shrunk(image, self._longest_side)
         height, width = small.shape[:2]
@@ -111,13 +103,8 @@ class BlazeFaceDetector:
         sure = []
         for face in _faces(found):
             known = any(shared(face.box, box) > SAME_FACE for box in faces)
-            if (confirmed := face if known else self._confirmed(small, face, _MIN_SUM)) is not None:
+            if (confirmed := face if known else self._confirmed(small, face)) is not None:
                 sure.append(confirmed)
-        if thorough and not sure:
-            whole = _whole(width, height, _SCALES[-1])
-            turned = _faces([self._look_upright(small, whole, roll) for roll in _TURNS_DEG])
-            looks = (self._confirmed(small, face, _MIN_SUM_TURNED) for face in turned)
-            sure = [face for face in looks if face is not None]
         kept = merged(by_score(sure))
         return [Detection(scaled(face.box, 1 / scale), face.score, face.roll_deg) for face in kept]
 
@@ -131,25 +118,16 @@ class BlazeFaceDetector:
         seen = self._upright(image, Detection(box, 1.0))
         return None if seen is None or seen.score < _MIN_KNOWN else seen.roll_deg
 
-    def _confirmed(self, image: NDArray[np.uint8], face: Detection, min_sum: float) -> Detection | None:
-        """A face as a second look and FaceMesh see it; None if they see none.
-
-        Args:
-            image: uint8 RGB.
-            face: in it.
-            min_sum: of scores and log-odds, see _MIN_SUM.
-        """
+    def _confirmed(self, image: NDArray[np.uint8], face: Detection) -> Detection | None:
+        """A face as a second look and FaceMesh see it; None if they see none."""
         again = self._upright(image, face)
         if again is None:
             return None
         box = Box(*((one + other) / 2 for one, other in zip(astuple(face.box), astuple(again.box), strict=True)))
-        around = window_of(again.box)
-        if not around.touches(image.shape[1], image.shape[0]):
-            return None
-        points, presence = self._mesh.look(image, around, again.roll_deg or 0.0)
+        points, presence = self._mesh.look(image, window_of(box), again.roll_deg or 0.0)
         log_odds = math.log(max(presence, 1e-9) / max(1 - presence, 1e-9))
         bounded = min(max(log_odds, -_MOST_LOG_ODDS), _MOST_LOG_ODDS)
-        if (face.score + again.score) / 2 + _LOG_ODDS_SHARE * bounded < min_sum:
+        if (face.score + again.score) / 2 + _LOG_ODDS_SHARE * bounded < _MIN_SUM:
             return None
         seen = box_of(points) if presence >= MIN_PRESENCE else box
         return Detection(seen, (face.score + again.score + presence) / 3, again.roll_deg)
@@ -174,26 +152,16 @@ class BlazeFaceDetector:
             image: uint8 RGB.
             face: in it.
         """
-        window = _window_for(face.box)
-        if not window.touches(image.shape[1], image.shape[0]):
-            return None  # seen in the black around the image
-        found = self._look_upright(image, window, face.roll_deg or 0.0)
-        return next((each for each in _faces([found]) if shared(each.box, face.box) > SAME_FACE), None)
-
-    def _look_upright(self, image: NDArray[np.uint8], window: Window, roll_deg: float) -> Candidates:
-        """What may be a face in a window that is turned upright, in pixels of the image; boxes keep their sides.
-
-        Args:
-            image: uint8 RGB.
-            window: which touches the image.
-            roll_deg: of what would lie upright, positive clockwise in the image.
-        """
-        canvas, place = upright(image, window, roll_deg, _INPUT)
+        x, y = (face.box.left + face.box.right) / 2, (face.box.top + face.box.bottom) / 2
+        side = max(_INPUT, (face.box.right - face.box.left) * _INPUT / _BEST)
+        canvas, place = upright(image, Window(x - side / 2, y - side / 2, side), face.roll_deg or 0.0, _INPUT)
         found = self._run(canvas)
         centres = place.of((found.boxes[:, :2] + found.boxes[:, 2:]) / 2)
+        points = place.of(found.points)
         halves = (found.boxes[:, 2:] - found.boxes[:, :2]) * _INPUT / place.scale / 2
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
-        return Candidates(found.scores, boxes, place.of(found.points))
+        faces = _faces([Candidates(found.scores, boxes, points)])
+        return next((each for each in faces if shared(each.box, face.box) > SAME_FACE), None)
 
     def _run(self, canvas: NDArray[np.uint8]) -> Candidates:
         self._network.setInput(cv2.dnn.blobFromImage(canvas, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
@@ -282,13 +250,6 @@ def _whole(width: int, height: int, scale: float) -> Window:
     """The whole of an image. It is never enlarged."""
     side = max(_INPUT, max(width, height) / scale)
     return Window((width - side) / 2, (height - side) / 2, side)
-
-
-def _window_for(box: Box) -> Window:
-    """The window about a face in which it is seen best. It is never enlarged."""
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    side = max(_INPUT, (box.right - box.left) * _INPUT / _BEST)
-    return Window(x - side / 2, y - side / 2, side)
 
 
 def _scale_for(faces: Sequence[Box], longest: int) -> float:
