@@ -13,7 +13,7 @@ from fabnet.attributes.sets import open_set, targets
 from fabnet.config import parse_params
 from fabnet.errors import ConfigError
 from fabnet.probing.embeddings import read_embeddings, write_embeddings
-from fabnet.probing.evaluate import probe_constant, probe_embeddings, rows_by_split
+from fabnet.probing.evaluate import Protocol, probe_constant, probe_embeddings, rows_by_split
 from fabnet.probing.intervals import score
 from fabnet.probing.problem import Problem
 from fabnet.tables import ANGLE_COLUMNS
@@ -65,12 +65,14 @@ def test_a_rival_is_probed_as_one_more_encoder(folder):
     # As the stage `probe` does with every folder of embeddings/SET.
     chosen = parse_params(params_with({}, path=str(folder / "mine")))
     labelled = open_set("mine", chosen.labelled_set("mine"))
-    table, rows = labelled.table(), rows_by_split(labelled.table(), "mine")
+    table = labelled.table()
+    protocol = Protocol(table, rows_by_split(table, "mine"), None)
     problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in labelled.tasks]
-    probed = probe_embeddings(folder / "embeddings/mine/baselines/knows", problems, table, rows, chosen.probe, 32)
-    constant = score(probe_constant(problems, table, rows, 32)[1], 0, 0)["pose_mae_deg"]["value"]
+    probed = probe_embeddings(folder / "embeddings/mine/baselines/knows", problems, protocol, chosen.probe, 32)
+    constant = score(probe_constant(problems, protocol, 32)[1], 0, 0)["pose_mae_deg"]["value"]
     assert probed.encoder == "knows"
-    assert score(probed.predictions[1], 0, 0)["pose_mae_deg"]["value"] < 0.1 < constant
+    regularised = next(part for part in probed.predictions if (part["probe"] == "regularised").all())
+    assert score(regularised, 0, 0)["pose_mae_deg"]["value"] < 0.1 < constant
 
 
 def test_embeddings_of_another_set_and_faces_without_one_are_refused(folder):

@@ -15,6 +15,7 @@ import warm_process
 
 from fabnet import tables
 from fabnet.files import read_json
+from fabnet.probing.predictions import PAPER_PREFIX
 
 ROOT = Path(__file__).parents[2]
 # Trained encoders and the stages that train them.
@@ -91,11 +92,13 @@ def test_metrics_cover_every_encoder_and_name(project):
     assert set(metrics) == {"synthetic"}
     assert set(metrics["synthetic"]) == {*VARIANTS, "constant", "random", "hog", "pca", "vgg11"}
     for encoder, scores in metrics["synthetic"].items():
-        assert set(scores) == METRICS, encoder
+        # So few faces are scored by folds, each face once; a network trained on their labels on the test split alone.
+        supervised = encoder == "vgg11"
+        assert set(scores) == (METRICS if supervised else METRICS | {PAPER_PREFIX + name for name in METRICS}), encoder
         for score in scores.values():
             assert set(score) == {"value", "low", "high", "n"}
             assert score["low"] <= score["value"] <= score["high"]
-            assert score["n"] == 4 * 6
+            assert score["n"] == (4 if supervised else 8 + 3 + 4) * 6, encoder
 
 
 def test_a_constant_ranks_nobody(project):

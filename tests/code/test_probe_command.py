@@ -280,8 +280,8 @@ def test_a_class_that_no_face_of_a_split_shows_is_told(given, probe):
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
-        ({"test": ["happy"]}, "expression, AUC ▲: not scored, because all 48 test faces are of one class, happy"),
-        ({"test": ["fear"]}, "expression, AUC ▲: not scored, because all 48 test faces are of one class, fear"),
+        ({"test": ["happy"]}, "expression, AUC ▲: not scored, because all 48 scored faces are of one class, happy"),
+        ({"test": ["fear"]}, "expression, AUC ▲: not scored, because all 48 scored faces are of one class, fear"),
         (
             {"test": ["fear", "anger"]},
             "expression, AUC ▲: not scored, because none that the test faces tell apart was learnt",
@@ -309,7 +309,7 @@ def test_a_task_without_a_score_does_not_hide_the_others(given, probe):
     code, lines, _ = probe("--embeddings", given / "rival.npy", "--labels", given / "labels.csv")
     assert code == 0
     assert [line.split(",")[0] for line in lines[1:6]] == ["yaw", "pitch", "roll", "pose", "expression"]
-    assert lines[6] == "action units, AUC ▲: not scored, because all 48 test faces agree on every action unit"
+    assert lines[6] == "action units, AUC ▲: not scored, because all 48 scored faces agree on every action unit"
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,9 @@ def test_curves_with_few_labels_are_whole(probed):
     table = tables.read(probed / "low_label.parquet", tables.LowLabel)
     assert set(table["encoder"]) == {"constant", "random", "pca", "hog", "pixels"}
     assert table.groupby("share")["faces"].unique().map(list).to_dict() == {0.05: [5], 0.1: [10], 1.0: [96]}
-    assert set(table["seeds"]) == {2}
+    fitted = table[table["encoder"] != "constant"]
+    # Draws of few faces differ by seed; all faces are one draw, from which the regularised probe comes out the same.
+    assert fitted.groupby("share")["seeds"].unique().map(list).to_dict() == {0.05: [2], 0.1: [2], 1.0: [1]}
     main = score(read_predictions(probed / "predictions.parquet", "hog", "regularised"), 100, 0)
     last = table[(table["encoder"] == "hog") & (table["share"] == 1)].set_index("metric")
     assert set(last.index) == set(main)

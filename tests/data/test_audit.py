@@ -35,7 +35,8 @@ def frames(tmp_path):
                 rows.append((track, person, video, f"{person}/{video}/c.mp4", *place))
         tar.close()
     columns = list(tables.Index.to_schema().columns)
-    tables.write(pd.DataFrame(rows, columns=columns), part / "index.parquet", tables.Index)
+    known = pd.DataFrame(rows, columns=columns[: len(rows[0])])  # all others may be unknown
+    tables.write(known.reindex(columns=columns), part / "index.parquet", tables.Index)
     merge([part], out, 1)
     rejects = [("bob/x.mp4", "", "truncated", "ends early"), ("bob/v/c.mp4", "bob/v/c/1", "too_small", "12 pixels")]
     rejects = pd.DataFrame(rejects, columns=["clip", "track_id", "reason", "detail"])

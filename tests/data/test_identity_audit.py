@@ -58,7 +58,8 @@ def write(root: Path, tracks: Tracks) -> FrameStore:
                 place = (number, float(number), shard_name(0), offset, len(jpeg), 0.0, 0.0, 8.0, 8.0, 1.0, 1.0)
                 rows.append((track, person, "v", f"{track}.mp4", *place))
         tar.close()
-    index = pd.DataFrame(rows, columns=list(tables.Index.to_schema().columns))
+    columns = list(tables.Index.to_schema().columns)
+    index = pd.DataFrame(rows, columns=columns[: len(rows[0])]).reindex(columns=columns)  # others may be unknown
     tables.write(index, part / "index.parquet", tables.Index)
     merge([part], out, 1)
     write_json(out / "crop.json", {"size": SIZE})
