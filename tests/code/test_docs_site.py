@@ -103,10 +103,8 @@ def test_defaults_bounds_and_choices_of_params_are_those_of_the_models(site):
     text = " ".join(text_of(site, "params.html").split())
     committed = parse_params(committed_values())
     assert "train.common.curriculum.width whole number, at least 1, at most 100 50 width of the window" in text
-    assert (
-        f"probe.epochs whole number, above 0 {committed.probe.epochs} passes of the paper's probe over the training faces"
-        in text
-    )
+    passes = "passes of the paper's probe over the training faces"
+    assert f"probe.epochs whole number, above 0 {committed.probe.epochs} {passes}" in text
     assert "extract.recrop none or authors none authors: pad and crop again" in text
     assert "health.TABLE.MEASURE.critical.share number, at least 0, at most 1 1.0" in text
     assert "extract.boxes path or null null boxes: CSV or Parquet" in text
