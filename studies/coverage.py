@@ -23,11 +23,11 @@ from fabnet.config.data import STANDALONE
 from fabnet.faces.found import find_faces
 from fabnet.faces.inputs import find_input
 from fabnet.figures.pictures import save
-from fabnet.files import write_json
 from fabnet.inference.preview import preview
 from fabnet.tracking.verify.verify import processor
 from fabnet.video.faces import Face, Frame
 from fabnet.video.reject import Rejected
+from studies.record import write_record
 
 OUT = Path("docs/results/coverage")
 DETECTORS = ("haar", "blazeface")
@@ -173,8 +173,7 @@ def main() -> None:
         for row, clip in zip(rows, clips, strict=True):
             if clip.kind == "usable" and (clip.covered < clip.samples or clip.kept != 1):
                 print(f"  {row['path']}: {clip.covered} of {clip.samples} samples, tracks: {clip.kept}", flush=True)
-    write_json(OUT.with_suffix(".json"), told)
-    OUT.with_suffix(".md").write_text(text(told))
+    write_record(OUT, told, text(told))
 
 
 if __name__ == "__main__":

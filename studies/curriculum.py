@@ -29,7 +29,8 @@ import numpy as np
 
 from fabnet import log
 from fabnet.tables import SPLITS
-from studies.learning_speed import RESAMPLES, SET, cpu_seconds, params_of, processor, score
+from studies.learning_speed import RESAMPLES, SET, cpu_seconds, params_of, score
+from studies.record import write_record
 from studies.variants import METRICS, comparison, summary
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Mapping[s
         seeds: by what is learnt from.
     """
     from fabnet.progress import track
+    from fabnet.tracking.verify.verify import processor
 
     told: dict[str, Any] = {"processor": processor()}
     told["params"] = {name: variant(name, 0).model_dump(mode="json") for name in VARIANTS}
@@ -343,12 +345,8 @@ def main() -> None:
                 first = place(data, seeds[data][0], "fabnet")
                 train(data, frames, splits, seed, first if data == "real" and seed != seeds[data][0] else None)
     if given.only != "train":
-        from fabnet.files import atomic_file, write_json
-
         told = tell(sources, seeds)
-        write_json(OUT / "curriculum.json", told)
-        with atomic_file(OUT / "curriculum.md") as temporary:
-            temporary.write_text(markdown(told))
+        write_record(OUT / "curriculum", told, markdown(told))
         print(markdown(told))
 
 

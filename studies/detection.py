@@ -26,13 +26,13 @@ from scipy.io import loadmat
 
 from fabnet.config import DetectionParams
 from fabnet.config.data import STANDALONE
-from fabnet.files import write_json
 from fabnet.tracking.verify.verify import processor
 from fabnet.video.crop import Box
 from fabnet.video.decode import frames
 from fabnet.video.detect import Detector
 from fabnet.video.detectors import open_detector
 from fabnet.video.tracker import overlap
+from studies.record import write_record
 
 OUT = Path("docs/results/detection")
 DETECTORS = ("haar", "blazeface")
@@ -240,8 +240,7 @@ def main() -> None:
         }
         print(name, json.dumps(told["detectors"][name]), flush=True)
     if args.half == "report":
-        write_json(OUT.with_suffix(".json"), told)
-        OUT.with_suffix(".md").write_text(text(told))
+        write_record(OUT, told, text(told))
 
 
 if __name__ == "__main__":

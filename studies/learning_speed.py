@@ -15,7 +15,6 @@ is looked at. Writes docs/results/learning-speed.md and .json.
 from __future__ import annotations
 
 import argparse
-import platform
 import resource
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabnet import log
+from studies.record import write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,6 +159,7 @@ def compare(variant: str, against: str, seeds: list[int]) -> dict[str, Any]:
     from fabnet.attributes.sets import open_set
     from fabnet.files import read_json
     from fabnet.probing.intervals import interval
+    from fabnet.tracking.verify.verify import processor
 
     labelled = open_set(SET, params_of("default").labelled_set(SET))
     drawn: dict[str, dict[str, list[Any]]] = {}
@@ -183,15 +184,6 @@ def compare(variant: str, against: str, seeds: list[int]) -> dict[str, Any]:
     own, other = (float(np.mean(told["recipes"][profile]["cpu_s"])) for profile in ("default", against))
     told["cpu_ratio"] = own / other
     return told
-
-
-def processor() -> str:
-    """The name of this machine's processor, with what of its instructions matters to training."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    has = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{name} ({', '.join(has)})"
 
 
 def markdown(told: dict[str, Any]) -> str:
@@ -236,12 +228,8 @@ def main() -> None:
         codes = list(pool.map(lambda command: subprocess.run(command).returncode, jobs))
     if any(codes):
         sys.exit("error: a training failed; see above")
-    from fabnet.files import atomic_file, write_json
-
     told = compare(given.variant, given.against, given.seeds)
-    write_json(OUT / "learning-speed.json", told)
-    with atomic_file(OUT / "learning-speed.md") as temporary:
-        temporary.write_text(markdown(told))
+    write_record(OUT / "learning-speed", told, markdown(told))
     print(markdown(told))
 
 

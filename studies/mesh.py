@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.spatial.transform import Rotation
 
-from fabnet.files import write_json
 from fabnet.video.crop import Box
 from fabnet.video.mesh import MIN_PRESENCE, FaceReading, read_face
 from studies.detection import detector
+from studies.record import write_record
 
 OUT = Path("docs/results/mesh")
 ANGLES = ("pitch", "yaw", "roll")
@@ -180,8 +180,7 @@ def main() -> None:
         "read": {source: summary(each) for source, each in rows.items()},
         "other_half": scored([row for row in rows["detector's"] if row["reported"]]),
     }
-    write_json(OUT.with_suffix(".json"), told)
-    OUT.with_suffix(".md").write_text(text(told))
+    write_record(OUT, told, text(told))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 import simplejpeg
 from numpy.typing import NDArray
 
-from fabnet.files import write_json
 from fabnet.frames.shards import INDEX
 from fabnet.video.appearance import change
+from studies.record import write_record
 
 OUT = Path("docs/results/other-people")
 FRAMES, SHOWN = 12, 3  # of a track, in all and where each pair of frames takes long
@@ -267,8 +267,7 @@ def main() -> None:
     if args.json:
         print(json.dumps(told, indent=1))
         return
-    write_json(OUT.with_suffix(".json"), told)
-    OUT.with_suffix(".md").write_text(text(told))
+    write_record(OUT, told, text(told))
     print(text(told))
 
 

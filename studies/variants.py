@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabnet import log
+from studies.record import write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,7 +213,6 @@ def _train(given: argparse.Namespace) -> None:
 
 
 def _compare(params: Params, given: argparse.Namespace) -> None:
-    from fabnet.files import atomic_file, write_json
     from fabnet.probing.intervals import bootstrap
     from fabnet.progress import track
 
@@ -239,10 +239,9 @@ def _compare(params: Params, given: argparse.Namespace) -> None:
         f"`python -m studies.variants`: seeds {', '.join(map(str, given.seeds))}, {faces} test faces of the set "
         f"`{given.set}`, regularised probes. A cell: mean over seeds [95 % interval over test identities] (seeds)."
     )
-    write_json(OUT / f"{given.name}.json", told)
-    with atomic_file(OUT / f"{given.name}.md") as temporary:
-        temporary.write_text(markdown(told, what))
-    print((OUT / f"{given.name}.md").read_text())
+    page = markdown(told, what)
+    write_record(OUT / given.name, told, page)
+    print(page)
 
 
 if __name__ == "__main__":
