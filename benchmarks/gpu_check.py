@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,18 +33,12 @@ from benchmarks._drawn import Drawn, draw, scores
 from benchmarks._floor import Ceilings, ceilings, floor, seconds
 from benchmarks._our_step import FP32, OURS, TF32, OurStep, Setting, our_trainer, ways
 from benchmarks._rows import Late, TimeBox, busy_share, compare, describe, fastest, loading
+from benchmarks._trainer import noise, trainer_of
 from fabnet.files import atomic_file, write_json
-from fabnet.frames.cache import FrameCache
-from fabnet.frames.corrupt import CorruptFrames
-from fabnet.frames.pairs import PairSampler
-from fabnet.frames.split import split_identities
-from fabnet.networks.build import build, load_model
+from fabnet.networks.build import load_model
 from fabnet.networks.encoder import embed_images
-from fabnet.networks.fabnet import OURS as CONVENTIONS
 from fabnet.networks.fabnet import FabNet
-from fabnet.training.batches import Batches
-from fabnet.training.loop import Trainer
-from fabnet.training.world import World, arithmetic
+from fabnet.training.world import arithmetic
 
 ROOT = Path(__file__).parents[1]
 #: Scores of the default variants trained on a CPU, as `scores` reads them.
@@ -108,55 +101,6 @@ class Check:
         return values
 
 
-def trained(check: Check, values: dict[str, Any], frames: NDArray[np.uint8]) -> Trainer:
-    """A trainer of a variant on frames that lie on the device, ready for its first step.
-
-    Args:
-        check: whose device it is.
-        values: of the variant.
-        frames: uint8 (people, n, H, W, 3): a track each.
-    """
-    people, length, size = frames.shape[:3]
-    chosen = split_identities([f"{number:04d}" for number in range(people)], {"train": 85, "validation": 15}, 0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(values["seed"])
-        sizes = size, values["base_filters"], values["embedding_dim"], values["sources"]
-        model = build(values["objective"], *sizes, CONVENTIONS, values["flow_stride"], values["shared_decoder"])
-    world = World(device=check.device)
-
-    def batches(split: str, seed: int, resident: bool, **options: Any) -> Batches:
-        tracks = np.array([number for number in range(people) if chosen[f"{number:04d}"] == split])
-        tracks_of = tracks * length, np.full(len(tracks), length)
-        sampler = PairSampler(*tracks_of, np.arange(len(tracks)), values["views"] or model.views, seed)
-        memory = Memory(frames)
-        if not resident:
-            return Batches(memory, sampler, values["batch_size"], world, **options)
-        cache = FrameCache(memory, *tracks_of, size, None, check.device)
-        cache.load(CorruptFrames(0), 0, split, silent=True)
-        return Batches(cache, sampler, values["batch_size"], world, **options)
-
-    train = batches("train", 2 * values["seed"], True, mirror=values["flip"], jitter_amount=values["jitter"])
-    validation = batches("validation", 2 * values["seed"] + 1, False)
-    # Their classes need pydantic, which a bare image has not.
-    parts = {key: SimpleNamespace(**value) for key, value in values.items() if isinstance(value, dict)}
-    params: Any = SimpleNamespace(**(values | parts))
-    return Trainer(model, train, validation, params, world, title="gpu_check")
-
-
-class Memory:
-    """Frames that are decoded already, in place of shards: (people, n, H, W, 3), numbered one after the other."""
-
-    def __init__(self, frames: NDArray[np.uint8]) -> None:
-        self.frames = frames.reshape(-1, *frames.shape[2:])
-
-    def decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return self.frames[rows]
-
-
-def noise(people: int, length: int, size: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (people, length, size, size, 3), dtype=np.uint8)
-
-
 # -- sections: generators of lines ----------------------------------------------------------------------------------
 
 
@@ -175,7 +119,7 @@ def small_steps(check: Check, box: TimeBox) -> Iterator[str]:
     for name, changes in cases:
         for graph in (False, True)[: 1 + check.on_gpu]:
             values = check.variant(name, **changes, cuda_graph=graph)
-            run = trained(check, values, noise(256, 12, size))
+            run = trainer_of(values, noise(256, 12, size), check.device)
             step = OurStep(run, next(run.train.iterate(0, 1)))
             took = min(seconds(step, check.device, 50 if check.on_gpu else 1) for _ in range(3))
             busy = busy_share(step, took) if check.on_gpu else float("nan")
@@ -281,7 +225,8 @@ def bits(check: Check, box: TimeBox) -> Iterator[str]:
             promised += "deterministic" in kind
             kept += same and "deterministic" in kind
         yield f"| {subject} | " + " | ".join(cells) + " |"
-    check.goal(f"of {promised} cases with `deterministic`, bit-equal", kept, least=promised)
+    # Where time was left for none, nothing is shown.
+    check.goal(f"of {promised} cases with `deterministic`, bit-equal", kept if promised else np.nan, least=promised)
 
 
 def _run(
@@ -289,7 +234,7 @@ def _run(
 ) -> tuple[list[float], float, dict[str, torch.Tensor]]:
     """Losses of each step, seconds of one, and the weights at the end."""
     with arithmetic(bool(values["deterministic"]), check.device):
-        run = trained(check, values, frames)
+        run = trainer_of(values, frames, check.device)
         losses, began = [], time.perf_counter()
         for batch in run.train.iterate(0, steps):
             losses.append(run._train_step(batch).clone())  # a graph overwrites it
@@ -320,7 +265,7 @@ def variants(check: Check, box: TimeBox) -> Iterator[str]:
     for name in _in_order(check.params["train"]):
         values = check.variant(name)
         began = time.perf_counter()
-        run = trained(check, values, drawn.frames)
+        run = trainer_of(values, drawn.frames, check.device)
         if values["start_from"] is not None:  # whose decoder of confidences may be missing, and is then a new one
             run.model.load_state_dict({**run.model.state_dict(), **weights[values["start_from"]]})
         result = run.run()
@@ -344,7 +289,8 @@ def variants(check: Check, box: TimeBox) -> Iterator[str]:
         yield f"| {name} | {took:.1f} | " + " | ".join(cells) + " |"
     check.goal("default variants trained, s in all", total, most=60)
     expected = f"{0.05 * compared:.1f} expected"
-    check.goal(f"of {compared} scores, outside what two seeds differ by ({expected})", len(outside), most=3)
+    count = len(outside) if compared else np.nan
+    check.goal(f"of {compared} scores, outside what two seeds differ by ({expected})", count, most=3)
     if outside and check.on_gpu:
         yield f"\noutside: {', '.join(outside)}"
 

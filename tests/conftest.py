@@ -65,6 +65,17 @@ def _denormals_as_ieee_has_them() -> Iterator[None]:
         sys.modules["torch"].set_flush_denormal(False)
 
 
+@pytest.fixture(scope="module")
+def one_opencv_thread() -> Iterator[None]:
+    """Workers of a test run share the cores, and OpenCV's threads would wait for each other."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    yield
+    cv2.setNumThreads(threads)
+
+
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Data in which all is in order; they take seconds to make, so all files read, or change copies of, the same."""

@@ -416,8 +416,15 @@ def test_what_a_bare_image_cannot_import_is_as_told():
 def test_the_scores_of_a_cpu_are_those_of_the_report_by_another_probe():
     reference = json.loads(gpu_check.REFERENCE.read_text())
     assert set(load_params().train.variants) <= set(reference) <= set(load_params().train.names)
-    measured = json.loads((ROOT / "docs" / "results" / "variants.json").read_text())["variants"]
+    measured = json.loads((ROOT / "metrics.json").read_text())["synthetic"]
     spread = yaml.safe_load((ROOT / "verify.yaml").read_text())["spread"]
     for name, metrics in reference.items():
         for metric, value in metrics.items():
-            assert value == pytest.approx(np.mean(measured[name][metric]["seeds"]), abs=5 * spread[metric])
+            assert value == pytest.approx(measured[name][metric]["value"], abs=spread[metric])
+
+
+def test_what_no_time_was_left_for_meets_no_goal():
+    check = gpu_check.Check(torch.device("cpu"), {}, Ceilings(1e9, 1e9))
+    lines = list(gpu_check.bits(check, TimeBox(0)))
+    assert all(line.count("no time left") == len(gpu_check.KINDS) for line in lines[3:])
+    assert [(value, met) for _, value, _, met in check.goals] == [("nan", False)]

@@ -34,11 +34,8 @@ STILLS = Path(__file__).parents[2] / ".." / "shared" / "aflw2000"
 
 
 @pytest.fixture(scope="module")
-def detector():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    yield BlazeFaceDetector(1920)
-    cv2.setNumThreads(threads)
+def detector(one_opencv_thread):
+    return BlazeFaceDetector(1920)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import math
 from dataclasses import fields
 
-import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +19,8 @@ from fabnet.video.faces import Face, Track
 from fabnet.video.mesh import read_face
 from fabnet.video.unit import CLIPS, Unit, crop_of, run_unit
 
+pytestmark = pytest.mark.usefixtures("one_opencv_thread")
+
 TRACK = Track("ann/v/a/0", "ann", "v")
 
 
@@ -33,14 +34,6 @@ def picture():
     image = np.full((240, 320, 3), 110, np.uint8)
     image[20:220, 60:260] = render(person, interview(20.0), 200)
     return image
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    yield
-    cv2.setNumThreads(threads)
 
 
 def measured(image, box, **values):

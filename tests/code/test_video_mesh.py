@@ -20,16 +20,10 @@ from fabnet.video.crop import Box
 from fabnet.video.mesh import LANDMARKS_68, FaceMesh, around, eye_opening, head_pose, mouth_opening, read_face
 from fabnet.video.window import Window
 
+pytestmark = pytest.mark.usefixtures("one_opencv_thread")
+
 STILLS = Path(__file__).parents[2] / ".." / "shared" / "aflw2000"
 SIDE = 320
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    yield
-    cv2.setNumThreads(threads)
 
 
 def drawn(side):

@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import cv2
 import pytest
 
 from fabnet.config import ExtractParams
@@ -15,7 +14,10 @@ from fabnet.video.reject import Rejected
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "clips"
 
-pytestmark = pytest.mark.skipif(not (SHARED / "clips.csv").is_file(), reason="the real clips are not at hand")
+pytestmark = [
+    pytest.mark.usefixtures("one_opencv_thread"),
+    pytest.mark.skipif(not (SHARED / "clips.csv").is_file(), reason="the real clips are not at hand"),
+]
 
 #: Close up, a whole body, an angry face, and one before a door.
 USABLE = [
@@ -25,14 +27,6 @@ USABLE = [
     "pyfeat_single/single_face.mp4",
 ]
 FPS = 4.0
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    yield
-    cv2.setNumThreads(threads)
 
 
 def search(name, every=5):
