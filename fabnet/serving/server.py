@@ -74,7 +74,7 @@ def serve(uri: str, host: str, port: int, workers: int, more_hosts: str | None =
             except KeyboardInterrupt:  # uvicorn has closed everything, and passes the signal on
                 return
             return
-        supervisor = Multiprocess(_config(partial(_worker_app, service), announce, workers), [bound])
+        supervisor = _Supervisor(_config(partial(_worker_app, service), announce, workers), [bound])
         supervisor.run()
         if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
             raise UserError(f"{service.name}: its workers could not start")
@@ -109,6 +109,17 @@ def _worker_app(service: Service) -> "ASGIApp":
     except UserError as error:
         logger.error(error)
         sys.exit(STARTUP_FAILURE)
+
+
+class _Supervisor(Multiprocess):
+    """Notices at once that a worker died."""
+
+    def keep_subprocess_alive(self) -> None:
+        # uvicorn keeps the worker's end of the pipe open here too (0.54): a worker that dies between a ping and its
+        # answer then looks like one that is busy, for as long as `_HUNG_S`.
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 class _Announce:
