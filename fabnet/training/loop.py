@@ -205,7 +205,7 @@ class Trainer:
         for loaded in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
             if len(loaded.numbers):
                 batch = self.validation.finish(loaded)
-                total += self.training.losses(self.model, batch).sum()
+                total += self.training.losses(self.model, batch).told.sum()
                 if compares:
                     every_view = self.params.views is not None
                     copying += copying_loss(batch.views, batch.mask, self.params.sources > 1, every_view).sum()

@@ -108,6 +108,7 @@ def train_variant(
                 "sources": params.sources,
                 "flow_stride": params.flow_stride,
                 "shared_decoder": params.shared_decoder,
+                "histogram_head": params.histograms > 0,
                 **conventions.card(),
                 "params": params.model_dump(mode="json"),
                 "recipe": store.recipe,
@@ -187,7 +188,8 @@ def _trainer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         sizes = store.size, params.base_filters, params.embedding_dim
-        model = build(params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder)
+        sources, flow_stride, head = params.sources, params.flow_stride, params.histograms > 0
+        model = build(params.objective, *sizes, sources, conventions, flow_stride, params.shared_decoder, head)
     if start is not None:
         start_from(model, start)
     title = f"train@{name}"
