@@ -9,8 +9,8 @@ to .work/studies/objectives; what is there is not trained again, and what was st
 
 Candidates are compared on people of the labelled set's training and validation splits, in folds. The test faces are
 asked about the two variants of params.yaml alone: scores over seeds, each unit and expression, and how many of a face's
-nearest ten are of its own person. Writes docs/results/objectives.md and .json, and keeps what objectives-tried.md, in
-the same folder, tells of trials by hand.
+nearest ten are of its own person. Writes docs/results/objectives.md and .json; objectives-tried.md, beside it, tells
+of trials by hand.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fabnet import log
+from fabnet.files import atomic_file
 from studies.learning_speed import METRICS as BY_FOLDS
-from studies.learning_speed import cpu_seconds
-from studies.learning_speed import score as score_in_folds
+from studies.learning_speed import RESAMPLES, cpu_seconds, folded
 from studies.record import write_record
-from studies.variants import METRICS, comparison, load, predictions, summary
+from studies.variants import METRICS, comparison, load, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,8 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "jitter": {"jitter": 0.1},
 }
 _ROUNDS, _STEPS, _NEAREST = 5, 4, 10
+# Side of the crops that points are told in.
+_PIXELS = 64
 
 
 def recipe(params: Params, name: str, seed: int) -> VariantParams:
@@ -121,7 +123,7 @@ def measured_costs(params: Params, names: Sequence[str]) -> dict[str, float]:
 
 
 def train_seed(params: Params, names: Sequence[str], seed: int) -> None:
-    """Train recipes with one seed, and note the CPU seconds of each.
+    """Train recipes with one seed, note the CPU seconds of each, and probe them.
 
     Args:
         params: of the project.
@@ -140,12 +142,14 @@ def train_seed(params: Params, names: Sequence[str], seed: int) -> None:
         if (out / "model.json").is_file():
             if read_json(out / "model.json")["params"] != values.model_dump(mode="json"):
                 sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
+            ask(params, name, seed)
             continue
         resumed = (out.parent / ".unfinished" / name / "checkpoint.pt").exists()
         before = cpu_seconds()
         train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
         # What was trained before an interruption was not clocked.
         write_json(out.with_name(f"{name}.json"), {"cpu_s": None if resumed else cpu_seconds() - before})
+        ask(params, name, seed)
 
 
 # -- scores ---------------------------------------------------------------------------------------------------------
@@ -167,18 +171,65 @@ def own_person(embedding_ND: np.ndarray, person_N: np.ndarray, nearest: int = _N
     return share_N
 
 
-def embeddings_of_test(params: Params, directory: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    """Embeddings of the test faces, (N, D), and their rows of the labelled set."""
-    from fabnet.attributes.sets import iterate_crops, open_set
+class Asked(NamedTuple):
+    """What a model was asked: predictions (tables.Predictions) of the test faces, and in folds of the others; of each
+    test face the share of its nearest that are of its own person, percent, and the person."""
+
+    test: pd.DataFrame
+    folds: pd.DataFrame
+    own_pct: np.ndarray
+    person: np.ndarray
+
+
+def ask(params: Params, name: str, seed: int) -> Asked:
+    """Probe a model, or read what it answered before; answers lie beside it, by the hash of its weights.
+
+    Args:
+        params: of the project.
+        name: of the recipe.
+        seed: of the training.
+    """
+    import pandas as pd
+
+    from fabnet.attributes.sets import iterate_crops, open_set, targets
     from fabnet.networks.build import load_model
     from fabnet.networks.encoder import embed_images
+    from fabnet.probing import regularised
+    from fabnet.probing.predictions import REGULARISED, frame
+    from fabnet.probing.problem import Problem
 
+    model, card = load_model(WORK / f"seed-{seed}" / name)
+    kept = WORK / f"seed-{seed}" / f"{name}.{card['weights_sha256'][:12]}"
+    files = [kept.with_name(f"{kept.name}.{part}.parquet") for part in ("test", "folds", "faces")]
+    if all(file.is_file() for file in files):
+        test, folds, faces = map(pd.read_parquet, files)
+        return Asked(test, folds, faces["own_pct"].to_numpy(), faces["identity"].to_numpy())
     labelled = open_set(SET, params.labelled_set(SET))
     table = labelled.table()
-    model, card = load_model(directory)
     crops = (images for _, images in iterate_crops(labelled, card["image_size"], params.embed.batch_size))
-    rows = np.flatnonzero(table["split"] == "test")
-    return np.concatenate(list(embed_images(model.encoder, crops)))[rows], table.iloc[rows]
+    features = np.concatenate(list(embed_images(model.encoder, crops)))
+    rows = {split: np.flatnonzero(table["split"] == split) for split in ("train", "validation", "test")}
+    tasks = [task for task in labelled.tasks if task.name != "landmarks5"]
+    problems = [Problem(task.name, task.loss, targets(table, task), task.outputs) for task in tasks]
+    probes = regularised.fit(
+        features, problems, rows["train"], rows["validation"], regularised.penalties_of(params.probe)
+    )
+    scored = table.iloc[rows["test"]]
+    told = [
+        frame(
+            name, REGULARISED, p.task, scored, probe.predict(features, rows["test"]), p.reference(rows["test"]), _PIXELS
+        )
+        for p, probe in zip(problems, probes, strict=True)
+    ]
+    seen = np.concatenate((rows["train"], rows["validation"]))
+    others = [Problem(p.task, p.loss, p.labels[seen], p.outputs) for p in problems]
+    person = scored["identity"].to_numpy()
+    faces = pd.DataFrame({"own_pct": own_person(features[rows["test"]], person), "identity": person})
+    parts = pd.concat(told, ignore_index=True), folded(features[seen], table.iloc[seen], others, name), faces
+    for part, file in zip(parts, files, strict=True):
+        with atomic_file(file) as temporary:
+            part.to_parquet(temporary)
+    return Asked(parts[0], parts[1], faces["own_pct"].to_numpy(), person)
 
 
 def by_column(predicted: pd.DataFrame) -> dict[str, float]:
@@ -201,24 +252,17 @@ def on_test(params: Params, seeds: Sequence[int]) -> dict[str, Any]:
     """
     from fabnet.probing.intervals import bootstrap, interval, resample_weights
 
+    resamples = params.report.bootstrap, params.report.seed
     draws, columns, persons = {}, {}, {}
     for name in (REFERENCE, VARIANT):
-        tables = [predictions(params, SET, seed, name, WORK) for seed in seeds]
-        found = [bootstrap(table, params.report.bootstrap, params.report.seed) for table in tables]
-        draws[name] = {
-            metric: (np.array([each[metric][0] for each in found]), np.stack([each[metric][1] for each in found]))
-            for metric in METRICS
-        }
-        each = [by_column(table) for table in tables]
-        columns[name] = {column: [one[column] for one in each] for column in each[0]}
-        shares = []
-        for seed in seeds:
-            embedding, faces = embeddings_of_test(params, WORK / f"seed-{seed}" / name)
-            shares.append(own_person(embedding, faces["identity"].to_numpy()))
-        weights = resample_weights(faces["identity"].to_numpy(), params.report.bootstrap, params.report.seed)
-        mean_N = np.mean(shares, axis=0)
-        low, high = interval(weights @ mean_N / weights.sum(axis=1))
-        values = [float(share.mean()) for share in shares]
+        asked = [ask(params, name, seed) for seed in seeds]
+        draws[name] = over_seeds([bootstrap(each.test, *resamples) for each in asked])
+        by_seed = [by_column(each.test) for each in asked]
+        columns[name] = {column: [one[column] for one in by_seed] for column in by_seed[0]}
+        weights = resample_weights(asked[0].person, *resamples)
+        drawn = weights @ np.mean([each.own_pct for each in asked], axis=0) / weights.sum(axis=1)
+        low, high = interval(drawn)
+        values = [float(each.own_pct.mean()) for each in asked]
         persons[name] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
     return summary(draws, [(REFERENCE, VARIANT)]) | {"columns": columns, "own_person_pct": persons}
 
@@ -231,25 +275,29 @@ def in_folds(params: Params, names: Sequence[str], seeds: Sequence[int]) -> dict
         names: of the recipes.
         seeds: of the trainings.
     """
-    from fabnet.attributes.sets import open_set
-    from fabnet.probing.intervals import interval
+    from fabnet.probing.intervals import bootstrap
 
-    labelled = open_set(SET, params.labelled_set(SET))
-    told: dict[str, Any] = {}
-    for name in names:
-        found = [score_in_folds(WORK / f"seed-{seed}" / name, labelled, ("train", "validation")) for seed in seeds]
-        told[name] = {}
-        for metric in BY_FOLDS:
-            low, high = interval(np.mean([each[metric][1] for each in found], axis=0))
-            values = [float(each[metric][0]) for each in found]
-            told[name][metric] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
+    draws = {
+        name: over_seeds([bootstrap(ask(params, name, seed).folds, RESAMPLES, 0) for seed in seeds]) for name in names
+    }
+    told: dict[str, Any] = summary(draws, [], BY_FOLDS)["variants"]
     return told
+
+
+def over_seeds(
+    found: Sequence[Mapping[str, tuple[float, np.ndarray, int]]],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By metric: values (S,) of seeds, and of their resamples (S, R), from what `bootstrap` gives of each seed."""
+    return {
+        metric: (np.array([each[metric][0] for each in found]), np.stack([each[metric][1] for each in found]))
+        for metric in found[0]
+    }
 
 
 # -- the record -----------------------------------------------------------------------------------------------------
 
 
-def markdown(told: Mapping[str, Any], tried: str) -> str:
+def markdown(told: Mapping[str, Any]) -> str:
     names, columns = list(told["folds"]), told["test"]["columns"]
     titles = [f"{title} {'↑' if more else '↓'}" for title, more in METRICS.values()]
     ratio = {name: told["cost_ms"][name] / told["cost_ms"][REFERENCE] for name in names}
@@ -300,7 +348,8 @@ def markdown(told: Mapping[str, Any], tried: str) -> str:
             f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in told["folds"][name].values()
         ]
         lines.append(f"| `{name}` | {ratio[name]:.2f} | {told['samples'][name]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n" + (f"\n{tried}" if tried else "")
+    lines += ["", "Losses and encoders that this script does not train: [tried by hand](objectives-tried.md)."]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -334,8 +383,7 @@ def main() -> None:
         "test": on_test(params, given.seeds),
         "folds": in_folds(params, names, given.seeds),
     }
-    tried = OUT / "objectives-tried.md"
-    page = markdown(told, tried.read_text() if tried.is_file() else "")
+    page = markdown(told)
     write_record(OUT / "objectives", told, page)
     print(page)
 

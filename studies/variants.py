@@ -80,16 +80,8 @@ def train_seed(params: Params, seed: int) -> None:
         train_variant(name, values, FRAMES, SPLITS, out, WORK / f"seed-{seed}" / ".unfinished")
 
 
-def predictions(params: Params, set_name: str, seed: int, variant: str, work: Path = WORK) -> pd.DataFrame:
-    """What regularised probes predict for the test faces, from the embeddings of one model, or of the untrained one.
-
-    Args:
-        params: of the project.
-        set_name: a labelled set of them.
-        seed: of the training.
-        variant: its name, or RANDOM.
-        work: where models lie, by seed.
-    """
+def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.DataFrame:
+    """What regularised probes predict for the test faces, from the embeddings of one model, or of the untrained one."""
     from fabnet.attributes.sets import iterate_crops, open_set, targets
     from fabnet.networks.build import load_model, random_encoder
     from fabnet.networks.encoder import embed_images
@@ -105,7 +97,7 @@ def predictions(params: Params, set_name: str, seed: int, variant: str, work: Pa
         common, size = params.train.variant(params.train.names[0]), params.extract.image_size
         encoder: nn.Module = random_encoder(size, common.base_filters, common.embedding_dim, seed)
     else:
-        model, card = load_model(work / f"seed-{seed}" / variant)
+        model, card = load_model(WORK / f"seed-{seed}" / variant)
         encoder, size = model.encoder, card["image_size"]
     crops = (images for _, images in iterate_crops(labelled, size, params.embed.batch_size))
     features = np.concatenate(list(embed_images(encoder, crops)))

@@ -8,6 +8,7 @@ from small_runs import SIZE, losses_per_step, params, trainer
 from torch import Tensor
 
 from fabnet.config import VariantParams
+from fabnet.errors import UserError
 from fabnet.networks.build import build, build_described
 from fabnet.networks.fabnet import OURS
 from fabnet.networks.histograms import CELLS, DIRECTIONS, HistogramHead, direction_kernels, orientation_histograms
@@ -147,3 +148,12 @@ def test_the_first_weights_are_those_without_and_the_card_tells_the_head():
 def test_params_that_cannot_be_are_named(changes, problem):
     with pytest.raises(ValueError, match=problem):
         VariantParams.model_validate(params().model_dump() | changes)
+
+
+def test_a_loss_that_is_not_finite_at_once_is_told_of_before_training():
+    run = trainer(params(**CHANGES))
+    with torch.no_grad():
+        run.model.histogram_head.told.weight[0] = float("nan")
+    with pytest.raises(UserError, match=r"the loss is nan before training begins; lower histograms"):
+        run.run()
+    assert (run.step, run.history) == (0, [])
