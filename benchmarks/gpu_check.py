@@ -97,6 +97,7 @@ class Check:
             values["curriculum"] = WINDOW | values["curriculum"]
         if not self.on_gpu:
             values |= {"base_filters": 4, "embedding_dim": 8, "batch_size": 4, "samples": 16}
+            values["flow_stride"] = min(values["flow_stride"], 2)  # frames are of 16 px, and a flow has 8 at least
             values |= {"validation_every": 8, "validation_samples": 4, "checkpoint_every": 8}
         return values
 

@@ -54,12 +54,14 @@ def test_own_person_is_what_a_library_finds():
 def test_the_page_tells_seeds_intervals_and_cost():
     cell = {"value": 1.0, "low": 0.5, "high": 1.5, "seeds": [0.9, 1.1]}
     both = (objectives.REFERENCE, objectives.VARIANT)
+    # As `bootstrap` orders metrics, which is not the order of the columns.
+    by_folds = {metric: cell | {"value": float(at)} for at, metric in reversed(list(enumerate(BY_FOLDS)))}
     told = {
         "processor": "a processor",
         "seeds": [0, 1],
         "cost_ms": {both[0]: 10.0, both[1]: 9.0},
         "samples": dict.fromkeys(both, 120),
-        "folds": dict.fromkeys(both, dict.fromkeys(BY_FOLDS, cell)),
+        "folds": {name: by_folds for name in both},
         "test": {
             "variants": dict.fromkeys(both, dict.fromkeys(METRICS, cell)),
             "differences": {f"{both[1]} - {both[0]}": dict.fromkeys(METRICS, cell)},
@@ -69,4 +71,5 @@ def test_the_page_tells_seeds_intervals_and_cost():
     }
     page = objectives.markdown(told)
     assert "| AU1 | 71.0 | 74.5 | +3.5 (+3.0, +4.0) |" in page
-    assert f"| `{both[1]}` | 0.90 | 120 | 1.00 [0.50, 1.50] |" in page
+    assert f"| `{both[1]}` | 0.90 | 120 | 0.00 [0.50, 1.50] | 1.00 [0.50, 1.50] | 2.00 [0.50, 1.50] |" in page
+    assert "took **0.90** of the CPU seconds" in page

@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("case", ["plain", "views", "curriculum"])
+@pytest.mark.parametrize("case", ["plain", "views", "histograms", "curriculum"])
 def test_two_processes_equal_one(folder, case):
     """Losses of training and validation, windows and thresholds of the global batch, and the final weights."""
     expected = trainer(params(**CASES[case]), alone=True).run()
@@ -70,7 +70,7 @@ def test_sync_batch_norm_needs_gpus():
 
 def test_only_the_first_process_writes(folder):
     folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"logs", "killed"}
-    assert folders == {"apart", "curriculum", "plain", "stopped", "views"}
+    assert folders == {"apart", "curriculum", "histograms", "plain", "stopped", "views"}
 
 
 def test_sigterm_of_one_process_stops_both_and_they_resume(folder):
