@@ -182,7 +182,12 @@ class ImageFolder:
 
     @property
     def left_out(self) -> pd.DataFrame:
-        return self._loaded[1].left_out.table()
+        return self.counted_out.table()
+
+    @property
+    def counted_out(self) -> LeftOut:
+        """What `left_out` is made of."""
+        return self._loaded[1].left_out
 
     def table(self) -> pd.DataFrame:
         return self._loaded[0]

@@ -62,7 +62,8 @@ class Params(Section):
             if chosen.file is not None and chosen.sha256 is None:
                 raise PydanticCustomError(
                     "variant",
-                    "is missing: the SHA-256 by which the pipeline sees {file} change; `fabnet encoder` prints it",
+                    "is missing; the pipeline sees {file} change by it (sha256sum FILE; of a model's folder, "
+                    "weights_sha256 of model.json)",
                     {"key": f"encoders.{name}.sha256", "file": str(chosen.file)},
                 )
         return self
