@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from fabnet.config.section import ImageSize, Section, Sha256, first_error
+from fabnet.config.section import Section, Sha256, first_error
 from fabnet.errors import ConfigError, one_line
 
 #: What an encoder saw while it learnt.
@@ -15,7 +15,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 Channels = Literal["RGB", "BGR"]
 Layout = Literal["NCHW", "NHWC"]
 
-#: Options of each kind of source, beside `saw`, `sha256` and `image_size`'s absence.
+#: Options of each kind of source, beside those of all.
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "timm": ("weights",),
     "hf": ("output",),
@@ -52,7 +52,7 @@ class EncoderParams(Section):
         description="timm: state dict as .safetensors or .pth, in place of the published one; module: the file that "
         "the function reads its weights from",
     )
-    image_size: ImageSize | None = Field(
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
         None, description="onnx, module: side of an image in pixels; null: as the file says; of a module: 224"
     )
     mean: _Triple | None = Field(None, description="onnx: subtracted from values of 0 to 1; null: as the file says")
@@ -123,7 +123,8 @@ def read_encoder(text: str) -> tuple[str | None, EncoderParams]:
             values = yaml.safe_load(rest)
         except yaml.YAMLError as error:
             raise ConfigError(f"--encoder {text}: not valid YAML: {one_line(error)}") from None
-    if values["source"].partition(":")[0] not in KINDS if isinstance(values.get("source"), str) else False:
+    source = values.get("source")
+    if isinstance(source, str) and source.partition(":")[0] not in KINDS:
         kinds = ", ".join(f"{kind}:" for kind in KINDS)
         raise ConfigError(f"--encoder {text}: the source begins with none of {kinds}")
     try:

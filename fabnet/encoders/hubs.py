@@ -6,7 +6,7 @@ What is in the cache on disk is taken from there; the network is asked only for 
 import hashlib
 import socket
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -108,8 +108,11 @@ def open_hf(name: str, params: EncoderParams) -> Encoder:
     """
     try:
         from transformers import AutoImageProcessor, AutoModel
+        from transformers.utils import logging
     except ModuleNotFoundError as error:
         raise _not_installed(params.source, error) from None
+
+    logging.set_verbosity_error()  # what it warns of, weights that are missing, is an error below
 
     def load() -> tuple[Any, nn.Module, Mapping[str, Any]]:
         processor = AutoImageProcessor.from_pretrained(params.what, trust_remote_code=False)
@@ -129,6 +132,8 @@ def open_hf(name: str, params: EncoderParams) -> Encoder:
     drawn = [key for key in missing if "pooler" not in key]
     if drawn:
         raise UserError(f"{params.source}: lacks weights of its network, such as {drawn[0]}")
+    if missing and params.output == "pooler":
+        raise UserError(f"{params.source}: lacks the weights of its pooler; choose another `output`: cls or mean")
     told = processor.to_dict()
     size, interpolation = _side(told, params.source), _resample(told, params.source)
 
@@ -148,7 +153,7 @@ def open_hf(name: str, params: EncoderParams) -> Encoder:
         name=name,
         source=params.source,
         saw=params.shown_saw,
-        weights_sha256=hash_state(model),
+        weights_sha256=hash_state(model, missing),
         size=size,
         interpolation=interpolation,
         told={"kind": "hf", "output": output, "processor": dict(sorted(told.items()))},
@@ -204,10 +209,17 @@ def _known(interpolation: str, source: str) -> Interpolation:
     return found
 
 
-def hash_state(network: nn.Module) -> str:
-    """SHA-256 of a network's weights: names, types, shapes and values, in the order of the names."""
+def hash_state(network: nn.Module, without: Collection[str] = ()) -> str:
+    """SHA-256 of a network's weights: names, types, shapes and values, in the order of the names.
+
+    Args:
+        network: whose state dict is hashed.
+        without: names that are left out, since nothing was read for them.
+    """
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
+        if key in without:
+            continue
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
