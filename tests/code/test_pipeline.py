@@ -144,7 +144,7 @@ def test_mlflow_holds_a_finished_run_per_train_and_probe_stage(project):
 
 def test_killed_training_resumes_to_the_same_weights(project):
     """Needs what `project` made; trains a variant of its own, longer, and kills it after its first checkpoint."""
-    set_variant = "train.variants.killed={samples: 512, precision: fp32, checkpoint_every: 128}"
+    set_variant = "train.variants.killed={samples: 1024, precision: fp32, checkpoint_every: 128}"
     assert project.run("fabnet", "params", "set", set_variant).returncode == 0
     weights = project.folder / "models/killed/last.pt"
     work = project.folder / ".work/train"
