@@ -22,7 +22,7 @@ from fabnet.quality.streaming import check_file
 from fabnet.training.history import CURRICULUM, HISTORY, CurriculumPoint, Point, write_points
 from fabnet.video.unit import LEDGER_SCHEMA, REJECTS_SCHEMA, write_rows
 
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 CONTRACTS = list(contracts().values())
 every_contract = pytest.mark.parametrize("form", CONTRACTS, ids=lambda form: form.__name__)
 
