@@ -61,7 +61,7 @@ def test_the_page_tells_seeds_intervals_and_cost():
         "seeds": [0, 1],
         "cost_ms": {both[0]: 10.0, both[1]: 9.0},
         "samples": dict.fromkeys(both, 120),
-        "folds": {name: by_folds for name in both},
+        "folds": dict.fromkeys(both, by_folds),
         "test": {
             "variants": dict.fromkeys(both, dict.fromkeys(METRICS, cell)),
             "differences": {f"{both[1]} - {both[0]}": dict.fromkeys(METRICS, cell)},
