@@ -1,14 +1,19 @@
 """The study of objectives: what candidates change, what a sample costs, neighbours, and its page."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 from small_shards import write_small_shards
 from whole_sections import variant_params
 
+from fabnet.files import read_json
 from studies import objectives
 from studies.learning_speed import METRICS as BY_FOLDS
 from studies.variants import METRICS, load
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", objectives.CANDIDATES)
@@ -73,3 +78,21 @@ def test_the_page_tells_seeds_intervals_and_cost():
     assert "| AU1 | 71.0 | 74.5 | +3.5 (+3.0, +4.0) |" in page
     assert f"| `{both[1]}` | 0.90 | 120 | 0.00 [0.50, 1.50] | 1.00 [0.50, 1.50] | 2.00 [0.50, 1.50] |" in page
     assert "took **0.90** of the CPU seconds" in page
+
+
+def test_the_readme_tells_what_was_measured():
+    told = read_json(ROOT / "docs/results/objectives.json")
+    by, own = (
+        told["test"]["differences"][f"{objectives.VARIANT} - {objectives.REFERENCE}"],
+        told["test"]["own_person_pct"],
+    )
+    took = told["cost_ms"][objectives.VARIANT] / told["cost_ms"][objectives.REFERENCE]
+    said = (
+        f"reads AUs {by['units_auc']['value']:.1f} and expression {by['expression_auc']['value']:.1f} points better "
+        f"than `{objectives.REFERENCE}` in {took:.2f} of its CPU seconds",
+        f"of its nearest neighbours {own[objectives.VARIANT]['value']:.1f} % are the query's own person, of those of "
+        f"`{objectives.REFERENCE}` {own[objectives.REFERENCE]['value']:.1f} %",
+    )
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for each in said:
+        assert each in readme
