@@ -16,6 +16,7 @@ TITLES = {
     "pose_mae_deg": "pose, ° ▼",
     "landmarks68_nme_pct": "68 landmarks, % ▼",
     "landmarks5_nme_pct": "5 landmarks, % ▼",
+    "mouth_mae_pct": "mouth's opening, % ▼",
     "units_auc": "action units, AUC ▲",
     "expression_auc": "expression, AUC ▲",
 }
@@ -78,7 +79,9 @@ def probe(
     )
     own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
-        opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
+        opened = probing.open_all(
+            [(name, Path(path)) for name, path in map(named, embeddings)], Path(scratch), ids, force
+        )
         probing.require_made_by(opened, model, weights)
         labelled = read_labels(own, images.as_posix())
         found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
@@ -93,12 +96,12 @@ def probe(
         typer.echo(f"{out}: predictions.parquet, scores.json")
 
 
-def _named(text: str) -> tuple[str | None, Path]:
-    """NAME=PATH, or a path alone, which may hold a `=` of its own."""
-    name, equals, path = text.partition("=")
+def named(text: str) -> tuple[str | None, str]:
+    """NAME=SOURCE, or a source alone, whose path may hold a `=` of its own."""
+    name, equals, source = text.partition("=")
     if equals and name.replace("_", "a").isalnum() and not Path(text).exists():
-        return name, Path(path)
-    return None, Path(text)
+        return name, source
+    return None, text
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:
