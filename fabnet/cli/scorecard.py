@@ -57,14 +57,15 @@ def scorecard(
 
     options = Options(by, fps, faces_per_person, margin, faces, detector_model, workers, seed, bootstrap)
     made = make_scorecard(videos, [named(each) for each in model], out, options, device)
-    whole = made.faces.total()
+    whole = made.faces.counts()
     for bad in made.faces.rejected:
         typer.echo(f"{bad.name}: {bad.reason}", err=True)
     for note in [*made.notes, *made.scores.notes]:
         typer.echo(note, err=True)
     typer.echo(
-        f"{counted(whole.samples, 'frame')} of {counted(whole.videos, 'video')}; no face in {whole.without_face}; "
-        f"of {counted(whole.looked_at, 'face')} looked at, the teacher is unsure of {whole.unsure}"
+        f"{counted(whole['samples'], 'frame')} of {counted(whole['videos'], 'video')}; no face in "
+        f"{whole['without_face']}; of {counted(whole['looked_at'], 'face')} looked at, the teacher is unsure of "
+        f"{whole['unsure']}"
     )
     typer.echo(score_text(made.scores.scores["regularised"], made.scores.scored))
     if made.scores.paired:
@@ -73,4 +74,4 @@ def scorecard(
                 made.scores.paired, next(name for name in made.scores.scores["regularised"] if name != "constant")
             )
         )
-    typer.echo(f"{out / PAGE}: {counted(len(made.faces.people), 'person', 'people')}")
+    typer.echo(f"{out / PAGE}: {counted(whole['people_scored'], 'person', 'people')}")

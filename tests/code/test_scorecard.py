@@ -66,12 +66,13 @@ def card(fabnet, project):
 def test_what_was_seen_is_counted(card, project):
     told = read_json(card / "scorecard.json")
     counts, people = told["counts"], {each["name"]: each for each in told["people"]}
-    assert (counts["people"], counts["videos"], counts["samples"]) == (4, 5, 50)
-    assert people["dan"]["without_face"] == 10 + people["dan"]["samples"] - 10 - people["dan"]["looked_at"]
+    assert (counts["people"], counts["people_scored"], counts["videos"], counts["samples"]) == (4, 4, 5, 50)
+    assert (people["dan"]["videos"], people["dan"]["samples"]) == (2, 20)
+    assert people["dan"]["without_face"] == 20 - people["dan"]["looked_at"] >= 10
     assert people["ann"]["without_face"] + people["ann"]["looked_at"] == people["ann"]["samples"] == 10
     labels = tables.read(card / "faces/labels.parquet", tables.Labels)
     assert labels.groupby("identity").size().to_dict() == {name: people[name]["used"] for name in PEOPLE}
-    assert len(labels) == counts["looked_at"] - counts["unsure"] == counts["used"] > 30
+    assert len(labels) == counts["looked_at"] - counts["unsure"] == counts["faces_scored"] > 30
     assert labels.groupby("identity")["split"].nunique().eq(1).all()
     said = (project / "said.txt").read_text()
     assert f"50 frames of 5 videos; no face in {counts['without_face']}; of {counts['looked_at']} faces" in said

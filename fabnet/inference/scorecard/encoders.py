@@ -86,7 +86,9 @@ def crop_notes(name: str, model: Model, recipe: dict[str, Any]) -> str:
         model: that embeds them.
         recipe: of the scorecard's crops.
     """
-    told = [each for each in differences(model.recipe, recipe) if not each.startswith("size:")]
+    told = differences(model.recipe, recipe)
+    # What only one way of finding faces has goes without saying where the ways differ.
+    told = [each for each in told if not each.startswith("size:") and "absent" not in each] or told[:1]
     return f"{name} learnt from other crops ({'; '.join(told)})" if told else ""
 
 

@@ -99,24 +99,31 @@ class FaceSet:
         """The set behind the protocol of labelled sets."""
         return SyntheticFaces("scorecard", SetParams.model_validate({"kind": "synthetic", "path": self.folder}))
 
-    def total(self) -> Person:
-        """All people as one."""
-        columns = [asdict(person) for person in self.people]
+    @property
+    def scored(self) -> list[Person]:
+        """The people with enough faces to be scored."""
+        return [person for person in self.people if person.used >= _FACES]
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of people, of those who are scored, and the sums of what is told of each."""
+        columns = [{**asdict(person), "used": person.used} for person in self.people]
         sums = {key: sum(each[key] for each in columns) for key in columns[0] if key != "name"}
-        return Person(counted(len(self.people), "person", "people"), **sums)
+        faces = sum(person.used for person in self.scored)
+        return {"people": len(self.people), "people_scored": len(self.scored), **sums, "faces_scored": faces}
 
     def require_people(self) -> None:
         """Raises UserError if too few people are left to learn from some and to score others."""
-        whole, used = self.total(), [person for person in self.people if person.used >= _FACES]
-        if not whole.used:
+        whole = self.counts()
+        if not whole["used"]:
             reasons = f"; {listed(self.rejected)}" if self.rejected else ""
             raise UserError(
-                f"{self.folder.parent}: the teacher finds no face: of {whole.samples} sampled frames of "
-                f"{counted(whole.videos, 'video')}, {whole.without_face} show none that the detector finds, and of "
-                f"{whole.looked_at} found ones {whole.unsure} have a presence below {MIN_PRESENCE:g}{reasons}"
+                f"{self.folder.parent}: the teacher finds no face: of {whole['samples']} sampled frames of "
+                f"{counted(whole['videos'], 'video')}, {whole['without_face']} show none that the detector finds, and "
+                f"of {whole['looked_at']} found ones {whole['unsure']} have a presence below {MIN_PRESENCE:g}{reasons}"
             )
-        if len(used) < FEWEST:
-            raise few_people([person.name for person in used], f"with at least {_FACES} faces ({whole.used} in all)")
+        if len(self.scored) < FEWEST:
+            names = [person.name for person in self.scored]
+            raise few_people(names, f"with at least {_FACES} faces ({whole['used']} in all)")
 
 
 #: Fewest faces of a person who is scored.

@@ -166,10 +166,9 @@ def numbers(made: Scorecard, encoders: Sequence[CropEncoder], crops: dict[str, A
         crops: recipe of the crops.
     """
     faces, record = made.faces, made.scores.record
-    whole = faces.total()
     return {
         "teacher": {"network": "FaceMesh", "presence": MIN_PRESENCE, "aflw2000": teacher_errors()},
-        "counts": {**asdict(whole), "people": len(faces.people), "used": whole.used},
+        "counts": faces.counts(),
         "people": [{**asdict(person), "used": person.used} for person in faces.people],
         "rejected": [asdict(bad) for bad in faces.rejected],
         "fps": faces.fps,

@@ -25,7 +25,7 @@ from fabnet.report.set_section import comparison
 from fabnet.video.mesh import MIN_PRESENCE
 
 #: Faces of a row, each of another person.
-_FACES = 8
+_FACES = 6
 #: Encoders whose pose is drawn.
 _POSES = 4
 
@@ -81,17 +81,17 @@ def page(
 
 
 def _summary(faces: FaceSet, scores: ProbeScores, encoders: Sequence[CropEncoder], notes: Sequence[str]) -> Content:
-    whole = faces.total()
+    whole = faces.counts()
     table = faces.labelled.table()
     yield Text(_TEACHER)
     rows = [
-        ["people", f"{table['identity'].nunique()} of {len(faces.people)}"],
-        ["videos", f"{whole.videos:,}"],
-        [f"frames sampled, {faces.fps:g} per second", f"{whole.samples:,}"],
-        ["of these, without a face that the detector finds", f"{whole.without_face:,}"],
-        [f"faces that the teacher looked at, at most {faces.most} of a person", f"{whole.looked_at:,}"],
-        [f"of these, left out: the teacher's presence is below {MIN_PRESENCE:g}", f"{whole.unsure:,}"],
-        ["faces scored", f"{len(table):,}"],
+        ["people", f"{whole['people_scored']} of {whole['people']}"],
+        ["videos", f"{whole['videos']:,}"],
+        [f"frames sampled, {faces.fps:g} per second", f"{whole['samples']:,}"],
+        ["of these, without a face that the detector finds", f"{whole['without_face']:,}"],
+        [f"faces that the teacher looked at, at most {faces.most} of a person", f"{whole['looked_at']:,}"],
+        [f"of these, left out: the teacher's presence is below {MIN_PRESENCE:g}", f"{whole['unsure']:,}"],
+        ["faces scored", f"{whole['faces_scored']:,}"],
     ]
     yield Table(["", "number"], rows)
     yield Table(
@@ -137,10 +137,9 @@ def _scores(found: Mapping[str, Mapping[str, Mapping[str, float | int]]], scores
 def _teacher() -> Content:
     told = teacher_errors()
     yield Text(
-        f"How far FaceMesh is off on AFLW2000-3D, {told['stills']} stills of which it was told nothing "
-        f"(on {told['unfound']} the detector finds no face): mean absolute errors against that set's labels, "
-        "with 95 % bootstrap intervals over stills. These labels come from fitting a 3D model to each still and have "
-        "errors of their own."
+        f"How far FaceMesh is off on AFLW2000-3D, {told['stills']} stills, on {told['unfound']} of which the "
+        "detector finds no face: mean absolute errors against that set's labels, with 95 % bootstrap intervals over "
+        "stills. These labels come from fitting a 3D model to each still and have errors of their own."
     )
     keys = ("pitch", "yaw", "roll", "landmarks_ocular_pct", "mouth_pct")
     titles = ("pitch °", "yaw °", "roll °", "68 landmarks % of inter-ocular", "mouth's opening % of its width")
