@@ -21,7 +21,7 @@ from fabnet.errors import UserError
 from fabnet.faces.found import find_faces
 from fabnet.faces.inputs import find_input
 from fabnet.files import read_json
-from fabnet.inference.scorecard import encoders, face_set, teacher
+from fabnet.inference.scorecard import encoders, face_set, make, teacher
 from fabnet.inference.scorecard.face_set import FEWEST
 from fabnet.inference.scorecard.teacher import Spaced, in_crop
 from fabnet.probing.predictions import read_predictions
@@ -133,6 +133,7 @@ def test_a_second_model_is_embedded_alone_and_nothing_is_read_again(card, fabnet
     with monkeypatch.context() as nothing:
         for module, name in ((face_set, "read_clip"), (encoders, "embed_features")):
             nothing.setattr(module, name, lambda *_: pytest.fail("made again"))
+        nothing.setattr(make, "page", lambda *_: "drawn before")  # which takes seconds
         more = ("--model", "first", "--model", "other=second")
         code, out, err = fabnet("scorecard", "videos", *more, "--out", "card", *FAST, "--fps", 5)
     assert code == 0, err
