@@ -67,7 +67,7 @@ def probe(
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of splits (where labels have none) and resamples.")
     ] = 0,
 ) -> None:
-    """Train linear probes on embeddings of any encoder and score them. It needs no images and no project."""
+    """Train linear probes on any encoder's embeddings and score them. It needs no images and no project."""
     from tempfile import TemporaryDirectory
 
     from fabnet.attributes.own_table import read_labels

@@ -49,9 +49,10 @@ def scorecard(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of resamples and splits.")] = 0,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the networks run.")] = "auto",
 ) -> None:
-    """Score models on your own videos, without labels, against what FaceMesh reads of the same frames.
+    """Score models on your own videos, without labels.
 
-    Writes a page with scores and pictures. An interrupted run goes on when the command is given again.
+    They are scored against what FaceMesh reads of the same frames, on a page with scores and pictures. An interrupted
+    run goes on when the command is given again.
     """
     from fabnet.inference.scorecard.make import PAGE, Options, make_scorecard
 
