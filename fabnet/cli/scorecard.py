@@ -22,6 +22,14 @@ def scorecard(
             help="A trained model: models/NAME, or models:/fabnet@champion. Others are compared with the first.",
         ),
     ],
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]SOURCE",
+            help="An encoder of others beside them: timm:NAME, hf:NAME, onnx:FILE, module:PACKAGE.MODULE:FUNCTION or "
+            "vgg_face:FILE, as for fabnet probe.",
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder of the page and all that it is made of; what it holds already is used.")
     ] = Path("scorecard"),
@@ -57,7 +65,7 @@ def scorecard(
     from fabnet.inference.scorecard.make import PAGE, Options, make_scorecard
 
     options = Options(by, fps, faces_per_person, margin, faces, detector_model, workers, seed, bootstrap)
-    made = make_scorecard(videos, [named(each) for each in model], out, options, device)
+    made = make_scorecard(videos, [named(each) for each in model], out, options, device, encoder or [])
     whole = made.faces.counts()
     for bad in made.faces.rejected:
         typer.echo(f"{bad.name}: {bad.reason}", err=True)

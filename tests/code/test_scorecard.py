@@ -145,6 +145,26 @@ def test_a_second_model_is_embedded_alone_and_nothing_is_read_again(card, fabnet
     assert ids == pd.read_parquet(card / "faces/labels.parquet")["face_id"].tolist()
 
 
+def test_encoders_of_others_see_the_same_crops(card, fabnet, project):
+    code = "import numpy as np\n\ndef mean(images):\n    return images.astype(np.float32).mean(axis=(1, 2)){}\n"
+    (project / "anybodys.py").write_text(code.format(""))
+    (project / "broken.py").write_text(code.format("[0]"))
+    arguments = ("scorecard", "videos", "--model", "first", "--out", "card", *FAST, "--fps", 5)
+    shown, said, _ = fabnet(*arguments, "--encoder", "{source: 'module:anybodys:mean', image_size: 8, saw: images}")
+    assert shown == 0
+    assert any("mean" in line and "first" in line for line in said)
+    told = read_json(card / "scorecard.json")
+    assert told["encoders"]["mean"]["saw"] == "images"
+    assert {"first", "mean"} <= told["scores"].keys()
+    assert np.load(card / "embeddings/models/mean/embeddings.npy").shape[1] == 3
+    failed, _, err = fabnet(*arguments, "--encoder", "broken=module:broken:mean")
+    assert failed == 1
+    assert "module:broken:mean" in err[-1]
+    failed, _, err = fabnet(*arguments, "--encoder", "first=module:anybodys:mean")
+    assert failed == 1
+    assert "first is taken" in err[-1]
+
+
 def test_a_later_model_that_fails_leaves_the_others(card, fabnet, monkeypatch, project):
     shutil.copytree(card, project / "again")
     write = encoders.SetEmbedder.write

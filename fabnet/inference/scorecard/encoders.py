@@ -3,14 +3,16 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabnet.config.sets import RESULT_NAMES
+from fabnet.encoders.open import open_encoder, require_sound
 from fabnet.errors import UserError
 from fabnet.faces.face_params import differences
 from fabnet.files import atomic_directory, read_json, write_json
@@ -23,6 +25,9 @@ BASELINES = ("random", "pca", "hog")
 #: The paper's encoder, before training.
 _RANDOM = {"base_filters": 32, "embedding_dim": 256, "seed": 0}
 _BATCH = 64
+_Batch = TypeVar("_Batch")
+#: Crops that an encoder of others is tried on.
+_TRIED = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class CropEncoder:
         saw: what it was trained on, in words.
         weights_sha256: of its weights.
         embed: uint8 RGB (N, size, size, 3) to float32 (N, D).
+        require_sound: tries it on a few crops before all are embedded; None where it need not be.
     """
 
     name: str
@@ -44,6 +50,7 @@ class CropEncoder:
     saw: str
     weights_sha256: str
     embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    require_sound: Callable[[NDArray[np.uint8]], object] | None = None
 
 
 def open_models(sources: Sequence[tuple[str | None, str]], device: Device) -> list[tuple[str, Model]]:
@@ -78,6 +85,26 @@ def of_model(name: str, model: Model) -> CropEncoder:
     return CropEncoder(name, str(model.path), model.size, "faces", model.weights_sha256, model.embed)
 
 
+def open_others(sources: Sequence[str], taken: Sequence[str]) -> list[CropEncoder]:
+    """Encoders that anybody made.
+
+    Args:
+        sources: as `fabnet.encoders.open.open_encoder` takes them.
+        taken: names of the encoders before them.
+
+    Raises:
+        UserError: an encoder cannot be opened, or two have one name.
+    """
+    found: list[CropEncoder] = []
+    for source in sources:
+        other = open_encoder(source)
+        if other.name in {*RESULT_NAMES, *taken, *(each.name for each in found)}:
+            raise UserError(f"{source}: the name {other.name} is taken; say --encoder NAME={other.source}")
+        told = other.name, other.source, other.size, other.saw, other.weights_sha256
+        found.append(CropEncoder(*told, other.embed, partial(require_sound, other)))
+    return found
+
+
 def crop_notes(name: str, model: Model, recipe: dict[str, Any]) -> str:
     """In what the crops differ from those that a model learnt from, in a line; empty where in nothing but their size.
 
@@ -102,6 +129,9 @@ def embed_all(faces: FaceSet, encoders: Sequence[CropEncoder], out: Path) -> dic
 
     Returns:
         Folders of the embeddings by encoder, the baselines last.
+
+    Raises:
+        UserError: what an encoder of others makes of crops is no embedding; those of the encoders before it are kept.
     """
     labelled, key = faces.labelled, read_json(faces.folder / TOLD)["key"]
     found = {}
@@ -115,7 +145,10 @@ def embed_all(faces: FaceSet, encoders: Sequence[CropEncoder], out: Path) -> dic
         }
         if not _holds(directory / "meta.json", meta):
             embedder = SetEmbedder(labelled, out / "models", encoder.size, _BATCH)
-            first, batches = _peek(map(encoder.embed, embedder.crops()))
+            crops, shown = _peek(embedder.crops())
+            if encoder.require_sound is not None:
+                encoder.require_sound(crops[:_TRIED])
+            first, batches = _peek(map(encoder.embed, shown))
             embedder.write(encoder.name, batches, first.shape[1], meta)
         found[encoder.name] = directory
     made = {"faces": key, "image_size": encoders[0].size, **_RANDOM}
@@ -131,7 +164,7 @@ def _holds(path: Path, wanted: dict[str, Any]) -> bool:
     return path.is_file() and wanted.items() <= read_json(path).items()
 
 
-def _peek(batches: Iterator[NDArray[np.float32]]) -> tuple[NDArray[np.float32], Iterator[NDArray[np.float32]]]:
+def _peek(batches: Iterator[_Batch]) -> tuple[_Batch, Iterator[_Batch]]:
     first = next(batches)
     return first, chain([first], batches)
 

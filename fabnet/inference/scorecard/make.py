@@ -23,7 +23,7 @@ from fabnet.errors import UserError
 from fabnet.faces.face_params import params_of
 from fabnet.files import atomic_file, locked, write_json
 from fabnet.inference.probe import PROBE, ProbeScores, bootstrap_params, open_all, probe, probe_params
-from fabnet.inference.scorecard.encoders import CropEncoder, crop_notes, embed_all, of_model, open_models
+from fabnet.inference.scorecard.encoders import CropEncoder, crop_notes, embed_all, of_model, open_models, open_others
 from fabnet.inference.scorecard.face_set import By, FaceSet, find_clips, read_faces
 from fabnet.inference.scorecard.page import page
 from fabnet.inference.scorecard.teacher import teacher_errors
@@ -82,7 +82,12 @@ class Scorecard:
 
 
 def make_scorecard(
-    videos: Path, models: Sequence[tuple[str | None, str]], out: Path, options: Options, device: Device = "auto"
+    videos: Path,
+    models: Sequence[tuple[str | None, str]],
+    out: Path,
+    options: Options,
+    device: Device = "auto",
+    others: Sequence[str] = (),
 ) -> Scorecard:
     """Score models, and baselines beside them, against what FaceMesh reads of the faces in some videos.
 
@@ -92,14 +97,18 @@ def make_scorecard(
         out: folder of all results.
         options: how.
         device: where networks run.
+        others: encoders that anybody made, as `fabnet.encoders.open.open_encoder` takes them; they see the same crops.
 
     Raises:
-        UserError: a model or the videos cannot be used, they show too few people, or the teacher finds no face.
+        UserError: a model, an encoder or the videos cannot be used, they show too few people, or the teacher finds no
+            face.
     """
     if out.is_file():
         raise UserError(f"{out}: is a file; --out names a folder")
     clips = find_clips(videos, options.by)
     opened = open_models(models, device)
+    encoders = [of_model(name, model) for name, model in opened]
+    encoders += open_others(others, [each.name for each in encoders])
     params = crop_params(opened[0][1], max(_SIDE, *(model.size for _, model in opened)), options)
     with locked(out / ".lock", f"{out}: another process is writing this scorecard; wait for it or stop it"):
         # A page must not stand beside numbers of another run, should this one fail.
@@ -107,7 +116,6 @@ def make_scorecard(
             stale.unlink(missing_ok=True)
         faces = read_faces(clips, params, options.most, options.seed, out / "faces")
         faces.require_people()
-        encoders = [of_model(name, model) for name, model in opened]
         folders = embed_all(faces, encoders, out / "embeddings")
         scores = _probe(faces, folders, options, out / "probes")
         crops = recipe(params)
