@@ -342,6 +342,7 @@ def tell(
     there = [run for run in networks if (run.place(work) / "model.json").is_file()]
     cards = {run: read_json(run.place(work) / "model.json") for run in there}
     told: dict[str, Any] = {"processor": processor(), "size": params.extract.image_size, "sets": {}, "networks": {}}
+    told["missing"] = [f"{run.group}/{run.variant}, seed {run.values.seed}" for run in networks if run not in there]
     for run in there:
         note, card = run.place(work).with_suffix(".json"), cards[run]
         told["networks"].setdefault(f"{run.group}/{run.variant}", []).append(

@@ -135,7 +135,10 @@ def _trainings(told: Mapping[str, Any]) -> list[str]:
         )
         seeds = ", ".join(str(one["seed"]) for one in each)
         lines.append(f"| {_short(key)} | {each[0]['samples']:,} | {seeds} | {cpu} | {below} |")
-    return ["## What was trained", "\n".join(lines)]
+    parts = ["## What was trained", "\n".join(lines)]
+    if missing := told["missing"]:
+        parts.append(f"Asked for, not trained, and so left out: {'; '.join(map(_short, missing))}.")
+    return parts
 
 
 def _table(head: str, rows: Mapping[str, Any], sign: str) -> str:
