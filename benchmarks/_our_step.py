@@ -24,6 +24,7 @@ from fabnet.networks.fabnet import FabNet, merge, warp
 from fabnet.training.batches import Batch, Batches, LoadedBatch
 from fabnet.training.loop import Trainer
 from fabnet.training.objective import reconstruction_loss
+from fabnet.training.step import Losses
 from fabnet.training.world import World, autocast
 
 TRACKS, LENGTH = 64, 8
@@ -231,11 +232,11 @@ def compile_regions(trainer: Trainer, backend: str = "inductor") -> None:
 
     compiled = torch.compile(tail, backend=backend, dynamic=False)
 
-    def losses(_: Any, batch: Batch) -> Tensor:
+    def losses(_: Any, batch: Batch) -> Losses:
         with autocast(trainer.params.precision, trainer.world.device):
             flow, logits = model._decoded(model._pairs(batch.views[1:], batch.views[0]))
             result: Tensor = compiled(batch.views, flow, logits)
-        return result
+        return Losses(result, result)
 
     trainer.training.losses = losses  # type: ignore[method-assign, assignment]
 
@@ -245,7 +246,7 @@ def planar(trainer: Trainer) -> None:
     trainer.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     plain = trainer.training.losses
 
-    def losses(network: Any, batch: Batch) -> Tensor:
+    def losses(network: Any, batch: Batch) -> Losses:
         return plain(network, batch._replace(views=batch.views.contiguous()))
 
     trainer.training.losses = losses  # type: ignore[method-assign]

@@ -33,7 +33,8 @@ def trainer_of(values: dict[str, Any], frames: NDArray[np.uint8], device: torch.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(values["seed"])
         sizes = size, values["base_filters"], values["embedding_dim"], values["sources"]
-        model = build(values["objective"], *sizes, OURS, values["flow_stride"], values["shared_decoder"])
+        shape = OURS, values["flow_stride"], values["shared_decoder"], values["histograms"] > 0
+        model = build(values["objective"], *sizes, *shape)
     world = World(device=device)
 
     def batches(split: str, seed: int, resident: bool, **options: Any) -> Batches:

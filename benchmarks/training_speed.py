@@ -26,7 +26,7 @@ SIZE, TRACKS, LENGTH, STEPS, ROUNDS = 64, 150, 24, 60, 3
 
 
 def make(params: VariantParams, frames: Jpegs, cache_bytes: int) -> Trainer:
-    shape = params.sources, OURS, params.flow_stride, params.shared_decoder
+    shape = params.sources, OURS, params.flow_stride, params.shared_decoder, params.histograms > 0
     model = build(params.objective, SIZE, params.base_filters, params.embedding_dim, *shape)
     start, length = np.arange(TRACKS) * LENGTH, np.full(TRACKS, LENGTH)
     cache = FrameCache(frames, start, length, SIZE, cache_bytes)

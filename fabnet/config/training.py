@@ -46,6 +46,12 @@ class VariantParams(Section):
         description="fabnet: the decoders' maps are so many times smaller than the frame, and are upsampled"
     )
     shared_decoder: bool = Field(description="fabnet, several sources: flow and confidence are channels of one decoder")
+    histograms: float = Field(
+        ge=0,
+        le=100,
+        description="fabnet with `views`: weight of what embeddings have to tell of orientation histograms, beside the "
+        "loss of the warp (decision 30); 0: nothing",
+    )
     start_from: Name | None = Field(
         description="of `finetuned`: the variant whose weights are the initial ones; null: none"
     )
@@ -126,6 +132,10 @@ class VariantParams(Section):
         if self.objective != "fabnet" and (self.views or self.flow_stride > 1 or self.shared_decoder):
             raise ValueError(
                 f"`views`, `flow_stride` and `shared_decoder` are for objective fabnet, not {self.objective}"
+            )
+        if self.histograms and (self.objective != "fabnet" or self.views is None):
+            raise ValueError(
+                "`histograms` compares the `views` of a sample, for objective fabnet: set `views`, or `histograms` to 0"
             )
         if self.views is not None and self.sources > 1 and self.views != self.sources + 1:
             raise ValueError(
@@ -213,6 +223,12 @@ class TrainParams(Section):
                     f"finetuned.{name}.{key}",
                     f"is {getattr(own, key)}, but {start}, whose weights it begins with, has {getattr(other, key)}",
                 )
+        if (own.histograms > 0) != (other.histograms > 0):
+            raise _invalid(
+                f"finetuned.{name}.histograms",
+                f"is {own.histograms:g}, but {start}, whose weights it begins with, has {other.histograms:g}: both or "
+                "neither must be above 0",
+            )
 
     @property
     def names(self) -> list[str]:

@@ -38,6 +38,7 @@ def build(
     conventions: Conventions = OURS,
     flow_stride: int = 1,
     shared_decoder: bool = False,
+    histogram_head: bool = False,
 ) -> Network:
     """The network of an objective; what follows `embedding_dim` is for fabnet (see there), which alone has any.
 
@@ -50,6 +51,7 @@ def build(
         conventions: see Conventions.
         flow_stride: pixels of a frame per element of the flow, along an axis: 1, 2 or 4.
         shared_decoder: one decoder for flow and confidence.
+        histogram_head: embeddings tell how orientation histograms change.
 
     Raises:
         UserError: an unknown objective, one but fabnet with other conventions than ours, or maps of the flow below
@@ -63,7 +65,8 @@ def build(
                 f"flow_stride {flow_stride}: must be 1, 2 or 4, and leave the flow of {image_size} px at least 8 px; "
                 "frames are of extract.image_size"
             )
-        return FabNet(image_size, base_filters, embedding_dim, sources, conventions, flow_stride, shared_decoder)
+        sizes = image_size, base_filters, embedding_dim
+        return FabNet(*sizes, sources, conventions, flow_stride, shared_decoder, histogram_head)
     if conventions != OURS:
         raise UserError(f"objective {objective}: only fabnet can have other conventions than ours, not {conventions}")
     return _BASELINES[objective](image_size, base_filters, embedding_dim)
@@ -86,6 +89,7 @@ def build_described(card: dict[str, Any], conventions: Conventions) -> Network:
         conventions,
         card.get("flow_stride", 1),
         card.get("shared_decoder", False),
+        card.get("histogram_head", False),
     )
 
 
@@ -156,7 +160,8 @@ def start_from(model: Network, directory: Path | str) -> None:
             f"{directory}: cannot be started from: {differing[0]} differs; it is {card['objective']} of "
             f"{card['image_size']} px, {card['base_filters']} filters, {card['embedding_dim']} dimensions, "
             f"{sources} source(s), flow_stride {card.get('flow_stride', 1)}, "
-            f"shared_decoder {str(card.get('shared_decoder', False)).lower()}"
+            f"shared_decoder {str(card.get('shared_decoder', False)).lower()}, "
+            f"histogram_head {str(card.get('histogram_head', False)).lower()}"
         )
     # The same weights are another function under other conventions.
     if isinstance(model, FabNet) and isinstance(other, FabNet) and model.conventions != other.conventions:
@@ -184,7 +189,8 @@ def random_encoder(image_size: int, base_filters: int, embedding_dim: int, seed:
 _REQUIRED = ("objective", "image_size", "base_filters", "embedding_dim", "recipe", "weights_sha256")
 _KNOWN = {
     *_REQUIRED,
-    *("variant", "sources", "flow_stride", "shared_decoder", "conventions", "params", "inputs", "imported"),
+    *("variant", "sources", "flow_stride", "shared_decoder", "histogram_head", "conventions"),
+    *("params", "inputs", "imported"),
     *("corrupt_frames", "best_step", "best_validation_loss", "copying_loss", "below_copying_pct"),
 }
 

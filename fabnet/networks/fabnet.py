@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from fabnet.networks.decoder import Decoder, upsampling_matrix
 from fabnet.networks.encoder import Encoder
+from fabnet.networks.histograms import HistogramHead
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class FabNet(nn.Module):
         conventions: others than ours are for weights from elsewhere.
         flow_stride: the decoders' maps are so many times smaller than the frames, and upsampled (the paper: 1).
         shared_decoder: flow and confidence of several sources are channels of one decoder (the paper: one each).
+        histogram_head: embeddings tell how orientation histograms change, too (the paper: they do not).
 
     Attributes:
         every_view: `forward` makes every view from the others, not only the first one.
@@ -180,6 +182,7 @@ class FabNet(nn.Module):
         conventions: Conventions = OURS,
         flow_stride: int = 1,
         shared_decoder: bool = False,
+        histogram_head: bool = False,
     ) -> None:
         super().__init__()
         size, pair, align_corners = image_size // flow_stride, 2 * embedding_dim, conventions.align_corners
@@ -188,6 +191,7 @@ class FabNet(nn.Module):
         self.flow_decoder = Decoder(size, pair, base_filters, 3 if self.shared_decoder else 2, align_corners)
         if sources > 1 and not self.shared_decoder:
             self.confidence_decoder = Decoder(size, pair, base_filters, 1, align_corners)
+        self.histogram_head = HistogramHead(image_size, embedding_dim) if histogram_head else None
         self.sources, self.conventions, self.flow_stride = sources, conventions, flow_stride
         self.every_view = False
         if flow_stride > 1:
@@ -212,11 +216,12 @@ class FabNet(nn.Module):
         """Offsets (N, 2, H, W) for embeddings of a source beside those of its target, (N, 2 * D)."""
         return self._full_size(self.flow_decoder(pairs_ND)[:, :2])
 
-    def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor:
+    def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Views in [-1, 1], (V, B, 3, H, W), target first, to the generated targets (B, 3, H, W).
 
         With `every_view`, each view is a target: what is made of it, (V, K, B, 3, H, W). A network for several sources
         merges the other views, K = 1; one for a single source moves each of them by itself, in their order, K = V - 1.
+        With a histogram head, its errors (B,) come second then.
 
         Args:
             views_VBCHW: frames of one face per sample.
@@ -250,7 +255,7 @@ class FabNet(nn.Module):
         generated_BCHW = merge(warped_NBCHW, confidence_NB1HW)
         return Reconstruction(generated_BCHW, warped_NBCHW, flow.unflatten(0, (sources, -1)), confidence_NB1HW)
 
-    def _every_view(self, views_VBCHW: Tensor, mask_VB: Tensor | None) -> Tensor:
+    def _every_view(self, views_VBCHW: Tensor, mask_VB: Tensor | None) -> Tensor | tuple[Tensor, Tensor]:
         """All ordered pairs from one encoding of each view: V (V - 1) of them for V encodings."""
         views, batch = views_VBCHW.shape[:2]
         embedding_VBD = self.encoder(views_VBCHW.flatten(0, 1)).unflatten(0, (views, batch))
@@ -259,10 +264,13 @@ class FabNet(nn.Module):
         pairs_ND = torch.cat((embedding_VBD[source], embedding_VBD[target]), dim=-1).flatten(0, 2)
         flow, logits = self._decoded(pairs_ND)
         moved = warp(views_VBCHW[source].flatten(0, 2), flow).unflatten(0, (views, views - 1, batch))
-        if self.sources == 1:
+        if self.sources > 1:
+            masked = None if mask_VB is None else mask_VB[source]
+            shares = _shares(logits.unflatten(0, (views, views - 1, batch)), masked)
+            moved = (moved * shares).sum(dim=1, keepdim=True)
+        if self.histogram_head is None:
             return moved
-        masked = None if mask_VB is None else mask_VB[source]
-        return (moved * _shares(logits.unflatten(0, (views, views - 1, batch)), masked)).sum(dim=1, keepdim=True)
+        return moved, self.histogram_head(embedding_VBD, views_VBCHW, mask_VB)
 
     def _decoded(self, pairs_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Flow (N, 2, H, W) and confidence before the softmax, (N, 1, H, W), which is empty for a single source."""

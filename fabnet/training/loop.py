@@ -142,6 +142,8 @@ class Trainer:
                 the GPU's memory is too small.
         """
         self._resume()
+        if self.step == 0:
+            self._check_start()
         if self.world.first:
             warn_of_emulation(self.params.precision, self.world.device, self.title)
         progress = Progress(
@@ -178,6 +180,20 @@ class Trainer:
             copying=self.copying,
         )
 
+    @torch.no_grad()
+    def _check_start(self) -> None:
+        """Refuse weights whose loss is not finite before a step is taken: no learning rate would help them."""
+        self.model.eval()
+        total = torch.zeros((), dtype=torch.float64, device=self.world.device)
+        for loaded in self.validation.iterate(0, 1, self.params.validation_samples):
+            if len(loaded.numbers):
+                total += self.training.losses(self.model, self.validation.finish(loaded)).minimised.sum()
+        loss = float(self.world.sum(total))
+        if not math.isfinite(loss):
+            start = self.params.start_from
+            cure = "lower histograms" if start is None else f"train {start}, whose weights it starts from, again"
+            raise UserError(f"{self.title}: the loss is {loss} before training begins; {cure}")
+
     @contextmanager
     def _memory_enough(self) -> Iterator[None]:
         """Turn a GPU's lack of memory into a line that says what to do."""
@@ -205,7 +221,7 @@ class Trainer:
         for loaded in self.validation.iterate(0, math.ceil(samples / self.validation.batch_size), samples):
             if len(loaded.numbers):
                 batch = self.validation.finish(loaded)
-                total += self.training.losses(self.model, batch).sum()
+                total += self.training.losses(self.model, batch).told.sum()
                 if compares:
                     every_view = self.params.views is not None
                     copying += copying_loss(batch.views, batch.mask, self.params.sources > 1, every_view).sum()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Network = Callable[[Tensor, Tensor | None], Tensor]
+Network = Callable[[Tensor, Tensor | None], Tensor | tuple[Tensor, Tensor]]
+
+
+class Losses(NamedTuple):
+    """Of every sample, (B,): what curves and validation tell, and what is minimised.
+
+    They are one for all variants but those with `histograms`, of which the error of what embeddings tell is minimised
+    beside the loss of the warp, so that curves of all variants of FAb-Net can be compared.
+    """
+
+    told: Tensor
+    minimised: Tensor
 
 
 class TrainingStep:
@@ -189,37 +200,37 @@ class TrainingStep:
         assert self._inputs is not None
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        losses_b = self.losses(self.network, self.batches.finish(self._inputs))
+        losses = self.losses(self.network, self.batches.finish(self._inputs))
         # Alone and without a curriculum the loss needs neither other processes nor the order of the samples.
         if self.world.size == 1 and self.params.curriculum is None:
-            minimised = losses_b.mean()
-            loss = minimised.detach()
+            minimised = losses.minimised.mean()
+            loss = losses.told.detach().mean()
             self.sums[0] += loss
         else:
-            loss, minimised = self._shared_loss(losses_b)
+            loss, minimised = self._shared_loss(losses)
         minimised.backward()
-        self.guard.watch(loss, self._number)
+        self.guard.watch(loss + 0 * minimised.detach(), self._number)
         self.optimiser.step()
         return loss
 
-    def _shared_loss(self, losses_b: Tensor) -> tuple[Tensor, Tensor]:
+    def _shared_loss(self, losses: Losses) -> tuple[Tensor, Tensor]:
         """The mean loss of the global batch, and what this process minimises: the mean over processes of the latter,
         which is what they step along, is the mean loss of the samples trained on."""
         batch = self.params.batch_size
-        losses_B = self.world.gather(losses_b.detach(), batch)
+        losses_B = self.world.gather(losses.told.detach(), batch)
         loss = losses_B.mean()
         if self.params.curriculum is None:
             self.sums[0] += loss
-            return loss, losses_b.sum() * (self.world.size / batch)
+            return loss, losses.minimised.sum() * (self.world.size / batch)
         keep_B, threshold = samples_in_window(losses_B, self._ranks)
         kept = losses_B.where(keep_B, 0).sum() / (self._ranks[1] - self._ranks[0])
         self.sums += torch.stack((loss, kept, threshold))
         here = self.world.share(np.arange(batch))
         keep_b = keep_B[here[0] : here[-1] + 1]
-        return loss, losses_b.where(keep_b, 0).sum() * self._share
+        return loss, losses.minimised.where(keep_b, 0).sum() * self._share
 
-    def losses(self, network: Network, batch: Batch) -> Tensor:
-        """The loss of every sample, (B,).
+    def losses(self, network: Network, batch: Batch) -> Losses:
+        """The losses of every sample.
 
         Args:
             network: the model, or what a step calls.
@@ -227,9 +238,12 @@ class TrainingStep:
         """
         with autocast(self.params.precision, self.world.device):
             output = network(batch.views, batch.mask)
-        if self.params.views is not None:
-            return every_view_loss(output, batch.views, batch.mask)
-        return LOSSES[self.params.objective](output, batch.views[0])
+        output, error_B = output if isinstance(output, tuple) else (output, None)
+        if self.params.views is None:
+            told_B = LOSSES[self.params.objective](output, batch.views[0])
+        else:
+            told_B = every_view_loss(output, batch.views, batch.mask)
+        return Losses(told_B, told_B if error_B is None else told_B + self.params.histograms * error_B)
 
 
 def can_capture(world: World) -> bool:

@@ -74,7 +74,7 @@ def train_variant(
     # Sums are rounded in another order by another number of threads, and training makes much of little.
     torch.set_num_threads(params.threads or os.cpu_count() or 1)
     store = FrameStore(frames)
-    identities = _identities(splits)
+    identities = identities_of(splits)
     inputs = {"index": hash_file(frames / "index.parquet"), "splits": hash_file(splits), "recipe": store.recipe["hash"]}
     start = None if params.start_from is None else out.parent / params.start_from
     conventions = OURS
@@ -93,7 +93,7 @@ def train_variant(
                 "stages/train.py starts as many as that"
             )
         with _claimed(directory, params, inputs) if world.first else nullcontext():
-            trainer = _trainer(name, params, store, identities, start, conventions, world)
+            trainer = trainer_of(name, params, store, identities, start, conventions, world)
             trainer.checkpoint_path, trainer.on_point = directory / "checkpoint.pt", on_point
             result = trainer.run()
             if not world.first:
@@ -108,6 +108,7 @@ def train_variant(
                 "sources": params.sources,
                 "flow_stride": params.flow_stride,
                 "shared_decoder": params.shared_decoder,
+                "histogram_head": params.histograms > 0,
                 **conventions.card(),
                 "params": params.model_dump(mode="json"),
                 "recipe": store.recipe,
@@ -165,7 +166,8 @@ def _keep_freed_memory() -> None:
             mallopt(option, _KEPT_BYTES)
 
 
-def _identities(splits: Path) -> dict[str, list[str]]:
+def identities_of(splits: Path) -> dict[str, list[str]]:
+    """Names by split, as the table `splits` has them."""
     if not splits.is_file():
         raise UserError(f"{splits}: no such table; run the split stage first (dvc repro split)")
     table = pq.read_table(splits, columns=["identity", "split"]).to_pydict()
@@ -175,7 +177,7 @@ def _identities(splits: Path) -> dict[str, list[str]]:
     return members
 
 
-def _trainer(
+def trainer_of(
     name: str,
     params: VariantParams,
     store: FrameStore,
@@ -184,10 +186,25 @@ def _trainer(
     conventions: Conventions,
     world: World,
 ) -> Trainer:
+    """What trains a variant, before its first step and without a place for checkpoints.
+
+    Args:
+        name: of the variant.
+        params: its values in params.yaml.
+        store: of all frames.
+        identities: by split, see `identities_of`.
+        start: directory of the variant whose weights are the first ones; None for drawn ones.
+        conventions: of the network.
+        world: the processes that train together.
+
+    Raises:
+        UserError: a split without tracks, or weights of another network.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         sizes = store.size, params.base_filters, params.embedding_dim
-        model = build(params.objective, *sizes, params.sources, conventions, params.flow_stride, params.shared_decoder)
+        sources, flow_stride, head = params.sources, params.flow_stride, params.histograms > 0
+        model = build(params.objective, *sizes, sources, conventions, flow_stride, params.shared_decoder, head)
     if start is not None:
         start_from(model, start)
     title = f"train@{name}"

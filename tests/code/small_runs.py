@@ -68,7 +68,7 @@ def params(**changes) -> VariantParams:
 def network(values: VariantParams):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(values.seed)
-        shape = values.sources, OURS, values.flow_stride, values.shared_decoder
+        shape = values.sources, OURS, values.flow_stride, values.shared_decoder, values.histograms > 0
         return build(values.objective, SIZE, values.base_filters, values.embedding_dim, *shape)
 
 

@@ -147,7 +147,7 @@ def test_a_loss_that_is_not_finite_takes_no_step_and_can_be_seen_again(tmp_path,
     assert batch.numbers.tolist() == kept["samples"]
     assert replay.train.sampler.draw(batch.numbers).rows.tolist() == kept["rows"]
     replay.model.train()
-    assert not torch.isfinite(replay.training.losses(replay.model, batch).mean())
+    assert not torch.isfinite(replay.training.losses(replay.model, batch).minimised.mean())
 
 
 def test_a_loss_that_is_not_finite_is_told_of_on_a_full_disk_too(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ CASES = {
     "adam": {"optimiser": "adam", "jitter": 0.1, "schedule": "linear"},
     "sgd": {"optimiser": "sgd", "schedule": "plateau", "patience": 1, "precision": "bf16", "decoder": "factored"},
     "muon": {"optimiser": "muon", "warm_up": 0.3, "views": 3, "sources": 2, "shared_decoder": True, "flow_stride": 2},
+    "histograms": {"views": 3, "sources": 2, "histograms": 5.0},
     "curriculum": {"sources": 3, "jitter": 0.1, "curriculum": {"patience": 1, "longest": 48}},
     "rotation": {"objective": "rotation"},
     "split_brain": {"objective": "split_brain"},

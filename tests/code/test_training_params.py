@@ -64,6 +64,10 @@ def test_impossible_variants(variant, message):
         ({"bad": {}}, r"train\.finetuned\.bad\.start_from: must name the variant to begin with"),
         ({"one": {"start_from": "one"}}, r"finetuned\.one.*: "),
         ({"bad": {"start_from": "one", "samples": -1}}, r"train\.finetuned\.bad\.samples: "),
+        (
+            {"bad": {"start_from": "one", "views": 4, "histograms": 2.0}},
+            r"finetuned\.bad\.histograms: is 2, but one, whose weights it begins with, has 0: both or neither",
+        ),
     ],
 )
 def test_impossible_finetuned_variants(finetuned, message):

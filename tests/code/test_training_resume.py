@@ -19,6 +19,7 @@ from fabnet.training.checkpoint import claim
 VARIANTS = {
     "adam": {"optimiser": "adam", "schedule": "plateau", "patience": 1},
     "muon": {"optimiser": "muon", "warm_up": 0.3, "views": 3, "sources": 2, "shared_decoder": True, "flow_stride": 2},
+    "histograms": {"views": 3, "sources": 2, "histograms": 5.0},
     "sgd": {"optimiser": "sgd", "schedule": "plateau", "patience": 1, "workers": 2},
     "curriculum": {"curriculum": {"patience": 1}, "schedule": "plateau", "patience": 1},
     "sources": {"sources": 3, "jitter": 0.1, "curriculum": {"patience": 1, "longest": 96}},

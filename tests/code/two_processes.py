@@ -22,6 +22,7 @@ COMMON |= {"learning_rate": 0.005, "validation_every": 60, "checkpoint_every": 9
 CASES = {
     "plain": COMMON,
     "views": COMMON | {"views": 3, "sources": 2, "shared_decoder": True, "flow_stride": 2, "warm_up": 0.1},
+    "histograms": COMMON | {"views": 3, "sources": 2, "histograms": 5.0},
     "curriculum": COMMON | {"curriculum": {"longest": 60}, "sources": 2, "schedule": "plateau", "patience": 1},
     "apart": COMMON | {"curriculum": {"longest": 60}, "sources": 2},
 }

@@ -17,6 +17,7 @@ VARIANT: dict[str, Any] = {
     "views": None,
     "flow_stride": 1,
     "shared_decoder": False,
+    "histograms": 0.0,
     "start_from": None,
     "freeze": [],
     "seed": 0,

@@ -1,0 +1,72 @@
+"""The study of objectives: what candidates change, what a sample costs, neighbours, and its page."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+from small_shards import write_small_shards
+from whole_sections import variant_params
+
+from studies import objectives
+from studies.learning_speed import METRICS as BY_FOLDS
+from studies.variants import METRICS, load
+
+
+@pytest.mark.parametrize("name", objectives.CANDIDATES)
+def test_a_candidate_is_the_reference_but_for_what_it_changes(name):
+    params = load(None)
+    ours, theirs = (objectives.recipe(params, each, 3).model_dump() for each in (name, objectives.REFERENCE))
+    changes = objectives.CANDIDATES[name]
+    assert {key: value for key, value in ours.items() if value != theirs[key]} == changes
+    assert ours["seed"] == 3
+
+
+def test_both_variants_see_as_many_samples():
+    reference, ours = (objectives.recipe(load(None), name, 0) for name in (objectives.REFERENCE, objectives.VARIANT))
+    assert ours.embedding_dim == reference.embedding_dim == 256
+    assert ours.samples == reference.samples
+
+
+def test_a_sample_of_more_views_costs_more(tmp_path, monkeypatch):
+    write_small_shards(tmp_path, 32)
+    monkeypatch.setattr(objectives, "FRAMES", tmp_path / "frames")
+    monkeypatch.setattr(objectives, "SPLITS", tmp_path / "splits.parquet")
+    monkeypatch.setattr(objectives, "WORK", tmp_path)
+    small = {"embedding_dim": 16, "batch_size": 4, "workers": 0, "objective": "fabnet"}
+    views = {"few": 2, "many": 5}
+    monkeypatch.setattr(objectives, "recipe", lambda _, name, seed: variant_params(**small, views=views[name]))
+    found = objectives.measured_costs(load(None), ["few", "many"])
+    assert 0 < found["few"] < found["many"]
+    monkeypatch.setattr(objectives, "costs", None)
+    assert objectives.measured_costs(load(None), ["many"]) == {"many": found["many"]}
+
+
+def test_own_person_is_what_a_library_finds():
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(12), 5)
+    embedding = rng.normal(size=(60, 8)) + 0.8 * rng.normal(size=(12, 8))[person]
+    library = NearestNeighbors(n_neighbors=11, metric="cosine").fit(embedding)
+    others = library.kneighbors(embedding, return_distance=False)[:, 1:]
+    expected = 100 * (person[others] == person[:, None]).mean(axis=1)
+    np.testing.assert_allclose(objectives.own_person(embedding, person), expected)
+    assert 0 < expected.mean() < 40
+
+
+def test_the_page_tells_seeds_intervals_and_cost():
+    cell = {"value": 1.0, "low": 0.5, "high": 1.5, "seeds": [0.9, 1.1]}
+    both = (objectives.REFERENCE, objectives.VARIANT)
+    told = {
+        "processor": "a processor",
+        "seeds": [0, 1],
+        "cost_ms": {both[0]: 10.0, both[1]: 9.0},
+        "samples": dict.fromkeys(both, 120),
+        "folds": dict.fromkeys(both, dict.fromkeys(BY_FOLDS, cell)),
+        "test": {
+            "variants": dict.fromkeys(both, dict.fromkeys(METRICS, cell)),
+            "differences": {f"{both[1]} - {both[0]}": dict.fromkeys(METRICS, cell)},
+            "columns": {both[0]: {"AU1": [70.0, 72.0]}, both[1]: {"AU1": [73.0, 76.0]}},
+            "own_person_pct": dict.fromkeys(both, cell),
+        },
+    }
+    page = objectives.markdown(told)
+    assert "| AU1 | 71.0 | 74.5 | +3.5 (+3.0, +4.0) |" in page
+    assert f"| `{both[1]}` | 0.90 | 120 | 1.00 [0.50, 1.50] |" in page
