@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 def train_once(name: str, values: VariantParams, frames: Path, splits: Path, out: Path) -> None:
     """Train a network unless it is there already under the same params; a run that was stopped goes on.
 
-    CPU seconds of the process that ends the training are noted in OUT.json, which a resumed run counts from where it
-    went on.
+    Its CPU seconds are noted in OUT.json; of a run that went on they are those since then, and `resumed` says so.
 
     Args:
         name: of the variant.
@@ -35,9 +34,10 @@ def train_once(name: str, values: VariantParams, frames: Path, splits: Path, out
         if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
             sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
         return
-    before = cpu_seconds()
-    train_variant(name, values, frames, splits, out, out.parent / ".unfinished")
-    write_json(out.with_suffix(".json"), {"cpu_s": cpu_seconds() - before})
+    unfinished = out.parent / ".unfinished"
+    resumed, before = (unfinished / name / "checkpoint.pt").exists(), cpu_seconds()
+    train_variant(name, values, frames, splits, out, unfinished)
+    write_json(out.with_suffix(".json"), {"cpu_s": cpu_seconds() - before, "resumed": resumed})
 
 
 def measure_once(

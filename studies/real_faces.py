@@ -50,6 +50,7 @@ CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
 RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
     "jitter": ({"jitter": 0.15}, False),
     "framed": ({}, True),
+    "histograms": ({"flow_stride": 4, "histograms": 6.0}, False),
 }
 #: Samples at which they are compared with the recipe as it is.
 COMPARED_AT = 9600
@@ -344,12 +345,14 @@ def tell(
     told: dict[str, Any] = {"processor": processor(), "size": params.extract.image_size, "sets": {}, "networks": {}}
     told["missing"] = [f"{run.group}/{run.variant}, seed {run.values.seed}" for run in networks if run not in there]
     for run in there:
-        note, card = run.place(work).with_suffix(".json"), cards[run]
+        path, card = run.place(work).with_suffix(".json"), cards[run]
+        note = read_json(path) if path.is_file() else {}
         told["networks"].setdefault(f"{run.group}/{run.variant}", []).append(
             {
                 "seed": run.values.seed,
                 "samples": run.values.samples,
-                "cpu_s": read_json(note)["cpu_s"] if note.is_file() else None,
+                "cpu_s": note.get("cpu_s"),
+                "resumed": note.get("resumed", False),
                 "below_copying_pct": card["below_copying_pct"],
                 "params": card["params"],
             }

@@ -129,7 +129,7 @@ def _first_seed(row: Mapping[str, Any]) -> dict[str, Any]:
 def _trainings(told: Mapping[str, Any]) -> list[str]:
     lines = ["| network | samples | seeds | CPU s | below copying % |", "|---|---|---|---|---|"]
     for key, each in told["networks"].items():
-        cpu = ", ".join("?" if one["cpu_s"] is None else f"{one['cpu_s']:.0f}" for one in each)
+        cpu = ", ".join(map(_cpu, each))
         below = ", ".join(
             "-" if one["below_copying_pct"] is None else f"{one['below_copying_pct']:.1f}" for one in each
         )
@@ -139,6 +139,12 @@ def _trainings(told: Mapping[str, Any]) -> list[str]:
     if missing := told["missing"]:
         parts.append(f"Asked for, not trained, and so left out: {'; '.join(map(_short, missing))}.")
     return parts
+
+
+def _cpu(one: Mapping[str, Any]) -> str:
+    if one["cpu_s"] is None:
+        return "?"
+    return f"{'over ' if one['resumed'] else ''}{one['cpu_s']:.0f}"
 
 
 def _table(head: str, rows: Mapping[str, Any], sign: str) -> str:
