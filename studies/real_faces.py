@@ -28,7 +28,7 @@ from fabnet import log
 from studies.curriculum import shrink
 from studies.kept import measure_once, train_once
 from studies.learning_speed import RESAMPLES, params_of
-from studies.real_faces_page import page
+from studies.real_faces_page import PAPER, page
 from studies.record import write_record
 from studies.variants import METRICS, RANDOM, summary
 
@@ -56,8 +56,6 @@ RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
 COMPARED_AT = 9600
 SEEDLESS = ("constant", "pca", "hog")
 UNTRAINED = (*SEEDLESS[:1], RANDOM, *SEEDLESS[1:])
-#: In the order of the paper's tables, the second being the better one there.
-PAPER = (("autoencoder", "fabnet"), ("fabnet", "fabnet_curriculum"), ("fabnet_curriculum", "fabnet_curriculum_3src"))
 PAIRS = (
     *PAPER,
     ("fabnet_longer", "fabnet_curriculum"),

@@ -35,7 +35,8 @@ def params():
     for changes in (*train["variants"].values(), *train["finetuned"].values()):
         for key in set(BUDGET) & set(changes):
             del changes[key]
-    del train["variants"]["autoencoder"], train["finetuned"]["fabnet_curriculum_3src"]
+    train["variants"] = {name: train["variants"][name] for name in ("fabnet", "fabnet_3src")}
+    train["finetuned"] = {"fabnet_curriculum": train["finetuned"]["fabnet_curriculum"]}
     return parse_params(values)
 
 
