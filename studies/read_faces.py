@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,7 @@ class ReadFaces:
         self._table = table[sure & table["split"].notna()].reset_index(drop=True)
 
     @property
-    def tasks(self) -> Sequence[Task]:
+    def tasks(self) -> tuple[Task, ...]:
         return tasks_of(self._table)
 
     def table(self) -> pd.DataFrame:

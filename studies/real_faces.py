@@ -217,7 +217,7 @@ def described(frames: Path) -> dict[str, int]:
 
     index = pd.read_parquet(frames / "index.parquet", columns=["track_id", "identity"])
     people = pd.read_parquet(frames / "splits.parquet")["split"].value_counts()
-    return {"crops": len(index), "tracks": index["track_id"].nunique(), **{k: int(n) for k, n in people.items()}}
+    return {"crops": len(index), "tracks": index["track_id"].nunique(), **{str(k): int(n) for k, n in people.items()}}
 
 
 # -- what is measured -----------------------------------------------------------------------------------------------
@@ -440,7 +440,8 @@ def opened(sets: Sequence[str], frames: Path, work: Path) -> dict[str, LabelledS
         except ValidationError as error:
             raise UserError(f"--sets {each}: {first_line(error)}; see docs/labelled-sets.md for kinds") from None
     readings = read_crops(frames, work / f"{READINGS}.parquet")
-    return found | {READINGS: ReadFaces(frames, frames / "splits.parquet", readings)}
+    found[READINGS] = ReadFaces(frames, frames / "splits.parquet", readings)
+    return found
 
 
 def main() -> None:
