@@ -97,12 +97,13 @@ def main() -> None:
         detectors["yunet"] = {"detection": yunet, "mesh": "off"}
     detectors["blazeface, mesh"] = {"detection": {"detector": "blazeface"}, "mesh": "on"}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in detectors}
-    for _ in range(args.rounds):
+    for number in range(args.rounds):
         for name, values in detectors.items():
             command = [sys.executable, "-m", "benchmarks.detect", str(args.folder), "--of", json.dumps(values)]
             command += ["--looks", str(args.looks)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rounds[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(f"round {number + 1}, {name}: {json.dumps(rounds[name][-1])}", file=sys.stderr, flush=True)
     print(f"medians of {args.rounds} rounds, processor time; OpenCV {cv2.__version__}")
     print("| detector | a quick look, ms | a thorough look, ms | `extract`, CPU s | crops | peak MB |")
     print("|---|---|---|---|---|---|")

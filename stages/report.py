@@ -14,7 +14,7 @@ def main() -> None:
     params = load_params()
     check_leftovers()
     models = {name: Path("models", name) for name in params.train.names}
-    write_report(models, list(params.train.finetuned), params.sets, params.report)
+    write_report(models, list(params.train.finetuned), params.sets, params.report, params.encoders)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import gc
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,14 @@ def one_opencv_thread() -> Iterator[None]:
     cv2.setNumThreads(0)
     yield
     cv2.setNumThreads(threads)
+
+
+@pytest.fixture(scope="module")
+def blank_figures() -> Iterator[None]:
+    """Figures are files without a picture: drawing one takes longer than all that a store of runs does with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda _figure, path, **_: Path(path).touch())
+        yield
 
 
 @pytest.fixture(scope="session")

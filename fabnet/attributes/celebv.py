@@ -41,8 +41,11 @@ class LabelledClips(ImageFolder):
         super().__init__(name, params, read)
 
     def image(self, name: str) -> np.ndarray:
-        clip, at = _parts(name)
-        return frame_at(self._loaded[1].files.path(clip), at)
+        return frame_at(self.file(name), _parts(name)[1])
+
+    def file(self, name: str) -> Path:
+        """The clip of a frame that the table names."""
+        return self._loaded[1].files.path(_parts(name)[0])
 
     def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
         """Width and height of the clips' frames in pixels, and 0 since no frame is turned: int64 (N, 3).

@@ -182,7 +182,12 @@ class ImageFolder:
 
     @property
     def left_out(self) -> pd.DataFrame:
-        return self._loaded[1].left_out.table()
+        return self.counted_out.table()
+
+    @property
+    def counted_out(self) -> LeftOut:
+        """What `left_out` is made of."""
+        return self._loaded[1].left_out
 
     def table(self) -> pd.DataFrame:
         return self._loaded[0]
@@ -204,12 +209,24 @@ class ImageFolder:
 
     def image(self, name: str) -> np.ndarray:
         """An image that the table names: uint8 RGB (H, W, 3)."""
-        said = self._loaded[1]
-        path = said.files.path(name)
+        path = self.file(name)
         try:
-            return read_image(path.read_bytes(), path, said.exif)
+            return read_image(path.read_bytes(), path, self._loaded[1].exif)
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def file(self, name: str) -> Path:
+        """The file of an image that the table names."""
+        return self._loaded[1].files.path(name)
+
+    def fingerprint(self) -> str:
+        """See LabelledSet.
+
+        Raises:
+            UserError: an image is no longer there.
+        """
+        table = self.table()
+        return crops_fingerprint(table, map(self.file, table["image"].unique()), self._loaded[1].exif)
 
     def sizes(self, said: Annotation, names: list[str]) -> np.ndarray:
         """Width and height of images, and whether they are turned, as images.sizes_of gives them.
@@ -300,6 +317,28 @@ class ImageFolder:
             "the box lies outside the image",
         )
         return faces
+
+
+def crops_fingerprint(table: pd.DataFrame, files: Iterable[Path], exif: bool) -> str:
+    """SHA-256 of all that crops are made from: names, images and boxes of faces, and path, size and time of files.
+
+    Args:
+        table: of the faces, tables.Labels.
+        files: of their images, each once.
+        exif: whether images are turned as EXIF says.
+
+    Raises:
+        UserError: a file is no longer there.
+    """
+    digest = hashlib.sha256(f"{exif}\n".encode())
+    digest.update(pd.util.hash_pandas_object(table[["face_id", "image", *BOX]], index=False).to_numpy().tobytes())
+    for path in files:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        digest.update(f"{path.absolute().as_posix()!a} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def first_folder(path: Path, names: tuple[str, ...], what: str) -> Path:

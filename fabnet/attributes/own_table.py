@@ -7,7 +7,8 @@ own. Labels are those columns of tables.Labels that the table has: landmarks as 
 degrees (or radians) with our signs or those in `negate` turned, expressions by name or by AffectNet's number, all
 eleven units or none. Names are compared in Unicode's form NFC. TensorFlow's names of columns are understood as well.
 
-`read` wants the images; `read_labels` takes a table alone, for faces whose embeddings are there already.
+`read` wants the images; `read_labels` takes a table alone, for faces whose embeddings are there already; `read_both`
+takes a table and names its faces as `read_labels` does, for faces of which some embeddings are there already.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,15 @@ import pyarrow.parquet as pq
 from fabnet import tables
 from fabnet.attributes import boxes
 from fabnet.attributes.boxes import BOX
-from fabnet.attributes.folder import LABEL_COLUMNS, Annotation, LeftOut, carve_validation, each_once, splits_of
+from fabnet.attributes.folder import (
+    LABEL_COLUMNS,
+    Annotation,
+    ImageFolder,
+    LeftOut,
+    carve_validation,
+    each_once,
+    splits_of,
+)
 from fabnet.attributes.label_files import as_numbers, header_fields, place, places, read_text
 from fabnet.attributes.names import Spellings, nfc
 from fabnet.config import SetParams
@@ -303,6 +312,30 @@ def read_labels(params: SetParams, images: str = ".") -> LabelsAlone:
     faces = faces.assign(split=carve_validation(faces, params.seed))
     columns = ["face_id", "identity", "split", "image", *BOX, *(c for c in LABEL_COLUMNS if c in faces)]
     return LabelsAlone(where, tables.check(faces[columns], tables.Labels, where), left_out, chosen)
+
+
+def read_both(params: SetParams, images: Path) -> tuple[ImageFolder, LabelsAlone]:
+    """Read a CSV or Parquet table with its images.
+
+    Args:
+        params: of a set of kind table.
+        images: folder that the column `image` starts from.
+
+    Returns:
+        The set, and its labels: row by row the same faces.
+
+    Raises:
+        UserError: as `read` and ImageFolder; or the table has no column image.
+    """
+    assert params.labels is not None  # SetParams sees to it
+    # Of a set in params.yaml, the pipeline sees images below its folder change; here they may lie anywhere.
+    chosen = params.model_copy(update={"images": images.absolute()})
+    labelled = ImageFolder(params.labels.stem, chosen, read)
+    table, path = columns_of(params.path / params.labels, params.columns), params.path / params.labels
+    faces = labelled.table()
+    if "face_id" not in table:
+        faces = faces.assign(face_id=[PurePosixPath(images.as_posix(), face).as_posix() for face in faces["face_id"]])
+    return labelled, LabelsAlone(str(path), faces, labelled.counted_out, _chosen(table, params.seed))
 
 
 def _chosen(table: pd.DataFrame, seed: int) -> list[str]:

@@ -54,6 +54,10 @@ class LabelledSet(Protocol):
         """
         ...
 
+    def fingerprint(self) -> str:
+        """Text that changes where a crop may have changed: another face, box, or file (by its size and time)."""
+        ...
+
 
 def open_set(name: str, params: SetParams) -> LabelledSet:
     """The labelled set that params.yaml describes under `sets.<name>`.

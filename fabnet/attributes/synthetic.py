@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fabnet import tables
-from fabnet.attributes.folder import LeftOut
+from fabnet.attributes.folder import LeftOut, crops_fingerprint
 from fabnet.attributes.images import crop_box, read_image
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.config import SetParams
@@ -57,6 +57,10 @@ class SyntheticFaces:
         offset, length = member
         data = os.pread(self._file, length, offset)
         return crop_box(read_image(data, f"{self.faces_path}: {row.image}", exif=False), row, size)
+
+    def fingerprint(self) -> str:
+        """See LabelledSet."""
+        return crops_fingerprint(self._table, [self.labels_path, self.faces_path], exif=False)
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:

@@ -23,18 +23,27 @@ TITLES = {
 
 @app.command()
 def probe(
+    labels: Annotated[
+        Path,
+        typer.Option(help="CSV or Parquet: face_id or image; split, identity; labels, as in a set of kind `table`."),
+    ],
     embeddings: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[NAME=]PATH",
             help="A folder with embeddings.npy and ids.parquet, .csv or .txt; an .npy file; or the table of "
             "`fabnet embed`. Several are compared on the same faces.",
         ),
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(help="CSV or Parquet: face_id or image; split, identity; labels, as in a set of kind `table`."),
-    ],
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]SOURCE",
+            help="An encoder that embeds the images first: timm:NAME, hf:NAME, onnx:FILE, "
+            "module:PACKAGE.MODULE:FUNCTION, fabnet:MODEL or vgg_face:FILE; or NAME={source: ..., saw: images, ...}, "
+            "with the keys of `encoders` in params.yaml.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for predictions, scores and probes.")] = None,
     ids: Annotated[
         Path | None,
@@ -44,8 +53,12 @@ def probe(
         list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Rename a column of the labels.")
     ] = None,
     images: Annotated[
-        Path, typer.Option(help="Folder of the images, as `fabnet embed` was given it, where images name faces.")
+        Path,
+        typer.Option(help="Folder of the images; as `fabnet embed` was given it, where images name faces."),
     ] = Path("."),
+    kept: Annotated[
+        Path, typer.Option(help="Folder where embeddings of --encoder are kept, so that a second run makes none again.")
+    ] = Path(".work/embeddings"),
     radians: Annotated[bool, typer.Option("--radians", help="Angles of the labels are in radians.")] = False,
     negate: Annotated[list[str] | None, typer.Option(metavar="ANGLE", help="An angle with the opposite sign.")] = None,
     model: Annotated[
@@ -66,25 +79,38 @@ def probe(
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of splits (where labels have none) and resamples.")
     ] = 0,
 ) -> None:
-    """Train linear probes on embeddings of any encoder and score them. It needs no images and no project."""
+    """Train linear probes on embeddings of any encoder and score them.
+
+    It needs no project, and no images where the embeddings are there already. The first of several encoders, embeddings
+    before encoders, is the one that the others are compared with.
+    """
     from tempfile import TemporaryDirectory
 
-    from fabnet.attributes.own_table import read_labels
+    from fabnet.attributes.own_table import read_both, read_labels
+    from fabnet.config import read_encoder
     from fabnet.inference import probe as probing
 
+    if not embeddings and not encoder:
+        raise typer.BadParameter("give --embeddings, --encoder, or both")
+    encoders = [read_encoder(each) for each in encoder or []]
     folds = {**probing.PROBE["folds"], "below": folds_below}
     chosen = probing.probe_params(
         folds=folds, seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
     )
     own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
-        opened = probing.open_all([_named(each) for each in embeddings], Path(scratch), ids, force)
+        opened = probing.open_all([_named(each) for each in embeddings or []], Path(scratch), ids, force)
         probing.require_made_by(opened, model, weights)
-        labelled = read_labels(own, images.as_posix())
+        if encoders:
+            shown, labelled = read_both(own, images)
+            opened = probing.embed_all(encoders, shown, labelled, opened, kept)
+        else:
+            labelled = read_labels(own, images.as_posix())
         found = probing.probe(opened, labelled, chosen, probing.bootstrap_params(bootstrap, seed), out, strict)
     for note in found.notes:
         typer.echo(note, err=True)
-    typer.echo(score_text(found.scores["regularised"], found.scored))
+    saw = {name: str(each.origin.get("saw", "unknown")) for name, each in opened.items()} if encoders else {}
+    typer.echo(score_text(found.scores["regularised"], found.scored, saw))
     for metric, reason in found.unscored.items():
         typer.echo(f"{TITLES[metric]}: not scored, because {reason}")
     if found.paired:
@@ -111,15 +137,20 @@ def _pairs(texts: list[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def score_text(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], scored: str) -> str:
+def score_text(
+    scores: Mapping[str, Mapping[str, Mapping[str, Any]]], scored: str, saw: Mapping[str, str] | None = None
+) -> str:
     """A line per metric, a column per encoder: value [low, high], the 95 % interval over people.
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}.
         scored: which faces were predicted, in words.
+        saw: what encoders learnt from, a line of its own; left out, there is none.
     """
     known = [metric for metric in TITLES if any(metric in row for row in scores.values())]
     lines = [[TITLES[metric], *(_cell(row.get(metric)) for row in scores.values())] for metric in known]
+    if saw:
+        lines.insert(0, ["learnt from", *(saw.get(encoder, "-") for encoder in scores)])
     return _aligned([scored, *scores], lines)
 
 

@@ -12,6 +12,7 @@ from fabnet.config.data import (
     SyntheticVideos,
     TrackingParams,
 )
+from fabnet.config.encoders import EncoderParams, Saw, read_encoder
 from fabnet.config.evaluation import (
     BaselinesParams,
     BootstrapParams,
@@ -39,6 +40,7 @@ __all__ = [
     "CurriculumParams",
     "DetectionParams",
     "EmbedParams",
+    "EncoderParams",
     "ExtractParams",
     "FoldsParams",
     "HealthParams",
@@ -49,6 +51,7 @@ __all__ = [
     "ReportParams",
     "RetrieveParams",
     "SampleParams",
+    "Saw",
     "SetParams",
     "SlicesParams",
     "Source",
@@ -63,4 +66,5 @@ __all__ = [
     "VggFaceParams",
     "load_params",
     "parse_params",
+    "read_encoder",
 ]

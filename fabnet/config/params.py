@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from fabnet.config.data import ExtractParams, SplitParams, SynthesizeParams
+from fabnet.config.encoders import EncoderParams
 from fabnet.config.evaluation import (
     BaselinesParams,
     EmbedParams,
@@ -32,6 +33,9 @@ class Params(Section):
     sets: dict[Name, SetParams] = Field(description="labelled sets that probes are trained and scored on")
     embed: EmbedParams = Field(description="faces to embeddings")
     baselines: BaselinesParams = Field(description="features that are not learnt from the videos")
+    encoders: dict[Name, EncoderParams] = Field(
+        description="encoders of others that are probed beside ours, see docs/encoders.md"
+    )
     probe: ProbeParams = Field(description="linear probes on frozen embeddings")
     supervise: SuperviseParams = Field(description="a VGG-11 trained from scratch on the labels of a set")
     retrieve: RetrieveParams = Field(description="nearest neighbours by cosine")
@@ -45,6 +49,23 @@ class Params(Section):
         for name, chosen in self.sets.items():
             if taken := sorted(chosen.embeddings.keys() & set(self.train.names)):
                 raise _taken(f"sets.{name}.embeddings.{taken[0]}", "a trained variant")
+            if taken := sorted(chosen.embeddings.keys() & self.encoders.keys()):
+                raise _taken(f"sets.{name}.embeddings.{taken[0]}", "one of `encoders`")
+        for owner, names in (("a baseline", RESULT_NAMES), ("a trained variant", set(self.train.names))):
+            if taken := sorted(names & self.encoders.keys()):
+                raise _taken(f"encoders.{taken[0]}", owner)
+        return self
+
+    @model_validator(mode="after")
+    def _files_of_encoders_are_seen_to_change(self) -> "Params":
+        for name, chosen in self.encoders.items():
+            if chosen.file is not None and chosen.sha256 is None:
+                raise PydanticCustomError(
+                    "variant",
+                    "is missing; the pipeline sees {file} change by it (sha256sum FILE; of a model's folder, "
+                    "weights_sha256 of model.json)",
+                    {"key": f"encoders.{name}.sha256", "file": str(chosen.file)},
+                )
         return self
 
     def labelled_set(self, name: str) -> SetParams:

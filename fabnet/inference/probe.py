@@ -14,13 +14,16 @@ from pydantic import ValidationError
 
 from fabnet.attributes.label_files import place
 from fabnet.attributes.own_table import LabelsAlone
+from fabnet.attributes.sets import LabelledSet
 from fabnet.attributes.tasks import TASKS, targets, tasks_of
-from fabnet.config import BootstrapParams, ProbeParams, SetParams
+from fabnet.config import BootstrapParams, EncoderParams, ProbeParams, SetParams
 from fabnet.config.section import Section, first_error
+from fabnet.encoders.open import open_encoder
 from fabnet.errors import ConfigError, UserError
 from fabnet.files import atomic_directory, hash_file, write_json
 from fabnet.model import load
-from fabnet.probing.embeddings import require_comparable, require_weights
+from fabnet.probing.embed_encoder import embed_encoder, origin_of
+from fabnet.probing.embeddings import read_embeddings, require_comparable, require_weights
 from fabnet.probing.evaluate import ProbeResult, Protocol, probe_constant, probe_embeddings, protocol_of
 from fabnet.probing.intervals import BootstrapSamples, draw_samples, interval, paired, score_columns
 from fabnet.probing.metrics import absent_columns
@@ -47,6 +50,8 @@ PROBE: dict[str, Any] = {
 #: Side in pixels of the crops that predicted landmarks are given in. It changes no score.
 SIZE = 256
 CONSTANT = "constant"
+#: Faces that are embedded in a batch.
+_BATCH = 64
 #: It becomes the name of a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 #: Tasks scored by unit or class as well.
@@ -99,17 +104,60 @@ def open_all(
         folder.mkdir()
         outside = open_outside(path, folder, ids if path.suffix.lower() == ".npy" else None)
         encoder = name or Path(str(outside.origin.get("encoder") or path.resolve().stem)).name
-        if not _NAME.fullmatch(encoder):
-            raise UserError(f"{outside.path}: {encoder!r} cannot name an encoder; say --embeddings NAME={path}")
-        if encoder in found or encoder == CONSTANT:
-            other = found[encoder].path if encoder in found else "the constant baseline"
-            raise UserError(f"{outside.path}: is called {encoder}, as is {other}; say --embeddings NAME={path}")
+        _require_name(encoder, found, str(outside.path), f"--embeddings NAME={path}")
         found[encoder] = outside
     if not force:
         try:
             require_comparable({f"{each.path} ({name})": each.origin for name, each in found.items()})
         except UserError as error:
             raise UserError(f"{error}; --force compares them all the same") from None
+    return found
+
+
+def _require_name(encoder: str, taken: Mapping[str, Outside], where: str, remedy: str) -> None:
+    """Raises UserError if an encoder cannot have a name, or another has it."""
+    if not _NAME.fullmatch(encoder):
+        raise UserError(f"{where}: {encoder!r} cannot name an encoder; say {remedy}")
+    if encoder in taken or encoder == CONSTANT:
+        other = taken[encoder].path if encoder in taken else "the constant baseline"
+        raise UserError(f"{where}: is called {encoder}, as is {other}; say {remedy}")
+
+
+def embed_all(
+    encoders: Sequence[tuple[str | None, EncoderParams]],
+    labelled: LabelledSet,
+    labels: LabelsAlone,
+    beside: Mapping[str, Outside],
+    kept: Path,
+) -> dict[str, Outside]:
+    """Embeddings of labelled images by encoders, one after the other; those that are there already are not made again.
+
+    Args:
+        encoders: names, where they are given, and what they are.
+        labelled: the faces.
+        labels: of the same faces, row by row, under the names by which `beside` knows them.
+        beside: embeddings that were given, whose names are taken.
+        kept: folder where embeddings are kept.
+
+    Returns:
+        `beside`, and the new ones by the name of their encoder.
+
+    Raises:
+        UserError: an encoder cannot be opened, or fails; embeddings of those before it are kept.
+    """
+    found = dict(beside)
+    for name, params in encoders:
+        try:
+            encoder = open_encoder(params, name)
+            _require_name(encoder.name, found, encoder.source, f"--encoder NAME={encoder.source}")
+            folder = embed_encoder(labelled, encoder, _BATCH, kept)
+        except UserError as error:
+            done = [name for name in found if name not in beside]
+            told = f"; the embeddings of {', '.join(done)} are kept in {kept}" if done else ""
+            raise type(error)(f"{error}{told}") from error
+        _, array, _ = read_embeddings(folder)
+        origin = {"encoder": encoder.name, **origin_of(encoder)}
+        found[encoder.name] = Outside(folder, labels.faces["face_id"].tolist(), array, origin)
     return found
 
 

@@ -132,19 +132,24 @@ def edge(value: float) -> str:
     return f"{value:g}" if value < 1e5 else f"{value:.0f}"
 
 
-def score_table(scores: Mapping[str, Scores], caption: str = "") -> Table:
+def score_table(scores: Mapping[str, Scores], caption: str = "", saw: Mapping[str, str] | None = None) -> Table:
     """One column per metric that any encoder has: value [low, high].
 
     Args:
         scores: {encoder: {metric: {"value", "low", "high", "n"}}}; the first encoders come first.
         caption: above the table.
+        saw: what encoders learnt from, a column of its own; left out or empty, there is none.
     """
     metrics = [metric for metric in TITLES if any(metric in row for row in scores.values())]
     rows = [
-        [encoder, *(score_cell(row[metric]) if metric in row else NOTHING for metric in metrics)]
+        [
+            encoder,
+            *([saw.get(encoder, NOTHING)] if saw else []),
+            *(score_cell(row[metric]) if metric in row else NOTHING for metric in metrics),
+        ]
         for encoder, row in scores.items()
     ]
-    return Table(["encoder", *(TITLES[metric] for metric in metrics)], rows, caption)
+    return Table(["encoder", *(["learnt from"] if saw else []), *(TITLES[metric] for metric in metrics)], rows, caption)
 
 
 def area_table(areas: Mapping[str, Mapping[str, Score | None]], caption: str = "") -> Table:

@@ -141,7 +141,9 @@ def _ours(printed: PaperTable, encoder: str, columns: Sequence[tuple[SetResults 
         cells.append(score_cell(score, printed.digits))
         faces.append(f"{score['n']:,}")
         origins.append(found.origins.get(encoder, NOTHING))
-    return [f"`{encoder}`", "ours", *cells, _joined(faces), "; ".join(dict.fromkeys(origins)) or NOTHING]
+    saw = next((found.saw[encoder] for found, _ in columns if found is not None and encoder in found.others), None)
+    whose = "ours" if saw is None else f"not ours; learnt from {saw}"
+    return [f"`{encoder}`", whose, *cells, _joined(faces), "; ".join(dict.fromkeys(origins)) or NOTHING]
 
 
 def _knows(found: SetResults, encoder: str, column: _Column) -> bool:

@@ -1,6 +1,6 @@
 """What was found on a labelled set, read from what the stages left behind. Paths start at the root of the project."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from fabnet import tables
-from fabnet.config import ReportParams, SetParams
+from fabnet.config import EncoderParams, ReportParams, SetParams
 from fabnet.errors import ConfigError
 from fabnet.figures.pictures import Gap, Picture, attempt, read_pictures
 from fabnet.files import read_json
@@ -30,6 +30,15 @@ T = TypeVar("T")
 
 _FEATURES = ("random", "hog", "pca", "vgg_face")
 _SUPERVISED = "vgg11"
+#: What encoders learn from that are neither trained here nor declared.
+_SAW = {
+    "constant": "labels of the set",
+    "random": "nothing",
+    "hog": "nothing",
+    "pca": "faces of the set",
+    "vgg_face": "faces with labels",
+    _SUPERVISED: "labels of the set",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class SetResults:
         edges: {encoder: [tasks]} whose penalty lies at an end of the list that it was chosen from.
         other_faces: {encoder: faces} of those that were scored on other faces than the probes.
         origins: by encoder, the runs that it came from, in Markdown.
+        saw: by encoder, what it learnt from; empty where all are ours.
+        others: the encoders that are in the section `encoders`.
         paired: what `probing.intervals.paired` gives.
         slices: what `probing.slices` gives; None where it was not measured.
         low_label: a table of the contract LowLabel; None where it was not measured.
@@ -64,6 +75,8 @@ class SetResults:
     edges: Mapping[str, Sequence[str]] = field(default_factory=dict)
     other_faces: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    saw: Mapping[str, str] = field(default_factory=dict)
+    others: Collection[str] = ()
     reference: str = ""
     paired: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     slices: Mapping[str, Any] | None = None
@@ -79,7 +92,12 @@ class SetResults:
 
 
 def gather_set(
-    name: str, set_params: SetParams, params: ReportParams, reference: str, runs: Mapping[str, str]
+    name: str,
+    set_params: SetParams,
+    params: ReportParams,
+    reference: str,
+    runs: Mapping[str, str],
+    others: Mapping[str, EncoderParams],
 ) -> SetResults:
     """Score all predictions on a set, and read what else there is about it.
 
@@ -89,6 +107,7 @@ def gather_set(
         params: the section `report`.
         reference: encoder that the others are compared with.
         runs: of each trained variant, in Markdown, as `training_run` gives them.
+        others: the section `encoders`.
 
     Raises:
         TableError: the predictions are absent or illegal: without scores there is nothing to say.
@@ -102,7 +121,7 @@ def gather_set(
         for task in sorted(set(AUC_TASKS) & set(rows["task"])):
             areas = score_columns(rows, task, params.bootstrap, params.seed)
             columns.setdefault(task, {})[encoder] = areas
-    order = [*runs, _SUPERVISED]  # and then features of pixels
+    order = [*runs, *others, _SUPERVISED]  # and then features of pixels
     encoders = {each: drawn_of[each] for each in sorted(drawn_of, key=lambda each: _place(each, order))}
     columns = {
         task: {encoder: rows[encoder] for encoder in encoders if encoder in rows} for task, rows in columns.items()
@@ -149,7 +168,9 @@ def gather_set(
             for encoder, each in encoders.items()
             if encoder not in shared
         },
-        origins={encoder: origin(encoder, name, runs) for encoder in encoders},
+        origins={encoder: origin(encoder, name, runs, others) for encoder in encoders},
+        saw=_saw(list(encoders), runs, others),
+        others=list(others),
         reference=reference,
         paired=compared,
         slices=slices,
@@ -174,6 +195,13 @@ def _of_probed_faces(encoders: Mapping[str, BootstrapSamples]) -> dict[str, Boot
         for encoder, each in encoders.items()
         if encoder != _SUPERVISED or not count or all(n == count for *_, n in each.metrics.values())
     }
+
+
+def _saw(encoders: Sequence[str], runs: Mapping[str, str], others: Mapping[str, EncoderParams]) -> dict[str, str]:
+    """What each encoder learnt from, if one of them was made by others; else nothing."""
+    known = {**_SAW, **dict.fromkeys(runs, "faces"), **{name: each.shown_saw for name, each in others.items()}}
+    foreign = [each for each in encoders if each in others or each == "vgg_face" or each not in known]
+    return {each: known.get(each, "unknown") for each in encoders} if foreign else {}
 
 
 def _edges(choices: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -208,19 +236,22 @@ def training_run(name: str, finetuned: bool, card: Mapping[str, Any]) -> str:
     return f"`{'finetune' if finetuned else 'train'}@{name}` `{card['weights_sha256'][:12]}`"
 
 
-def origin(encoder: str, set_name: str, runs: Mapping[str, str]) -> str:
+def origin(encoder: str, set_name: str, runs: Mapping[str, str], others: Mapping[str, EncoderParams]) -> str:
     """The runs that an encoder's numbers on a set came from, in Markdown.
 
     Args:
         encoder: its name.
         set_name: of the labelled set.
         runs: `training_run` of every variant.
+        others: the section `encoders`.
     """
     if encoder == _SUPERVISED:
         return f"`supervise@{set_name}`"
     probed = f"`probe@{set_name}`"
     if encoder in runs:
         return f"{runs[encoder]} → {probed}"
+    if encoder in others:
+        return f"`{others[encoder].source}`, which saw: {others[encoder].shown_saw} → `embed@{set_name}` → {probed}"
     return f"`baseline@{set_name}` → {probed}" if encoder in _FEATURES else probed
 
 

@@ -48,7 +48,7 @@ def labelled_set(found: SetResults) -> Content:
     """Scores, those by unit and class, the paper's probe, differences, few labels, robustness, omissions, pictures."""
     name = found.name
     yield Text(_introduction(found))
-    yield score_table(found.scores)
+    yield score_table(found.scores, saw=found.saw)
     yield from map(Text, _warnings(found))
     for task, rows in sorted(found.columns.items()):
         title = f"Area by {'unit' if task == 'units' else 'class'}"
@@ -74,13 +74,19 @@ def _introduction(found: SetResults) -> str:
     supervised = ""
     if "vgg11" in found.scores:
         supervised = " `vgg11` is no probe of an embedding: it is a network trained from scratch on the labels."
+    learnt = ""
+    if found.saw:
+        learnt = (
+            " `learnt from` is what an encoder saw before the labels that its probe learns from; of one that was not "
+            "trained here, what `encoders` in params.yaml declares."
+        )
     return (
         "Regularised linear probes (ridge, and logistic regression of units and classes) on frozen, standardised "
         f"embeddings, penalties chosen on validation identities. {_protocol(found)} In brackets the 95 % bootstrap "
         "interval over identities. Landmark errors are in percent of the "
         "inter-ocular distance, angles are mean absolute errors, areas are under the ROC curve, in percent. `constant` "
         "always answers the mean of the training labels, `random` is the encoder before training, `hog` and `pca` are "
-        f"features of the pixels that need no learning from videos.{supervised}"
+        f"features of the pixels that need no learning from videos.{supervised}{learnt}"
     )
 
 
@@ -141,7 +147,7 @@ def _by_column(rows: Mapping[str, Any]) -> Content:
 
 def _papers(found: SetResults) -> Content:
     yield Text(_PAPERS)
-    yield score_table(found.papers)
+    yield score_table(found.papers, saw=found.saw)
 
 
 def comparison(reference: str, paired: Mapping[str, Mapping[str, Mapping[str, Any]]], measured: bool) -> Content:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fabnet import tables
-from fabnet.config import ReportParams, SetParams
+from fabnet.config import EncoderParams, ReportParams, SetParams
 from fabnet.errors import UserError
 from fabnet.figures.pictures import Gap, Picture, attempt
 from fabnet.files import atomic_file, read_json, write_json
@@ -27,7 +27,11 @@ _CLOSEST = Path("reports/audit/closest.png")
 
 
 def write_report(
-    models: Mapping[str, Path], finetuned: Sequence[str], sets: Mapping[str, SetParams], params: ReportParams
+    models: Mapping[str, Path],
+    finetuned: Sequence[str],
+    sets: Mapping[str, SetParams],
+    params: ReportParams,
+    others: Mapping[str, EncoderParams],
 ) -> None:
     """Write metrics.json and reports/{results.md, results.html, paired.json, training}.
 
@@ -38,6 +42,7 @@ def write_report(
         finetuned: those of the variants that began with another's weights.
         sets: by name, the labelled sets.
         params: the section `report`.
+        others: the section `encoders`.
 
     Raises:
         UserError: a part of the report could not be made, or `report.reference` names no encoder.
@@ -48,7 +53,7 @@ def write_report(
     runs = {name: training_run(name, name in finetuned, card) for name, card in cards.items()}
     reference = params.reference or next(iter(models))
     gathered = {
-        name: attempt(f"labelled set {name}", partial(gather_set, name, chosen, params, reference, runs))
+        name: attempt(f"labelled set {name}", partial(gather_set, name, chosen, params, reference, runs, others))
         for name, chosen in sets.items()
     }
     found = {name: each for name, each in gathered.items() if not isinstance(each, Gap)}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import cache
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ _RANGES = [0, 180, 0, 256, 0, 256]
 _MIN_SHARED = 0.7
 _MIN_LAYOUT = 0.3
 # Between two looks at the frames of a shot that search for every face; those between them follow the known ones.
-_THOROUGH_S = 4.0
+_THOROUGH_S = 8.0
 
 # Making an image darker or lighter by a half leaves 0.98.
 _SAME_LAYOUT = 0.95
@@ -166,7 +167,7 @@ class _Search:
         ended = self._tracker.look(
             frame.time_s,
             [Detection(scaled(face.box, 1 / scale), face.score) for face in found] if scale != 1 else found,
-            lambda box: surroundings(frame.image, scaled(box, scale)),
+            cache(lambda box: surroundings(frame.image, scaled(box, scale))),
         )
         self._look_s = frame.time_s
         self._thorough_s = frame.time_s if thorough else self._thorough_s

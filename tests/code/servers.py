@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[2]
-START_S = 240.0  # 7 s on an idle machine with tables, 15 s without
+WAIT_S = 240.0  # a start takes 7 s on an idle machine with tables, 15 s without
 
 
 def free_port() -> int:
@@ -58,7 +58,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + WAIT_S
         while not self._answers():
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, f"the server does not start: {self._log.read_text()}"
@@ -75,8 +75,8 @@ class Server:
         """End the server and the processes it has started."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, kind)
-            self._process.wait(60)
-        deadline = time.monotonic() + 60
+            self._process.wait(WAIT_S)
+        deadline = time.monotonic() + WAIT_S
         while _listens(self.port):  # what make has started ends after it
             assert time.monotonic() < deadline, "the server is still there"
             time.sleep(0.1)
@@ -125,13 +125,13 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://fabnet:pass%20word%2F1@127.0.0.1:{port}/postgres"
         finally:
             process.send_signal(signal.SIGINT)  # ends without waiting for clients
-            process.wait(60)
+            process.wait(WAIT_S)
     finally:
         shutil.rmtree(folder)
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + WAIT_S
     while True:
         if _listens(port):
             return

@@ -36,7 +36,7 @@ ORDER = [
     {"frames", "figures", "pages"},
     {"synthetic", "video"},
     {"networks", "faces"},
-    {"training"},
+    {"training", "encoders"},
     {"attributes"},
     {"probing"},
     {"retrieval"},
@@ -72,14 +72,14 @@ ALLOWED_PARAMS = {
     "train": {"train.common", "train.variants."},
     "finetune": {"train.common", "train.finetuned."},
     "audit": {"health", "train.variants", "train.finetuned"},
-    "embed": {"embed", "sets", *TRAINED},
+    "embed": {"embed", "encoders", "sets", *TRAINED},
     "baseline": {"embed", "sets", "train.common", "extract", "baselines"},
     "probe": {"probe", "report", "sets", "extract"},
     "supervise": {"supervise", "sets", "extract"},
     "illustrate": {"report", "sets", "train.common", *TRAINED, "extract"},
     "retrieve": {"retrieve", "sets", *TRAINED, "extract"},
     "retrieve_frames": {"retrieve", "embed", *TRAINED},
-    "report": {"report", "sets", *TRAINED},
+    "report": {"report", "sets", "encoders", *TRAINED},
 }
 
 

@@ -61,7 +61,7 @@ def test_rows_to_search_do_not_depend_on_how_they_are_read():
     assert mixture[39_990:50_000].shape == (10, search.DIMENSION)
 
 
-ROWS = 2_000_000
+ROWS = 500_000
 
 
 @pytest.fixture(scope="module")

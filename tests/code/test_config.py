@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fabnet.config import (
     CurriculumParams,
+    EncoderParams,
     Limits,
     Params,
     Range,
@@ -209,7 +210,7 @@ def test_every_key_has_a_description():
 
 
 #: Models of entries that params.yaml need not have, whose keys may be left out.
-OPTIONAL = {SetParams, CurriculumParams, Limits, Range}
+OPTIONAL = {SetParams, EncoderParams, CurriculumParams, Limits, Range}
 
 
 def test_what_params_yaml_holds_has_no_default_elsewhere(values: dict[str, Any]):

@@ -58,6 +58,7 @@ NOT_RUN = {
     r"python benchmarks/.*": "minutes, and a GPU",
     r"python stages/supervise.py SET": "trains; test_supervised_stage.py",
     r"fabnet probe --embeddings .*": "needs embeddings with labels; test_probe_command.py",
+    r"fabnet probe --encoder .*": "needs published weights; test_probe_encoders.py, test_encoders_hubs.py",
 }
 RULES = "encoder: fabnet\ngates: [{set: synthetic, metric: yaw_mae_deg, direction: lower, allowed_loss: 1 %, floor: 6}]"
 #: The store without and with a champion.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm_process
 import yaml
 from gate_scores import RULES, predictions
 
@@ -100,12 +101,11 @@ def test_metrics_that_are_no_metrics(repository: Repository):
 
 def test_commits_by_predictions_from_the_cache_of_dvc(tmp_path: Path):
     """Both models are scored on the same faces; the loss is one that intervals alone do not see."""
-    dvc = [shutil.which("dvc", path=str(Path(sys.executable).parent)) or "dvc"]
+    dvc = shutil.which("dvc", path=str(Path(sys.executable).parent)) or "dvc"
     made = Repository(tmp_path)
-    for command in (["init", "-q"], ["config", "core.analytics", "false"]):
-        subprocess.run([*dvc, *command], cwd=tmp_path, check=True, capture_output=True)
     made.probe(predictions(1.0))
-    subprocess.run([*dvc, "add", "-q", "probes"], cwd=tmp_path, check=True, capture_output=True)
+    for command in (["init", "-q"], ["config", "core.analytics", "false"], ["add", "-q", "probes"]):
+        assert warm_process.run([dvc, *command], cwd=tmp_path).returncode == 0, command
     made.git("add", ".dvc", "probes.dvc", ".gitignore")
     made.commit()
     made.probe(predictions(1.06, seed=1))

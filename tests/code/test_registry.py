@@ -18,6 +18,8 @@ from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.registry.package import REQUIREMENTS
 from fabnet.tracking.registry.versions import CHALLENGER, NAME, fetch
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(autouse=True)
 def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from registered_project import aliases, forget_store, make_unregistered
 from fabnet.cli.main import main
 from fabnet.tracking.registry.versions import CHAMPION
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 PAGE = (Path(__file__).parents[2] / "docs/registry.md").read_text()
 RULES = "encoder: fabnet\ngates: [{set: synthetic, metric: yaw_mae_deg, direction: lower, allowed_loss: 1 %, floor: 6}]"
 

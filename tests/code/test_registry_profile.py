@@ -18,6 +18,8 @@ from fabnet.tracking.lineage import output_hash
 from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.tracking.registry.versions import fetch_profile
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 RULES = Gates(
     encoder="fabnet",
     resamples=100,

@@ -16,6 +16,8 @@ from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.registry.lifecycle import promote, register, rollback
 from fabnet.tracking.registry.versions import CHALLENGER, CHAMPION, NAME, PREVIOUS
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 RULES = Gates(
     encoder="fabnet",
     resamples=200,

@@ -27,6 +27,8 @@ from fabnet.serving.pyfunc_model import BadRequest
 from fabnet.serving.reader import MAX_IMAGES
 from fabnet.tracking.registry.versions import fetch
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(autouse=True)
 def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from fabnet.report.blocks import section
+from fabnet.config import EncoderParams
+from fabnet.report import set_results
+from fabnet.report.blocks import score_table, section
 from fabnet.report.paper_numbers import ROW_OF, TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLES, row_of
 from fabnet.report.paper_tables import paper_tables
 from fabnet.report.render import table
@@ -43,6 +45,27 @@ def test_rows_are_complete():
     assert row_of(TABLE_1, "hog") is None
     methods = {row.method for printed in TABLES.values() for row in printed.rows}
     assert set(ROW_OF.values()) <= methods
+
+
+def test_an_encoder_of_others_says_what_it_learnt_from():
+    saw = {"fabnet": "faces", "mine": "faces with labels"}
+    each = found("w", "w300", "landmarks68_nme_pct", 7.0, saw=saw, others=["mine"])
+    lines = table(shown(paper_tables([each])).sections[0].blocks[0]).splitlines()
+    assert lines[-1].startswith("| `mine` | not ours; learnt from faces with labels | **8.00** [7.00, 9.00]")
+    assert any(line.startswith("| `fabnet` | ours |") for line in lines)
+    rows = table(score_table(each.scores, saw=saw)).splitlines()
+    assert rows[0] == "| encoder | learnt from | 68 landmarks % ↓ |"
+    assert rows[-1].startswith("| mine | faces with labels | **8.0** [7.0, 9.0]")
+    assert table(score_table(each.scores)).splitlines()[0] == "| encoder | 68 landmarks % ↓ |"
+
+
+def test_what_encoders_learnt_from_is_told_only_beside_others():
+    others = {"mine": EncoderParams.model_validate({"source": "timm:x", "saw": "images"})}
+    runs = {"fabnet": "`train@fabnet`"}
+    assert set_results._saw(["fabnet", "hog", "constant"], runs, {}) == {}
+    told = set_results._saw(["fabnet", "mine", "hog", "elsewhere"], runs, others)
+    assert told == {"fabnet": "faces", "mine": "images", "hog": "nothing", "elsewhere": "unknown"}
+    assert set_results.origin("mine", "w", runs, others) == ("`timm:x`, which saw: images → `embed@w` → `probe@w`")
 
 
 def test_a_set_of_the_paper_feeds_its_column_below_the_row_it_corresponds_to():

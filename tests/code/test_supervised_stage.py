@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from fabnet.supervised.supervise import supervise
 from fabnet.tracking.probing_record import supervised_record
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, str(ROOT / "stages/supervise.py"), "tiny"]
+COMMAND = [str(ROOT / "stages/supervise.py"), "tiny"]
 # Tracking points nowhere: it costs a warning, which is not what is tested here.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
@@ -50,7 +49,7 @@ def project(path, **changed):
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("project")
     labels = project(path)
-    done = warm_process.run(COMMAND[1:], cwd=path, env=ENVIRONMENT)
+    done = warm_process.run(COMMAND, cwd=path, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert "supervise@tiny: 4/4 epoch (100 %)" in done.stderr
     return path, labels
@@ -107,7 +106,8 @@ def test_nothing_resumable_is_left(trained):
 
 def test_sigterm_leaves_nothing_half_written(tmp_path):
     project(tmp_path, epochs=100_000, seeds=1)
-    process = subprocess.Popen(COMMAND, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    python = warm_process.folder() / "python"
+    process = subprocess.Popen([python, *COMMAND], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("supervise@tiny: "):

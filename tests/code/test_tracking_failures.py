@@ -17,6 +17,7 @@ from pathlib import Path
 import mlflow
 import pytest
 import tracked_project
+import warm_process
 from registered_project import aliases, forget_store, use
 
 from fabnet.cli.main import main
@@ -26,6 +27,8 @@ from fabnet.tracking import store as store_module
 from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.registry.versions import CHALLENGER
 from fabnet.tracking.store import check_reachable, open_store, shown, without_password
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 COMMANDS = [
     ["track", "sync"],
@@ -254,7 +257,7 @@ def test_what_a_killed_process_left_of_a_database_is_cleared_away(tmp_path: Path
         (tmp_path / name).write_bytes(b"half a schema")
     code = "import os, signal, mlflow\nfrom fabnet.tracking.store import open_store\n"
     code += "mlflow.MlflowClient = lambda tracking_uri: os.kill(os.getpid(), signal.SIGKILL)\nopen_store()"
-    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ))
+    done = warm_process.run(["-c", code], cwd=tmp_path)
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert left.match(".mlflow-*.db")

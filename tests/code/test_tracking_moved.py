@@ -12,6 +12,8 @@ from fabnet.tracking.registry.chain import lineage
 from fabnet.tracking.registry.lifecycle import register
 from fabnet.tracking.store import follow, open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(autouse=True)
 def _environment_restored(monkeypatch: pytest.MonkeyPatch) -> None:

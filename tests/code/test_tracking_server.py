@@ -21,10 +21,13 @@ from fabnet.tracking import run
 from fabnet.tracking import store as store_module
 from fabnet.tracking.gate.rules import Gate, Gates
 from fabnet.tracking.record import training_record
+from fabnet.tracking.registry import package
 from fabnet.tracking.registry.chain import lineage
 from fabnet.tracking.registry.lifecycle import promote, register
 from fabnet.tracking.registry.versions import CHALLENGER, CHAMPION, NAME, fetch
 from fabnet.tracking.sync import sync
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 RULES = Gates(
     encoder="fabnet",
@@ -67,7 +70,17 @@ def status(address: str, host: str) -> int:
         return error.code
 
 
-def test_from_a_run_to_a_champion_over_http(server: Server, root: Path, capfd: pytest.CaptureFixture[str]):
+def little_code(staged: Path) -> Path:
+    """In place of the package, whose two hundred files take longer over HTTP than all else; nothing is served here."""
+    (staged / "fabnet").mkdir()
+    (staged / "fabnet/__init__.py").touch()
+    return staged / "fabnet"
+
+
+def test_from_a_run_to_a_champion_over_http(
+    server: Server, root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(package, "_code", little_code)
     record = training_record("models/fabnet")
     inputs = ["data/frames/index.parquet", "data/frames/crop.json", "data/splits.parquet"]
     with run("train", "train@fabnet", record.params, dependencies=inputs, outs=["models/fabnet"]) as recorder:

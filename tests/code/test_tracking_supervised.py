@@ -16,6 +16,8 @@ from fabnet.tracking.lineage import output_hash
 from fabnet.tracking.probing_record import supervised_record
 from fabnet.tracking.sync import sync
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 NAME, OUT = "supervise@synthetic", Path("supervised/synthetic")
 PARAMS = supervise_params(width=4, epochs=2, batch_size=16, learning_rate=0.001)
 

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from fabnet.tracking.record import training_record
 from fabnet.tracking.runs import OUTS, PROCESS, Recorder, is_gone, this_process
 from fabnet.tracking.store import required_store
 from fabnet.tracking.sync import INCOMPLETE, LOCK, REBUILT, sync
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 NAMES = ["probe@synthetic", "train@fabnet"]
 
@@ -262,14 +265,9 @@ def test_a_dependency_or_output_that_is_absent_costs_one_warning(root: Path, cap
 def test_two_pipelines_that_start_together_on_a_missing_database_both_succeed(tmp_path: Path):
     code = "from fabnet.tracking import run\nwith run('train', 'train@x', {'a': 1}) as r: r.log_metrics({'loss': 1.0})"
     environment = {**os.environ, "DVC_ROOT": str(tmp_path)}
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for process in started:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0
-        assert errors == ""
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: warm_process.run(["-c", code], cwd=tmp_path, env=environment), range(2)))
+    assert [(process.returncode, process.stderr) for process in ended] == [(0, "")] * 2
     assert [(each.info.status, each.data.metrics["loss"]) for each in runs(tmp_path)] == [("FINISHED", 1.0)] * 2
 
 

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+import warm_process
 from killed_runs import VARIANTS
 from small_shards import write_small_shards
 
@@ -20,12 +19,8 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = write_small_shards(tmp_path_factory.mktemp("killed"))
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, HERE / "killed_runs.py", folder]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = warm_process.run([HERE / "killed_runs.py", folder], cwd=folder, env=environment, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 

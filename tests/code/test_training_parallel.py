@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm_process
+from servers import free_port
 from small_runs import params, trainer
 from two_processes import CASES, over_damaged_frames, summary
 
@@ -20,9 +23,8 @@ HERE = Path(__file__).parent
 
 
 def torchrun(folder, *arguments):
-    """Two processes; what the second one says goes to a file."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["--log-dir", folder / "logs", "--redirects", "1:3", HERE / "two_processes.py", folder, *arguments]
+    command += [HERE / "two_processes.py", folder, *arguments]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
         "OMP_NUM_THREADS": "1",
@@ -30,14 +32,26 @@ def torchrun(folder, *arguments):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
 
 
+def both(folder, *arguments):
+    """The two processes with the environment that torchrun gives them, without its start; what each of them says."""
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+
+    def process(rank):
+        environment = os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+        return warm_process.run([HERE / "two_processes.py", folder, *arguments], cwd=folder, env=environment)
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(process, range(2)))
+    assert [done.returncode for done in ended] == [0, 0], "".join(done.stderr[-3000:] for done in ended)
+    return [done.stderr for done in ended]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(folder)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "train: 300/300 samples" in done.stderr  # the first process speaks for both
-    (other,) = (folder / "logs").rglob("1/stderr.log")
-    assert "train: 300/300" not in other.read_text()
+    first, second = both(folder)
+    assert "train: 300/300 samples" in first  # it speaks for both
+    assert "train: 300/300" not in second
     return folder
 
 
@@ -69,7 +83,7 @@ def test_sync_batch_norm_needs_gpus():
 
 
 def test_only_the_first_process_writes(folder):
-    folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"logs", "killed"}
+    folders = {path.name for path in folder.iterdir() if path.is_dir()} - {"killed"}
     assert folders == {"apart", "curriculum", "plain", "stopped", "views"}
 
 
@@ -84,8 +98,7 @@ def test_a_run_whose_one_process_was_killed_goes_on_from_its_checkpoint(folder):
     assert broken.returncode != 0
     assert checkpoint.load(folder / "killed/checkpoint.pt")["step"] == 6
     assert not (folder / "killed.json").exists()
-    resumed = torchrun(folder, "resume")
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    both(folder, "resume")
     assert_alike(folder, "killed", read_json(folder / "killed.json"), read_json(folder / "apart.json"))
 
 

@@ -1,4 +1,4 @@
-"""What each of the processes that test_training_parallel.py starts with torchrun does; arguments: a folder, and
+"""What each of the two processes that test_training_parallel.py starts does; arguments: a folder, and
 `kill` or `resume` for a run that one process leaves by SIGKILL."""
 
 import os

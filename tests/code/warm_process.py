@@ -122,11 +122,13 @@ def folder() -> Path:
 def _address(also: Sequence[str] = ()) -> str:
     """The server's, which imports LIBRARIES, and others if it has to be started."""
     global _started
-    _started = _started or _start(also)
+    with _starting:
+        _started = _started or _start(also)
     return _started
 
 
 _started: str | None = None
+_starting = threading.Lock()  # tests ask for two programs at once
 
 
 def _start(also: Sequence[str]) -> str:

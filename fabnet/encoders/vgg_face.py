@@ -16,20 +16,20 @@ What stands in a file beyond the layers up to fc7, such as the classes, is left 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fabnet.errors import ConfigError, UserError
+from fabnet.config.encoders import EncoderParams
+from fabnet.encoders.encoder import Encoder, network_forward
+from fabnet.errors import UserError
 from fabnet.files import hash_file
 from fabnet.networks.tensor_files import read_file, why_unreadable
-from fabnet.probing.embed_set import SetEmbedder
 
 #: Convolutions of each of the five blocks of VGG-16 (configuration D), each block closed by max pooling.
 BLOCKS = (2, 2, 3, 3, 3)
@@ -51,9 +51,6 @@ _TORCHVISION = dict(
 
 #: Of the authors' training faces: red, green, blue.
 MEAN_COLOUR = (129.1863, 104.7624, 93.5940)
-
-#: Crops that go through the network at a time: a crop of 224 px takes 26 MB in its first two layers.
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -87,25 +84,18 @@ class Weights:
     colours: str  # RGB or BGR
 
 
-def read_weights(path: Path, sha256: str, shape: Shape) -> Weights:
+def read_weights(path: Path, shape: Shape) -> Weights:
     """The weights in a file.
 
     Args:
         path: of a .mat, .pth or .safetensors file.
-        sha256: that the file has to have.
         shape: of the network.
 
     Raises:
-        UserError: the file is absent, is another one than `sha256` names, cannot be read, or lacks a layer or has one
-            of another shape; one line.
+        UserError: the file is absent, cannot be read, or lacks a layer or has one of another shape; one line.
     """
     if not path.is_file():
-        raise ConfigError(f"baselines.vgg_face.weights: {path}: no such file")
-    actual = hash_file(path)
-    if actual != sha256:
-        raise ConfigError(
-            f"baselines.vgg_face.weights: {path} has the SHA-256 {actual}, not {sha256} (baselines.vgg_face.sha256)"
-        )
+        raise UserError(f"{path}: no such file")
     if path.suffix == ".mat":
         return Weights(_matconvnet(path, shape), "RGB")
     values = _state_dict(path)
@@ -249,43 +239,26 @@ class VggFace(nn.Module):
         return descriptors_ND
 
 
-def open_vgg_face(path: Path, sha256: str, shape: Shape = PUBLISHED) -> VggFace:
-    """The network with the weights of a file, in any of the forms of vgg_face_weights.
+def open_vgg_face(name: str, params: EncoderParams, shape: Shape = PUBLISHED) -> Encoder:
+    """The descriptor as an encoder, with the weights of a file in any of the forms above.
 
     Args:
-        path: of a .mat, .pth or .safetensors file.
-        sha256: that the file has to have.
+        name: of the encoder.
+        params: its source, vgg_face:FILE.
         shape: of the network.
 
     Raises:
         UserError: see read_weights.
     """
-    return VggFace(read_weights(path, sha256, shape), shape)
-
-
-@torch.inference_mode()
-def describe(network: VggFace, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-    """Batches of crops (N, S, S, 3) to batches of descriptors (N, D); a few crops are worked on at a time.
-
-    Args:
-        network: is moved to the GPU where there is one.
-        batches: of crops, uint8 RGB.
-    """
-    torch.set_flush_denormal(True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network.to(device)
-    for crops in batches:
-        parts = [network(torch.from_numpy(crops[at : at + _BATCH]).to(device)) for at in range(0, len(crops), _BATCH)]
-        yield torch.cat(parts).cpu().numpy()
-
-
-def embed_vgg_face(embedder: SetEmbedder, path: Path, sha256: str) -> None:
-    """Write the descriptors of a labelled set as embeddings of the encoder `vgg_face`.
-
-    Args:
-        embedder: of the set.
-        path, sha256: the file of weights, see `open_vgg_face`.
-    """
-    network = open_vgg_face(path, sha256)
-    descriptors = describe(network, embedder.crops(size=network.size))
-    embedder.write_baseline("vgg_face", descriptors, network.dimension, image_size=network.size, file_sha256=sha256)
+    path = Path(params.what)
+    network = VggFace(read_weights(path, shape), shape)
+    return Encoder(
+        name=name,
+        source=params.source,
+        saw=params.shown_saw,
+        weights_sha256=hash_file(path),
+        size=network.size,
+        interpolation="bilinear",
+        told={"kind": "vgg_face"},
+        forward=network_forward(network, lambda crops: crops, lambda descriptors: descriptors),
+    )

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from vgg_face_files import FILTERS, HIDDEN, SIZE, named, reference, reference_fc7, write_mat
 
-from fabnet.config import VggFaceParams
-from fabnet.errors import UserError
-from fabnet.files import hash_file
-from fabnet.supervised.vgg_face import LAYERS, Shape, describe, open_vgg_face
+from fabnet.config import EncoderParams, VggFaceParams
+from fabnet.encoders.open import open_encoder
+from fabnet.encoders.vgg_face import LAYERS, Shape, open_vgg_face
+from fabnet.errors import ConfigError, UserError
 
 SHAPE = Shape(FILTERS, HIDDEN, SIZE)
 CROPS = np.random.default_rng(3).integers(0, 256, (37, SIZE, SIZE, 3), dtype=np.uint8)
@@ -31,8 +31,8 @@ FORMS = {
 }
 
 
-def opened(path: Path):
-    return open_vgg_face(path, hash_file(path), SHAPE)
+def opened(path: Path, shape: Shape = SHAPE):
+    return open_vgg_face("vgg_face", EncoderParams(source=f"vgg_face:{path}"), shape)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -40,7 +40,7 @@ def test_every_form_gives_fc7_of_the_same_network(form, tmp_path):
     network = reference()
     FORMS[form](network, tmp_path / form)
     wanted = reference_fc7(network, CROPS, "BGR" if form == "torch7.pth" else "RGB")
-    got = np.concatenate(list(describe(opened(tmp_path / form), [CROPS[:20], CROPS[20:]])))
+    got = opened(tmp_path / form).embed(CROPS)
     assert got.shape == (37, HIDDEN)
     assert got.dtype == np.float32
     assert (wanted > 0).mean() > 0.2
@@ -115,15 +115,16 @@ def test_code_in_a_file_never_runs(tmp_path):
 def test_a_mat_file_of_another_network_is_refused(tmp_path):
     write_mat(reference(), tmp_path / "w.mat")
     with pytest.raises(UserError, match=r"w\.mat: layer conv1_1: is 3 x 3 x 3 x 2, but VGG-16 has 3 x 3 x 3 x 9 there"):
-        open_vgg_face(tmp_path / "w.mat", hash_file(tmp_path / "w.mat"), Shape((9, 3, 4, 5, 6), HIDDEN, SIZE))
+        opened(tmp_path / "w.mat", Shape((9, 3, 4, 5, 6), HIDDEN, SIZE))
 
 
 def test_the_file_is_the_one_that_params_name(tmp_path):
     torch.save(named(reference()), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"w\.pth has the SHA-256 [0-9a-f]{64}, not 0{64}"):
-        open_vgg_face(tmp_path / "w.pth", "0" * 64, SHAPE)
+    source = f"vgg_face:{tmp_path / 'w.pth'}"
+    with pytest.raises(ConfigError, match=r"w\.pth: its weights have the SHA-256 [0-9a-f]{64}, not 0{64}"):
+        open_encoder(EncoderParams(source=source, sha256="0" * 64))
     with pytest.raises(UserError, match=r"absent\.pth: no such file"):
-        open_vgg_face(tmp_path / "absent.pth", "0" * 64, SHAPE)
+        open_encoder(f"vgg_face:{tmp_path / 'absent.pth'}")
 
 
 def test_a_file_without_its_hash_is_no_legal_params():
