@@ -12,7 +12,7 @@ from fabnet.attributes.aflw2000 import face_box
 from fabnet.attributes.folder import LeftOut
 from fabnet.attributes.tasks import Task, tasks_of
 from fabnet.errors import UserError
-from fabnet.files import atomic_file
+from fabnet.files import atomic_file, hash_file
 from fabnet.frames.store import FrameStore
 from fabnet.tables import ANGLE_COLUMNS
 from fabnet.video.crop import Box, crop
@@ -65,7 +65,7 @@ class ReadFaces:
             UserError: a person of the store is in no split.
         """
         self.name = "readings"
-        self._store = FrameStore(frames)
+        self._frames, self._store = frames, FrameStore(frames)
         index = pd.read_parquet(frames / "index.parquet", columns=["track_id", "frame_no", "identity"])
         own = pd.read_parquet(splits).set_index("identity")["split"]
         if missing := sorted(set(index["identity"]) - set(own.index)):
@@ -97,6 +97,11 @@ class ReadFaces:
     @property
     def left_out(self) -> pd.DataFrame:
         return LeftOut().table()
+
+    def fingerprint(self) -> str:
+        """See LabelledSet."""
+        columns = self._table[["face_id", "left", "top", "right", "bottom"]]
+        return f"{hash_file(self._frames / 'index.parquet')} {pd.util.hash_pandas_object(columns).sum()}"
 
     def crop(self, row: Any, size: int) -> np.ndarray:
         """The face of one row: uint8 RGB (size, size, 3).

@@ -356,20 +356,20 @@ def tell(
             }
         )
     for name, own in labelled.items():
-        table = own.table()
+        table, faces = own.table(), own.fingerprint()
         draws: dict[str, dict[int, dict[str, tuple[float, np.ndarray]]]] = {}
         for run in track(there, f"probe@{name}", len(there), "network"):
             directory = run.place(work)
             draws.setdefault(f"{run.group}/{run.variant}", {})[run.values.seed] = measure_once(
                 directory.with_name(f"{run.variant}.{name}.npz"),
-                hash_file(directory / "best.pt"),
+                f"{hash_file(directory / 'best.pt')} {faces}",
                 partial(score_trained, directory, own, params),
             )
         for encoder in UNTRAINED:
             for seed in seeds if encoder == RANDOM else seeds[:1]:
                 draws.setdefault(encoder, {})[seed] = measure_once(
                     work / "untrained" / f"{encoder}-{seed}.{name}.npz",
-                    f"{len(table)} faces",
+                    faces,
                     partial(score_untrained, encoder, seed, own, params),
                 )
         told["sets"][name] = {
