@@ -185,8 +185,8 @@ class Model:
 
         Returns:
             By task, as far as there are probes: `pose` (N, 3), roll, pitch and yaw in degrees; `landmarks68` and
-            `landmarks5` (N, K, 2), x and y in pixels; `units` (N, 11), action units from 0 to 1; `expression` (N, 8),
-            probabilities.
+            `landmarks5` (N, K, 2), x and y in pixels; `mouth` (N, 1), gap between the inner lips over their width;
+            `units` (N, 11), action units from 0 to 1; `expression` (N, 8), probabilities.
 
         Raises:
             UserError: the model was loaded without probes, or D is another.

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,8 @@ import numpy as np
 
 from fabnet import log
 from fabnet.tables import SPLITS
-from studies.learning_speed import RESAMPLES, SET, cpu_seconds, params_of, score
+from studies.kept import measure_once, train_once
+from studies.learning_speed import RESAMPLES, SET, params_of, score
 from studies.record import write_record
 from studies.variants import METRICS, comparison, summary
 
@@ -105,12 +105,14 @@ def place(data: str, seed: int, name: str) -> Path:
     return WORK / f"{data}-{seed}" / name
 
 
-def shrink(source: Path, out: Path) -> None:
-    """A copy of a frame store at SIZE pixels, with its splits; nothing is done where there is one.
+def shrink(source: Path, out: Path, size: int, cut: Callable[[int, np.ndarray], np.ndarray] | None = None) -> None:
+    """A copy of a frame store at another size, with its splits; nothing is done where there is one.
 
     Args:
         source: folder of shards, index, crop.json and splits.parquet.
         out: folder of the copy.
+        size: of its crops, pixels.
+        cut: makes the new crop (size, size, 3) of a row's number and crop; None: all of it, by areas.
     """
     import cv2
     import pyarrow.parquet as pq
@@ -122,6 +124,11 @@ def shrink(source: Path, out: Path) -> None:
 
     if out.is_dir():
         return
+    if cut is None:
+
+        def cut(_: int, crop: np.ndarray) -> np.ndarray:
+            return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
     store, index = FrameStore(source), pq.read_table(source / INDEX)
     placed: dict[str, list[Any]] = {"shard": [shard_name(0)] * len(index), "offset": [], "size": []}
     with atomic_directory(out) as folder:
@@ -129,8 +136,7 @@ def shrink(source: Path, out: Path) -> None:
             tar = TarWriter(file)
             names = zip(index["track_id"].to_pylist(), index["frame_no"].to_pylist(), strict=True)
             for row, (track, number) in enumerate(names):
-                small = cv2.resize(store.decode([row])[0], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-                jpeg = simplejpeg.encode_jpeg(small, 95, "RGB", "444")
+                jpeg = simplejpeg.encode_jpeg(cut(row, store.decode([row])[0]), 95, "RGB", "444")
                 placed["offset"].append(tar.add(member_name(track, number), jpeg))
                 placed["size"].append(len(jpeg))
             tar.close()
@@ -138,7 +144,7 @@ def shrink(source: Path, out: Path) -> None:
             at = index.schema.get_field_index(name)
             index = index.set_column(at, index.schema.field(at), [values])
         pq.write_table(index, folder / INDEX)
-        write_json(folder / RECIPE, store.recipe | {"size": SIZE})
+        write_json(folder / RECIPE, store.recipe | {"size": size})
         (folder / "splits.parquet").write_bytes((source / "splits.parquet").read_bytes())
 
 
@@ -152,21 +158,12 @@ def train(data: str, frames: Path, splits: Path, seed: int, start: Path | None) 
         seed: of all of them.
         start: a `fabnet` to go on from; None trains one.
     """
-    from fabnet.config import VariantParams
-    from fabnet.files import read_json, write_json
-    from fabnet.training.variant import train_variant
-
     for name in VARIANTS:
-        values, out = variant(name, seed), place(data, seed, name)
+        out = place(data, seed, name)
         if name == "fabnet" and start is not None:
             shutil.copytree(start, out, dirs_exist_ok=True)
-        elif (out / "model.json").is_file():
-            if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
-                sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
         else:
-            before = cpu_seconds()
-            train_variant(name, values, frames, splits, out, out.parent / ".unfinished")
-            write_json(out.with_suffix(".json"), {"cpu_s": cpu_seconds() - before})
+            train_once(name, variant(name, seed), frames, splits, out)
 
 
 def losses(directory: Path, frames: Path, splits: Path) -> dict[str, tuple[float, np.ndarray]]:
@@ -224,27 +221,18 @@ def measure(directory: Path, frames: Path, splits: Path, faces: Path | None) -> 
     """
     from fabnet.attributes.sets import open_set
     from fabnet.config import SetParams
-    from fabnet.files import atomic_file, hash_file
+    from fabnet.files import hash_file
 
-    kept, weights = directory.with_suffix(".npz"), hash_file(directory / "best.pt")
-    if kept.is_file():
-        with np.load(kept) as stored:
-            if str(stored["weights"]) == weights:
-                return {name: (float(stored[name][0]), stored[name][1:]) for name in MEASURED if name in stored}
-    if faces is None:
-        scores = score(directory, open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation"))
-    else:
-        real = SetParams.model_validate({"kind": "aflw2000", "path": str(faces)})
-        scores = score(directory, open_set("aflw2000", real), SPLITS)
-    measured = losses(directory, frames, splits) | {name: (value, over) for name, (value, over, _) in scores.items()}
-    measured = {
-        name: (float(measured[name][0]), np.asarray(measured[name][1], dtype=float))
-        for name in MEASURED
-        if name in measured
-    }
-    with atomic_file(kept) as temporary, open(temporary, "wb") as file:
-        np.savez(file, weights=weights, **{name: np.append(*of) for name, of in measured.items()})  # type: ignore[arg-type]
-    return measured
+    def compute() -> dict[str, tuple[float, np.ndarray]]:
+        if faces is None:
+            scores = score(directory, open_set(SET, params_of("default").labelled_set(SET)), ("train", "validation"))
+        else:
+            real = SetParams.model_validate({"kind": "aflw2000", "path": str(faces)})
+            scores = score(directory, open_set("aflw2000", real), SPLITS)
+        found = losses(directory, frames, splits) | {name: (value, over) for name, (value, over, _) in scores.items()}
+        return {name: found[name] for name in MEASURED if name in found}
+
+    return measure_once(directory.with_suffix(".npz"), hash_file(directory / "best.pt"), compute)
 
 
 def tell(sources: Mapping[str, tuple[Path, Path, Path | None]], seeds: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -337,7 +325,7 @@ def main() -> None:
     }
     if given.real is not None:
         small = WORK / f"real-{SIZE}"
-        shrink(given.real, small)
+        shrink(given.real, small, SIZE)
         sources["real"] = (small, small / "splits.parquet", given.faces)
     if given.only != "tell":
         for data, (frames, splits, _) in sources.items():

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabnet import log
+from studies.kept import train_once
 from studies.record import write_record
 
 if TYPE_CHECKING:
@@ -66,18 +67,9 @@ def load(over: Path | None) -> Params:
 
 def train_seed(params: Params, seed: int) -> None:
     """Train all variants with one seed, those that others start from first."""
-    from fabnet.config import VariantParams
-    from fabnet.files import read_json
-    from fabnet.training.variant import train_variant
-
     for name in params.train.names:
         values = params.train.variant(name).model_copy(update={"seed": seed})
-        out = WORK / f"seed-{seed}" / name
-        if (out / "model.json").is_file():
-            if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
-                sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
-            continue
-        train_variant(name, values, FRAMES, SPLITS, out, WORK / f"seed-{seed}" / ".unfinished")
+        train_once(name, values, FRAMES, SPLITS, WORK / f"seed-{seed}" / name)
 
 
 def predictions(params: Params, set_name: str, seed: int, variant: str) -> pd.DataFrame:

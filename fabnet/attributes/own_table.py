@@ -39,6 +39,8 @@ from fabnet.errors import ConfigError, UserError, one_line
 
 _TEXTS = ["image", "face_id", "identity", "split"]
 _POINTS = {"landmarks68": 136, "landmarks5": 10}
+# Of what may exceed 1: a mouth that is as high as wide is open beyond it.
+_HIGHEST = {"mouth_open": np.inf}
 KNOWN = [*_TEXTS, *boxes.COLUMNS, *LABEL_COLUMNS]
 #: How TensorFlow's tables of boxes call columns that the table has not under our name; MediaPipe has two of them.
 _ALSO = {"image": "filename", "left": "xmin", "top": "ymin", "right": "xmax", "bottom": "ymax"}
@@ -188,7 +190,7 @@ def _label(column: pd.Series, where: str, params: SetParams) -> pd.Series:
     if name == "expression":
         return _expressions(column, where)
     values = as_numbers(column, where)
-    low, high = (-180.0, 180.0) if name in tables.ANGLE_COLUMNS else (0.0, 1.0)
+    low, high = (-180.0, 180.0) if name in tables.ANGLE_COLUMNS else (0.0, _HIGHEST.get(name, 1.0))
     if name in tables.ANGLE_COLUMNS:
         values *= (np.rad2deg(1.0) if params.radians else 1.0) * (-1 if name in params.negate else 1)
     wrong = (values < low) | (values > high)

@@ -36,12 +36,13 @@ LANDMARKS5 = Task("landmarks5", ("landmarks5",), 10, "mse", ("landmarks5_nme_pct
 POSE = Task(
     "pose", ANGLE_COLUMNS, 3, "mse", ("roll_mae_deg", "pitch_mae_deg", "yaw_mae_deg", "pose_mae_deg"), "degrees", True
 )
+MOUTH = Task("mouth", ("mouth_open",), 1, "mse", ("mouth_mae_pct",), "% of the mouth's width", True)
 UNITS = Task("units", UNIT_COLUMNS, len(UNIT_COLUMNS), "bce", ("units_auc",), "% area", False)
 EXPRESSION = Task(
     "expression", ("expression",), len(EXPRESSIONS), "cross_entropy", ("expression_auc",), "% area", False
 )
 
-TASKS = {task.name: task for task in (LANDMARKS68, LANDMARKS5, POSE, UNITS, EXPRESSION)}
+TASKS = {task.name: task for task in (LANDMARKS68, LANDMARKS5, POSE, MOUTH, UNITS, EXPRESSION)}
 
 
 def tasks_of(table: pd.DataFrame) -> tuple[Task, ...]:
@@ -60,6 +61,7 @@ def targets(table: pd.DataFrame, task: Task) -> np.ndarray:
         landmarks: float32 (N, 2 P), x and y interleaved, in units of the crop box: -1 is its left or top edge, 1 its
             right or bottom edge, so a point outside the box lies beyond.
         pose: float32 (N, 3), degrees in the order roll, pitch, yaw.
+        mouth: float32 (N, 1), gap between the inner lips over their width.
         units: float32 (N, 11), 1 where the intensity exceeds `UNIT_PRESENT`, else 0.
         expression: int64 (N,), the index in tables.EXPRESSIONS.
     """

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from fabnet import __version__, log
-from fabnet.cli import inference, probe, project, registry, search, serving, weights
+from fabnet.cli import inference, probe, project, registry, scorecard, search, serving, weights
 from fabnet.command import run
 from fabnet.errors import ConfigError
 
 # Without rich, whose tables cut what does not fit into 80 columns.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-for commands in (inference, probe, search, project, registry, serving):
+for commands in (inference, probe, scorecard, search, project, registry, serving):
     app.add_typer(commands.app)
 app.add_typer(search.index_app, name="index")
 app.add_typer(project.params_app, name="params")

@@ -16,6 +16,7 @@ TITLES = {
     "pose_mae_deg": "pose, ° ▼",
     "landmarks68_nme_pct": "68 landmarks, % ▼",
     "landmarks5_nme_pct": "5 landmarks, % ▼",
+    "mouth_mae_pct": "mouth's opening, % ▼",
     "units_auc": "action units, AUC ▲",
     "expression_auc": "expression, AUC ▲",
 }
@@ -79,7 +80,7 @@ def probe(
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of splits (where labels have none) and resamples.")
     ] = 0,
 ) -> None:
-    """Train linear probes on embeddings of any encoder and score them.
+    """Train linear probes on any encoder's embeddings and score them.
 
     It needs no project, and no images where the embeddings are there already. The first of several encoders, embeddings
     before encoders, is the one that the others are compared with.
@@ -99,7 +100,8 @@ def probe(
     )
     own = probing.labels_params(labels, _pairs(column or [], "--column"), radians, negate or [], seed)
     with TemporaryDirectory() as scratch:
-        opened = probing.open_all([_named(each) for each in embeddings or []], Path(scratch), ids, force)
+        sources = [(name, Path(path)) for name, path in map(named, embeddings or [])]
+        opened = probing.open_all(sources, Path(scratch), ids, force)
         probing.require_made_by(opened, model, weights)
         if encoders:
             shown, labelled = read_both(own, images)
@@ -119,12 +121,12 @@ def probe(
         typer.echo(f"{out}: predictions.parquet, scores.json")
 
 
-def _named(text: str) -> tuple[str | None, Path]:
-    """NAME=PATH, or a path alone, which may hold a `=` of its own."""
-    name, equals, path = text.partition("=")
+def named(text: str) -> tuple[str | None, str]:
+    """NAME=SOURCE, or a source alone, whose path may hold a `=` of its own."""
+    name, equals, source = text.partition("=")
     if equals and name.replace("_", "a").isalnum() and not Path(text).exists():
-        return name, Path(path)
-    return None, Path(text)
+        return name, source
+    return None, text
 
 
 def _pairs(texts: list[str], option: str) -> dict[str, str]:

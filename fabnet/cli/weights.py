@@ -30,7 +30,8 @@ def import_(
     ] = None,
     probe: Annotated[list[Path] | None, typer.Option(help="A file with a probe, which may be FILE itself.")] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="Of each --probe: landmarks68, landmarks5, pose, units or expression.")
+        list[str] | None,
+        typer.Option(help="Of each --probe: landmarks68, landmarks5, pose, mouth, units or expression."),
     ] = None,
     angles: Annotated[
         Literal["radians", "degrees"], typer.Option(help="Unit of a pose probe's outputs; the authors': radians.")

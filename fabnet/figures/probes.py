@@ -27,6 +27,7 @@ def landmark_cases(
     predicted_RCK2: NDArray[np.floating],
     errors_RC: NDArray[np.floating],
     row_titles: Sequence[str],
+    marks: tuple[str, str] = ("true", "predicted"),
 ) -> Figure:
     """Faces in rows, such as the best, the median and the worst ones, with true and predicted landmarks.
 
@@ -35,6 +36,7 @@ def landmark_cases(
         true_RCK2, predicted_RCK2: pixels of the crop, the first pixel's centre at 0.5; K landmarks, 5 or 68.
         errors_RC: mean error of each face in percent of the inter-ocular distance, written above it.
         row_titles: one for each row.
+        marks: what the legend calls the two.
     """
     rows, columns, size = images_RCHWC.shape[:3]
     mark, edge = _MARK[true_RCK2.shape[2]]
@@ -60,8 +62,8 @@ def landmark_cases(
             axis.set_title(f"{errors_RC[row, column]:.1f} %", fontsize=9, pad=2)
         axes[row, 0].set_ylabel(row_titles[row], fontsize=11)
     legend = [
-        Line2D([], [], ls="", marker="o", ms=7, color=_TRUE, mec="black", mew=0.8, label="true"),
-        Line2D([], [], ls="", marker="x", ms=7, color=_PREDICTED, mew=2.2, path_effects=outline, label="predicted"),
+        Line2D([], [], ls="", marker="o", ms=7, color=_TRUE, mec="black", mew=0.8, label=marks[0]),
+        Line2D([], [], ls="", marker="x", ms=7, color=_PREDICTED, mew=2.2, path_effects=outline, label=marks[1]),
     ]
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=10)
     return figure
@@ -70,12 +72,15 @@ def landmark_cases(
 ANGLES = ("roll", "pitch", "yaw")
 
 
-def pose_scatter(true_N3: NDArray[np.floating], predicted: Mapping[str, NDArray[np.floating]]) -> Figure:
+def pose_scatter(
+    true_N3: NDArray[np.floating], predicted: Mapping[str, NDArray[np.floating]], truth: str = "true"
+) -> Figure:
     """One row per encoder, one column per angle, in degrees (roll, pitch, yaw); the diagonal is perfect.
 
     Args:
         true_N3: true angles.
         predicted: angles (N, 3) by encoder.
+        truth: what the axis calls the true angles.
     """
     figure = Figure(figsize=(8.4, 2.7 * len(predicted)), layout="constrained")
     axes = figure.subplots(len(predicted), 3, squeeze=False)
@@ -89,7 +94,7 @@ def pose_scatter(true_N3: NDArray[np.floating], predicted: Mapping[str, NDArray[
             axis.set_title(f"{angle}, MAE {error:.1f}°", fontsize=9)
         line[0].set_ylabel(f"{encoder}\npredicted (degrees)", fontsize=9)
     for axis in axes[-1]:
-        axis.set_xlabel("true (degrees)")
+        axis.set_xlabel(f"{truth} (degrees)")
     return figure
 
 

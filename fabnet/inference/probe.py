@@ -168,6 +168,7 @@ def probe(
     report: BootstrapParams,
     out: Path | None = None,
     strict: bool = False,
+    paper: bool = True,
 ) -> ProbeScores:
     """Train linear probes on each of the embeddings and score them on the same test faces.
 
@@ -179,6 +180,7 @@ def probe(
         out: a folder for predictions.parquet, scores.json and, of embeddings that have weights, the probes
             heads/NAME.npz; it is written atomically.
         strict: every labelled face must have an embedding, instead of being left out where it has none.
+        paper: whether the paper's probe is trained beside the regularised one.
 
     Raises:
         UserError: nothing can be trained or scored; `out` holds files already.
@@ -196,7 +198,7 @@ def probe(
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(TemporaryDirectory()))
         folder = stack.enter_context(atomic_directory(out)) if out is not None else temporary / "out"
-        empty: dict[str, dict[str, Any]] = {REGULARISED: {}, PAPER: {}}
+        empty: dict[str, dict[str, Any]] = {kind: {} for kind in (REGULARISED, PAPER)[: 1 + paper]}
         unscored = _unscored(table, protocol)
         found = ProbeScores(empty, {}, len(protocol.scored), _scored(protocol), unscored, notes, {})
         compared: dict[str, BootstrapSamples] = {}
@@ -206,8 +208,10 @@ def probe(
 
             def keep(encoder: str, parts: Iterable[pd.DataFrame]) -> None:
                 for part in parts:
-                    writer.add(part)
                     kind = part["probe"].iloc[0]
+                    if kind not in found.scores:  # `constant` comes under both names
+                        continue
+                    writer.add(part)
                     resampled = draw_samples(part, report.bootstrap, report.seed)
                     found.scores[kind][encoder] = {
                         name: dict(zip(("value", "low", "high", "n"), (value, *interval(values), n), strict=True))
@@ -224,7 +228,7 @@ def probe(
                 # A copy in the order of the labels, so that the array is mapped and never held as a whole.
                 directory = temporary / encoder
                 write_outside(outside, directory, table["face_id"].tolist(), outside.origin)
-                probed = probe_embeddings(directory, problems, protocol, params, SIZE)
+                probed = probe_embeddings(directory, problems, protocol, params, SIZE, paper=paper)
                 keep(encoder, probed.predictions)
                 choices[encoder] = probed.choices
                 _write_heads(folder / "heads" / f"{encoder}.npz", probed, problems, labels.path)

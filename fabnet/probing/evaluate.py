@@ -158,6 +158,7 @@ def probe_encoder(
     params: ProbeParams,
     size: int,
     on_epoch: Callable[[int], None] = lambda epochs: None,
+    paper: bool = True,
 ) -> tuple[list[pd.DataFrame], dict[str, Any], list[Probe]]:
     """Learn from some faces, choose penalty and epoch on others, and predict those that are scored.
 
@@ -169,18 +170,20 @@ def probe_encoder(
         params: the section `probe`.
         size: side in pixels of the crops that landmark predictions are given in.
         on_epoch: called after an epoch of the paper's probe with 1.
+        paper: whether the paper's probe is trained as well.
 
     Returns:
-        Predictions of the regularised and of the paper's probe; what was chosen on validation, by probe and task; and
-        the regularised probes, for new faces, in the order of `problems`.
+        Predictions of the regularised probe, and of the paper's if it is wanted; what was chosen on validation, by
+        probe and task; and the regularised probes, for new faces, in the order of `problems`.
     """
     penalties, schedule = regularised.penalties_of(params), linear.schedule_of(params)
     if protocol.folds_RN is None:
         train, validation, test = (protocol.rows[split] for split in SPLITS)
         probes = regularised.fit(features, problems, train, validation, penalties)
-        trained = linear.fit(features, problems, train, validation, schedule, on_epoch)
+        trained = linear.fit(features, problems, train, validation, schedule, on_epoch) if paper else []
+        tasks = {problem.task: problem for problem in problems}
         ours, papers = (
-            [without_unseen(p, probe.predict(features, test), train) for p, probe in zip(problems, each, strict=True)]
+            [without_unseen(tasks[probe.task], probe.predict(features, test), train) for probe in each]
             for each in (probes, trained)
         )
         epochs = {p.task: {"epochs": p.selected.tolist(), "validation": np.abs(p.validation).tolist()} for p in trained}
@@ -188,8 +191,10 @@ def probe_encoder(
     else:
         found = regularised_out_of_fold(features, problems, protocol.folds_RN, penalties)
         probes, ours, chosen = found.probes, found.predictions, found.chosen
-        papers, of_folds = paper_out_of_fold(features, problems, protocol.folds_RN, schedule, on_epoch)
-        epochs = {p.task: {"epochs": each} for p, each in zip(problems, of_folds, strict=True)}
+        papers, epochs = [], {}
+        if paper:
+            papers, of_folds = paper_out_of_fold(features, problems, protocol.folds_RN, schedule, on_epoch)
+            epochs = {p.task: {"epochs": each} for p, each in zip(problems, of_folds, strict=True)}
     choices = {
         REGULARISED: {
             problem.task: {
@@ -200,11 +205,13 @@ def probe_encoder(
             }
             for problem, probe, each in zip(problems, probes, chosen, strict=True)
         },
-        PAPER: epochs,
+        **({PAPER: epochs} if paper else {}),
     }
     _warn_of_edges(encoder, choices[REGULARISED])
     parts = [
-        _table(encoder, name, problems, protocol, each, size) for name, each in ((REGULARISED, ours), (PAPER, papers))
+        _table(encoder, name, problems, protocol, each, size)
+        for name, each in ((REGULARISED, ours), (PAPER, papers))
+        if each
     ]
     return parts, choices, probes
 
@@ -226,6 +233,7 @@ def probe_embeddings(
     params: ProbeParams,
     size: int,
     report: BootstrapParams | None = None,
+    paper: bool = True,
 ) -> ProbeResult:
     """`probe_encoder` of the embeddings in `directory`, which bears the encoder's name; for a process of its own.
 
@@ -233,6 +241,7 @@ def probe_embeddings(
         directory: embeddings/SET/KIND/NAME.
         problems, protocol, params, size: as for `probe_encoder`.
         report: resamples of the intervals of a curve with few labels, which is left out without.
+        paper: as for `probe_encoder`.
 
     Raises:
         UserError: the embeddings are damaged, or lack a face of the table.
@@ -242,9 +251,9 @@ def probe_embeddings(
     features = array if (at == range(len(array))).all() else array[at]
     fits = 1 if protocol.folds_RN is None else len(protocol.folds_RN) * (int(protocol.folds_RN.max()) + 1)
     # Bars of several processes would overwrite each other on a terminal.
-    silent = sys.stderr.isatty()
+    silent = sys.stderr.isatty() or not paper
     with Progress(f"probe {directory.name}", fits * params.epochs, "epoch", silent=silent) as progress:
-        outcome = probe_encoder(directory.name, features, problems, protocol, params, size, progress.advance)
+        outcome = probe_encoder(directory.name, features, problems, protocol, params, size, progress.advance, paper)
     few = pd.DataFrame()
     if report is not None:
         of_split = outcome[2] if protocol.folds_RN is None else None

@@ -26,6 +26,7 @@ _AXES = {
     "landmarks68_nme_pct": "68 landmarks, error in %\nof inter-ocular distance",
     "landmarks5_nme_pct": "5 landmarks, error in %\nof inter-ocular distance",
     "pose_mae_deg": "pose, mean absolute\nerror in degrees",
+    "mouth_mae_pct": "mouth's opening, mean absolute\nerror in % of its width",
     "units_auc": "action units,\narea under ROC in %",
     "expression_auc": "expression,\narea under ROC in %",
 }

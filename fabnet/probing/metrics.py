@@ -90,7 +90,7 @@ def face_errors(task: str, prediction: np.ndarray, target: np.ndarray) -> dict[s
     """Errors of each face (..., n) by metric name, for the tasks whose score is a mean over faces.
 
     Args:
-        task: landmarks68, landmarks5 or pose.
+        task: landmarks68, landmarks5, pose or mouth.
         prediction: (..., n, k), as the task's labels are.
         target: (n, k).
     """
@@ -98,6 +98,8 @@ def face_errors(task: str, prediction: np.ndarray, target: np.ndarray) -> dict[s
         angles = angle_errors(prediction, target)
         names = METRICS[task]
         return {**{name: angles[..., i] for i, name in enumerate(names[:3])}, names[3]: angles.mean(axis=-1)}
+    if task == "mouth":
+        return {METRICS[task][0]: 100 * np.abs(prediction.astype(np.float64) - target)[..., 0]}
     return {METRICS[task][0]: landmark_errors(prediction, target)}
 
 

@@ -27,6 +27,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "landmarks68": tuple(f"{axis}{point}" for point in range(68) for axis in "xy"),
     "landmarks5": tuple(f"{axis}{point}" for point in range(5) for axis in "xy"),
     "pose": ANGLE_COLUMNS,
+    "mouth": ("mouth_open",),
     "units": UNIT_COLUMNS,
     "expression": EXPRESSIONS,
 }
@@ -152,8 +153,8 @@ def by_task(
 
     Returns:
         `pose` (N, 3): roll, pitch and yaw in degrees. `landmarks68` and `landmarks5` (N, K, 2): x and y in pixels of
-        the frame, the first pixel's centre at 0.5. `units` (N, U): action units, 0 to 1. `expression` (N, 8):
-        probabilities, which sum to 1.
+        the frame, the first pixel's centre at 0.5. `mouth` (N, 1): gap between the inner lips over their width. `units`
+        (N, U): action units, 0 to 1. `expression` (N, 8): probabilities, which sum to 1.
     """
     return {head.task: _reading(head, head(embeddings), regions) for head in heads.heads}
 

@@ -100,6 +100,7 @@ TITLES = {
     "pose_mae_deg": "pose ° ↓",
     "landmarks68_nme_pct": "68 landmarks % ↓",
     "landmarks5_nme_pct": "5 landmarks % ↓",
+    "mouth_mae_pct": "mouth's opening % ↓",
     "units_auc": "action units AUC ↑",
     "expression_auc": "expression AUC ↑",
 }

@@ -43,6 +43,9 @@ class Labels(Table):
     roll_deg: Series[np.float64] | None = pa.Field(ge=-180, le=180)
     pitch_deg: Series[np.float64] | None = pa.Field(ge=-180, le=180)
     yaw_deg: Series[np.float64] | None = pa.Field(ge=-180, le=180)
+    mouth_open: Series[np.float64] | None = pa.Field(
+        ge=0, lt=float("inf"), description="gap between the inner lips over their width"
+    )
     expression: Series[str] | None = pa.Field(isin=EXPRESSIONS)
     # Intensity of each action unit, 0 (absent) to 1 (maximal).
     au01: Series[np.float64] | None = pa.Field(ge=0, le=1)
@@ -56,6 +59,9 @@ class Labels(Table):
     au20: Series[np.float64] | None = pa.Field(ge=0, le=1)
     au25: Series[np.float64] | None = pa.Field(ge=0, le=1)
     au26: Series[np.float64] | None = pa.Field(ge=0, le=1)
+
+    class Config:
+        metadata = {"version": 2}
 
     @pa.check("landmarks68", element_wise=True, name="68_points")
     def _68_points(cls, value: Any) -> bool:

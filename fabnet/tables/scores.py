@@ -60,17 +60,18 @@ class Predictions(Table):
 
     encoder: Series[str] = pa.Field(str_length={"min_value": 1})
     probe: Series[str] = pa.Field(isin=("regularised", "paper", "supervised"))
-    task: Series[str] = pa.Field(isin=("landmarks68", "landmarks5", "pose", "units", "expression"))
+    task: Series[str] = pa.Field(isin=("landmarks68", "landmarks5", "pose", "mouth", "units", "expression"))
     seed: Series[np.int64] = pa.Field(ge=0)
     face_id: Series[str] = pa.Field(str_length={"min_value": 1})
     identity: Series[str] = pa.Field(str_length={"min_value": 1})
-    # Equally long lists: points in pixels of the crop, angles in degrees, 0 / 1 per class or unit against a score.
+    # Equally long lists: points in pixels of the crop, angles in degrees, the mouth's opening over its width, 0 / 1 per
+    # class or unit against a score.
     target: Series[object]
     prediction: Series[object]
 
     class Config:
         unique = ["encoder", "probe", "task", "seed", "face_id"]
-        metadata = {"version": 2}
+        metadata = {"version": 3}
 
 
 class Metrics(Table):

@@ -67,7 +67,7 @@ def of_face(face: Face, crop: NDArray[np.uint8], params: ExtractParams, roll_deg
     sharpness, brightness = quality(crop)
     height, width = face.image.shape[:2]
     given = params.source in CROPPED_SOURCES
-    box = _grown(face.box, _FACE_OF_CROP if given else 1 / (1 + 2 * params.margin))
+    box = face_in(face.box, params)
     nothing = math.nan, math.nan
     face_px, cut_off = nothing if given else (box.right - box.left, _beyond(box, width, height))
     readings: tuple[float, ...] = (math.nan,) * 5
@@ -78,6 +78,16 @@ def of_face(face: Face, crop: NDArray[np.uint8], params: ExtractParams, roll_deg
         if presence >= MIN_PRESENCE:
             readings = seen.roll_deg, seen.pitch_deg, seen.yaw_deg, seen.mouth_open, seen.eyes_open
     return Quality(sharpness, brightness, face_px, cut_off, presence, *readings)
+
+
+def face_in(box: Box, params: ExtractParams) -> Box:
+    """The box of a face as FaceMesh wants it, from that of its crop.
+
+    Args:
+        box: of the crop, pixels of the frame.
+        params: source and margin, by which the crop's box was made.
+    """
+    return _grown(box, _FACE_OF_CROP if params.source in CROPPED_SOURCES else 1 / (1 + 2 * params.margin))
 
 
 def _grown(box: Box, factor: float) -> Box:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import av
 import cv2
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,7 +37,7 @@ from fabnet.video.unit import (
     Unit,
     run_unit,
     write_part,
-    write_rows,
+    write_table,
 )
 
 _log = logging.getLogger(__name__)
@@ -125,16 +124,11 @@ def _join(params: ExtractParams, parts: Sequence[Path], out: Path, ignored: int)
     _tell_other_people(params, ledger)
     with atomic_directory(out) as temporary, Progress("join", total, "frame") as progress:
         merge(parts, temporary, params.shard_mb, progress.advance)
-        _write_checked(rejects.to_pandas(), temporary / REJECTS, tables.Rejects, REJECTS_SCHEMA)
+        write_table(rejects.to_pandas(), temporary / REJECTS, tables.Rejects, REJECTS_SCHEMA)
         rows = ledger.to_pandas()
         rows.loc[0, "files_ignored"] = ignored
-        _write_checked(rows, temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
+        write_table(rows, temporary / LEDGER, tables.Ledger, LEDGER_SCHEMA)
         write_json(temporary / RECIPE, recipe(params))
-
-
-def _write_checked(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
-    tables.check(rows, form, str(path))
-    write_rows(rows, path, form, schema)
 
 
 def _tell_other_people(params: ExtractParams, ledger: pa.Table) -> None:

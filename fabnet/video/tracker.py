@@ -188,6 +188,18 @@ class FaceTrack:
         self.attempts += self.failures + 1
         self.failures, self._missed_s = 0, math.inf
 
+    def expect_changes_of(self, replaced: "FaceTrack") -> None:
+        """Take over what the first two looks at a face told, if it was ended at the second.
+
+        Where a face moves fast before a busy background, each look would end a track, as none has a look to compare
+        with. A cut is no more than one such change, so that the next look, which changes as much, is no other cut.
+
+        Args:
+            replaced: a track in the place of which this one came.
+        """
+        if not replaced._changes:
+            self._changes.append(replaced._change)
+
     def missed(self, time_s: float, gone: bool = False) -> None:
         """A look did not find it.
 
@@ -252,7 +264,7 @@ class Tracker:
         others = {
             i for i, j in pairs.items() if view is not None and self.tracks[i].is_other(time_s, view, detections[j].box)
         }
-        fresh = {pairs.pop(i) for i in others}
+        fresh = {pairs.pop(i): self.tracks[i] for i in others}
         for i, track in enumerate(self.tracks):
             if i in pairs:
                 box = detections[pairs[i]].box
@@ -269,6 +281,8 @@ class Tracker:
             start_s = -math.inf if self._look_s is None else (self._look_s + time_s) / 2
             track = FaceTrack(math.nextafter(time_s, -math.inf) if j in fresh else start_s, self._params.smoothing_s)
             track.seen(time_s, detections[j], None if view is None else view(box))
+            if j in fresh:
+                track.expect_changes_of(fresh[j])
             track.instead_of = next((each for each in missed if shared(each.path.last, box) > _ONE_FACE), None)
             self.tracks.append(track)
         over += self._doubles(over)

@@ -174,7 +174,7 @@ class PartWriter:
         (self._out / ".rows").unlink()
         rejects = pd.DataFrame(self._rejects, columns=REJECTS_SCHEMA.names, dtype=str)
         # They are checked when all parts are joined; for each of many small parts it would cost more than its crops.
-        write_rows(rejects, self._out / REJECTS, tables.Rejects, REJECTS_SCHEMA)
+        _write_rows(rejects, self._out / REJECTS, tables.Rejects, REJECTS_SCHEMA)
         whole = sum(track_id == "" for _, track_id, _, _ in self._rejects)
         row: dict[str, Any] = {
             "unit": first,
@@ -190,7 +190,7 @@ class PartWriter:
             "clips_swapped": self._swapped,
             "bytes": size,
         }
-        write_rows(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
+        _write_rows(pd.DataFrame([row]), self._out / LEDGER, tables.Ledger, LEDGER_SCHEMA)
 
     def _write_index(self) -> int:
         """Write the index and return the sum of its sizes."""
@@ -216,15 +216,20 @@ class PartWriter:
         return total
 
 
-def write_rows(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
-    """Write a table in one form, with rows or without, in a directory that is not yet in place.
+def write_table(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
+    """Check a table and write it in one form, with rows or without, in a directory that is not yet in place.
 
     Args:
-        rows: of the table, which its contract has to hold for.
+        rows: of the table.
         path: of the file.
         form: its contract.
         schema: its columns as Arrow writes them.
     """
+    tables.check(rows, form, str(path))
+    _write_rows(rows, path, form, schema)
+
+
+def _write_rows(rows: pd.DataFrame, path: Path, form: type[tables.Table], schema: pa.Schema) -> None:
     # Without what pandas adds, which differs between its versions.
     marked = contract.mark(schema.remove_metadata(), form)
     pq.write_table(

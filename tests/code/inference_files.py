@@ -17,6 +17,7 @@ from fabnet.synthetic.videos import interview_of
 from fabnet.video.recipe import recipe
 
 SIZE, DIMENSION = 32, 16
+#: The tasks of the bundled labelled set.
 LOSSES = {"landmarks68": "mse", "landmarks5": "mse", "pose": "mse", "units": "bce", "expression": "cross_entropy"}
 
 
@@ -41,14 +42,15 @@ def write_model(directory: Path, seed: int = 0, **params: object) -> Path:
 
 
 def write_random_heads(path: Path, model: Path) -> list[Probe]:
-    """Probes of every task with two seeds of random numbers, which belong to a model; returns them."""
+    """Probes of those tasks with two seeds of random numbers, which belong to a model; returns them."""
     random = np.random.default_rng(0)
     probes, problems = [], []
-    for task, names in OUTPUTS.items():
+    for task, loss in LOSSES.items():
+        names = OUTPUTS[task]
         weight = random.normal(size=(2, len(names), DIMENSION)).astype(np.float32)
         bias = random.normal(size=(2, len(names))).astype(np.float32)
         probes.append(Probe(task, weight, bias, np.ones(2, np.int64), np.zeros(2)))
-        problems.append(Problem(task, LOSSES[task], np.zeros((0, len(names)), np.float32), len(names)))
+        problems.append(Problem(task, loss, np.zeros((0, len(names)), np.float32), len(names)))
     recipe = read_json(model / "model.json")["recipe"]["hash"]
     weights = hash_file(model / "best.pt")
     meta = {"encoder": model.name, "set": "faces", "weights_sha256": weights, "recipe_hash": recipe}
@@ -70,9 +72,9 @@ def write_colours(path: Path, frames: int, rate: int = 5, width: int = 80, heigh
     return path
 
 
-def write_talk(path: Path, seconds: int = 3) -> Path:
+def write_talk(path: Path, seconds: int = 3, person: int = 2) -> Path:
     """A drawn talking face, to the right in a wider frame; the detector finds it."""
-    identity, interview = interview_of(2018, 2, seconds)
+    identity, interview = interview_of(2018, person, seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=5)

@@ -90,14 +90,14 @@ def test_names_of_clips(name, told):
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.parquet"])
 def test_own_table_with_everything(tmp_path, faces, name):
-    own = layouts.own_table(faces)
+    own = layouts.own_table(faces).assign(mouth_open=np.linspace(0, 1.4, len(faces)))
     layouts.write_own(tmp_path, faces, own, name)
     labelled = opened(tmp_path, "table", labels=name, images="pictures")
     table = labelled.table()
     assert [task.name for task in labelled.tasks] == list(TASKS)
     for column in ("image", "identity", "split", "expression"):
         assert table[column].tolist() == own[column].tolist()
-    numbers = [*ANGLE_COLUMNS, *UNIT_COLUMNS, "left", "top", "right", "bottom"]
+    numbers = [*ANGLE_COLUMNS, *UNIT_COLUMNS, "mouth_open", "left", "top", "right", "bottom"]
     np.testing.assert_allclose(table[numbers], own[numbers])
     np.testing.assert_allclose(points(table, "landmarks68"), faces.points68)
     np.testing.assert_allclose(points(table, "landmarks5"), faces.points5)

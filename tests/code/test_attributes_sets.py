@@ -33,7 +33,7 @@ def box(left, top, right, bottom):
 
 
 def test_all_tasks_are_offered_where_all_labels_are(faces):
-    assert [task.name for task in faces.tasks] == list(TASKS)
+    assert [task.name for task in faces.tasks] == [name for name in TASKS if name != "mouth"]
 
 
 def test_crops_come_in_the_order_of_the_table_and_show_their_face(faces):

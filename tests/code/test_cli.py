@@ -212,7 +212,7 @@ def test_replace_drops_keys_and_merging_does_not(project: Path):
     Path("profiles/merge.yaml").write_text("train: {variants: {wide: {base_filters: 32}}}")
     Path("profiles/swap.yaml").write_text("train: {variants: !replace {wide: {batch_size: 8}}, finetuned: !replace {}}")
     profiles.use_profile("merge")
-    assert set(load_params().train.variants) == {"fabnet", "fabnet_3src", "autoencoder", "wide"}
+    assert set(load_params().train.variants) == {"fabnet", "fabnet_3src", "fabnet_next", "autoencoder", "wide"}
     profiles.use_profile("swap")
     assert load_params().train.variants == {"wide": {"batch_size": 8}}
     assert "!replace" not in Path("params.yaml").read_text()

@@ -20,7 +20,7 @@ from fabnet.probing.predictions import open_writer, read_predictions
 from fabnet.quality.schema import contracts
 from fabnet.quality.streaming import check_file
 from fabnet.training.history import CURRICULUM, HISTORY, CurriculumPoint, Point, write_points
-from fabnet.video.unit import LEDGER_SCHEMA, REJECTS_SCHEMA, write_rows
+from fabnet.video.unit import LEDGER_SCHEMA, REJECTS_SCHEMA, write_table
 
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 CONTRACTS = list(contracts().values())
@@ -132,7 +132,7 @@ def _history_round_trip(frame: pd.DataFrame, folder: Path, form: type[tables.Tab
 
 def _part_round_trip(frame: pd.DataFrame, folder: Path, form: type[tables.Table]) -> pd.DataFrame:
     schema = REJECTS_SCHEMA if form is tables.Rejects else LEDGER_SCHEMA
-    write_rows(frame, folder / "t.parquet", form, schema)
+    write_table(frame, folder / "t.parquet", form, schema)
     return tables.read(folder / "t.parquet", form)
 
 

@@ -57,6 +57,7 @@ NOT_RUN = {
     r"dvc (exp|queue) .*": "minutes: it trains",
     r"python benchmarks/.*": "minutes, and a GPU",
     r"python stages/supervise.py SET": "trains; test_supervised_stage.py",
+    r"(.venv/bin/)?fabnet scorecard .*": "needs videos of several people; test_scorecard.py",
     r"fabnet probe --embeddings .*": "needs embeddings with labels; test_probe_command.py",
     r"fabnet probe --encoder .*": "needs published weights; test_probe_encoders.py, test_encoders_hubs.py",
 }

@@ -64,6 +64,12 @@ def test_pose_error_is_the_mean_of_three(random):
     np.testing.assert_allclose(errors["pose_mae_deg"][0], np.abs(prediction - target).mean(axis=1))
 
 
+def test_mouth_error_is_in_percent_of_its_width():
+    errors = face_errors("mouth", np.array([[[0.1], [0.5]], [[0.3], [0.0]]]), np.array([[0.2], [0.25]]))
+    assert list(errors) == ["mouth_mae_pct"]
+    np.testing.assert_allclose(errors["mouth_mae_pct"], [[10, 25], [10, 25]])
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_areas_against_sklearn(random, ties):
     truth = (random.random((60, 4)) < 0.3).astype(np.float32)

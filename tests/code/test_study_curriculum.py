@@ -26,9 +26,7 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
     write_small_shards(folder, 32)
     (folder / "splits.parquet").rename(folder / "frames/splits.parquet")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curriculum, "SIZE", 16)
-        curriculum.shrink(folder / "frames", folder / "small")
+    curriculum.shrink(folder / "frames", folder / "small", 16)
     return folder / "frames", folder / "small"
 
 

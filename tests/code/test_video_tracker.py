@@ -279,6 +279,17 @@ def test_another_person_in_the_same_place_is_another_track():
     assert not after.replaced
 
 
+def test_a_face_that_moves_before_a_busy_background_stays_one():
+    tracker = Tracker(tracking_params())
+    ended = [
+        track
+        for step, shown in enumerate(views(*range(1, 9)))  # all of it is new at every look
+        for track in tracker.look(0.2 * step, [at(60, side=40)], shown)
+    ]
+    assert [track.found for track in ended] == [1]
+    assert [track.found for track in tracker.tracks] == [7]
+
+
 def test_a_face_that_goes_with_its_scene_ends_where_it_was_seen():
     tracker = Tracker(tracking_params(max_gap_s=0.5))
     first, second = views(1, 2)

@@ -1,0 +1,152 @@
+"""The page of the study of real faces, from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studies.variants import METRICS, comparison
+
+#: What `fabnet_3src` should read from AFLW2000-3D.
+GOALS = {"pose_mae_deg": 10.5, "landmarks68_nme_pct": 24.0}
+GOAL_SET = "aflw2000"
+#: In the paper, the second of each is the better one.
+PAPER = (("autoencoder", "fabnet"), ("fabnet", "fabnet_curriculum"), ("fabnet_curriculum", "fabnet_curriculum_3src"))
+
+
+def page(told: Mapping[str, Any]) -> str:
+    """Markdown.
+
+    Args:
+        told: as `real_faces.tell` gives it, with `crops`.
+    """
+    crops = told["crops"]
+    parts = [
+        "# Networks that learn from real faces",
+        f"`python -m studies.real_faces`: {crops['crops']:,} crops of {crops['tracks']} tracks, "
+        f"{crops['train']} people to learn from and {crops['validation']} to choose on, out of public demonstration "
+        f"clips; {told['size']} px, float32, one thread, on {told['processor']}. Neither crops nor anything learnt "
+        "from them is in this repository. A cell: mean over training seeds [95 % bootstrap interval over people] "
+        "(seeds).",
+    ]
+    for name, own in told["sets"].items():
+        if name != "readings":
+            parts += _of_set(name, own)
+    parts += [*_goals(told), *_recipes(told), *_curves(told), *_trainings(told)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _of_set(name: str, own: Mapping[str, Any]) -> list[str]:
+    rows = {_short(key): row for key, row in own["encoders"].items() if not key.startswith("people-")}
+    pairs = {_short(key): row for key, row in own["differences"].items()}
+    parts = [
+        f"## On `{name}`: {own['faces']:,} faces, {own['people']:,} people",
+        _table("features", rows, ""),
+        "The second minus the first. Bold: the interval leaves out zero, and all seeds agree with its sign.",
+        _table("difference", pairs, "+"),
+    ]
+    lines = []
+    for a, b in PAPER:
+        if difference := own["differences"].get(f"main/{b} - main/{a}"):
+            verdicts = (f"{METRICS[metric][0]} {_verdict(metric, cell)}" for metric, cell in difference.items())
+            lines.append(f"| {b} better than {a} | {'; '.join(verdicts)} |")
+    if lines:
+        parts += ["The order of the paper:", "\n".join(["| in the paper | here |", "|---|---|", *lines])]
+    return parts
+
+
+def _verdict(metric: str, cell: Mapping[str, Any]) -> str:
+    if cell["low"] * cell["high"] <= 0:
+        return "undecided"
+    return "holds" if (cell["value"] > 0) == METRICS[metric][1] else "the other way round"
+
+
+def _goals(told: Mapping[str, Any]) -> list[str]:
+    own = told["sets"].get(GOAL_SET)
+    if own is None:
+        return []
+    lines = ["| network | metric | goal | measured | |", "|---|---|---|---|---|"]
+    for key, row in own["encoders"].items():
+        if key.endswith("/fabnet_3src") and not key.startswith("people-"):
+            for metric, goal in GOALS.items():
+                cell = row[metric]
+                met = "met" if cell["value"] <= goal else f"missed by {cell['value'] - goal:.1f}"
+                measured = f"{cell['value']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"
+                lines.append(f"| {_short(key)} | {METRICS[metric][0]} | at most {goal:g} | {measured} | {met} |")
+    what = "`samples-N` had N samples; `recipe-NAME` is a change that is compared below, at half the budget."
+    return [f"## Goals, on `{GOAL_SET}`", what, "\n".join(lines)]
+
+
+def _recipes(told: Mapping[str, Any]) -> list[str]:
+    own = told["sets"]["readings"]
+    names = [name for name in own["encoders"] if name.startswith("recipe-")]
+    if not names:
+        return []
+    base = [
+        name for name in own["encoders"] if name.startswith("samples-") and f"{names[0]} - {name}" in own["differences"]
+    ]
+    rows = {_short(name): own["encoders"][name] for name in (*base, *names, "hog")}
+    pairs = {_short(key): row for key, row in own["differences"].items() if "recipe-" in key}
+    return [
+        "## Changes to the recipe",
+        "Compared with the first seed at half the budget, on the validation people, with what FaceMesh reads of "
+        f"{own['faces']:,} crops in place of labels: probes learn from training people. The choice is made here; "
+        "no face of the sets above has a part in it.",
+        _table("network", rows, ""),
+        _table("difference", pairs, "+"),
+    ]
+
+
+def _curves(told: Mapping[str, Any]) -> list[str]:
+    parts: list[str] = []
+    for what, title in (("people", "Number of people"), ("samples", "Number of samples")):
+        points = {}
+        for key, (first, *_) in told["networks"].items():
+            if key.startswith(f"{what}-"):
+                points[int(key.partition("/")[0].partition("-")[2])] = key
+            elif key == "main/fabnet_3src":
+                points[first["samples"] if what == "samples" else told["crops"]["train"]] = key
+        if len(points) < 2:
+            continue
+        names = [name for name in told["sets"] if name != "readings"]
+        for name in names:
+            encoders = told["sets"][name]["encoders"]
+            rows = {f"{number:,}": _first_seed(encoders[points[number]]) for number in sorted(points)}
+            parts += [f"## {title}: `fabnet_3src` on `{name}`, first seed", _table(what, rows, "")]
+    return parts
+
+
+def _first_seed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a network with several seeds, the first one's value; the interval stays that of the mean."""
+    return {metric: cell | {"value": cell["seeds"][0], "seeds": cell["seeds"][:1]} for metric, cell in row.items()}
+
+
+def _trainings(told: Mapping[str, Any]) -> list[str]:
+    lines = ["| network | samples | seeds | CPU s | below copying % |", "|---|---|---|---|---|"]
+    for key, each in told["networks"].items():
+        cpu = ", ".join(map(_cpu, each))
+        below = ", ".join(
+            "-" if one["below_copying_pct"] is None else f"{one['below_copying_pct']:.1f}" for one in each
+        )
+        seeds = ", ".join(str(one["seed"]) for one in each)
+        lines.append(f"| {_short(key)} | {each[0]['samples']:,} | {seeds} | {cpu} | {below} |")
+    parts = ["## What was trained", "\n".join(lines)]
+    if missing := told["missing"]:
+        parts.append(f"Asked for, not trained, and so left out: {'; '.join(map(_short, missing))}.")
+    return parts
+
+
+def _cpu(one: Mapping[str, Any]) -> str:
+    if one["cpu_s"] is None:
+        return "?"
+    return f"{'over ' if one['resumed'] else ''}{one['cpu_s']:.0f}"
+
+
+def _table(head: str, rows: Mapping[str, Any], sign: str) -> str:
+    metrics = [metric for metric in METRICS if metric in next(iter(rows.values()))]
+    titles = [f"{title} {'↑' if more else '↓'}" for title, more in map(METRICS.__getitem__, metrics)]
+    return comparison([head, *titles], rows, metrics, sign)
+
+
+def _short(key: str) -> str:
+    return key.replace("main/", "")
