@@ -51,6 +51,7 @@ RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
     "jitter": ({"jitter": 0.15}, False),
     "framed": ({}, True),
     "histograms": ({"flow_stride": 4, "histograms": 6.0}, False),
+    "histograms-jitter": ({"flow_stride": 4, "histograms": 6.0, "jitter": 0.15}, False),
 }
 #: Samples at which they are compared with the recipe as it is.
 COMPARED_AT = 9600
