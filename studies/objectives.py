@@ -2,7 +2,7 @@
 
     python -m studies.objectives [--candidates stride_4 histograms_2 ...] [--seeds 0 1 2] [--jobs 2]
 
-`fabnet_3src` and `fabnet_next` are trained as params.yaml has them. A candidate is `fabnet_3src` with other params and
+`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. A candidate is `fabnet_3src` with other params and
 as many samples as take the CPU seconds of `fabnet_3src`: the cost of a sample is measured before, by steps of all
 recipes in turn, so that they meet the same machine. Needs the outputs of `dvc repro validate validate_set`. Models go
 to .work/studies/objectives; what is there is not trained again, and what was stopped goes on.
@@ -70,7 +70,8 @@ def recipe(params: Params, name: str, seed: int) -> VariantParams:
     if name in CANDIDATES:
         values = params.train.variant(REFERENCE).model_dump() | CANDIDATES[name]
         return VariantParams.model_validate(values | {"seed": seed})
-    return params.train.variant(name).model_copy(update={"seed": seed})
+    samples = params.train.variant(REFERENCE).samples
+    return params.train.variant(name).model_copy(update={"seed": seed, "samples": samples})
 
 
 # -- training -------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def test_a_candidate_is_the_reference_but_for_what_it_changes(name):
     assert ours["seed"] == 3
 
 
-def test_both_variants_see_as_many_samples():
+def test_both_variants_see_as_many_samples_here():
     reference, ours = (objectives.recipe(load(None), name, 0) for name in (objectives.REFERENCE, objectives.VARIANT))
     assert ours.embedding_dim == reference.embedding_dim == 256
     assert ours.samples == reference.samples
