@@ -2,10 +2,11 @@
 
     python -m studies.objectives [--candidates stride_4 histograms_2 ...] [--seeds 0 1 2] [--jobs 2]
 
-`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. A candidate is `fabnet_3src` with other params and
-as many samples as take the CPU seconds of `fabnet_3src`: the cost of a sample is measured before, by steps of all
-recipes in turn, so that they meet the same machine. Needs the outputs of `dvc repro validate validate_set`. Models go
-to .work/studies/objectives; what is there is not trained again, and what was stopped goes on.
+`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. A
+candidate is `fabnet_3src` with other params and as many samples as take the CPU seconds of `fabnet_3src`: the cost of
+a sample is measured before, by steps of all recipes in turn, so that they meet the same machine. Needs the outputs of
+`dvc repro validate validate_set`. Models go to .work/studies/objectives; what is there is not trained again, and what
+was stopped goes on.
 
 Candidates are compared on people of the labelled set's training and validation splits, in folds. The test faces are
 asked about the two variants of params.yaml alone: scores over seeds, each unit and expression, and how many of a face's
