@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from fabnet.config import Limits, Params, SetParams, VariantParams
+from fabnet.config import EncoderParams, Limits, Params, SetParams, VariantParams
 from fabnet.config.health import MEASURES
 from fabnet.config.section import Section, in_words
 from fabnet.errors import ConfigError
@@ -23,6 +23,8 @@ the defaults. `fabnet params set KEY=VALUE` changes a value, `fabnet params use 
 """
 #: Entries of these are described by another key of the page, or by the models behind them.
 _VARIANTS = ("train.variants", "train.finetuned")
+#: Entries of mappings under names of one's own.
+_BY_NAME: dict[type[Section], str] = {SetParams: "sets by name", EncoderParams: "encoders by name"}
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def _keys(model: type[Section], prefix: str, values: Any) -> Iterator[Key]:
             yield Key(dotted, "limits by measure", ..., meaning)
             for measure, what in MEASURES[name].items():
                 yield Key(f"{dotted}.{measure}", "limits", value.get(measure, {}), what)
-        elif inner is SetParams:
-            yield Key(dotted, "sets by name", ..., meaning)
+        elif inner is not None and inner in _BY_NAME:
+            yield Key(dotted, _BY_NAME[inner], ..., meaning)
             yield from _keys(inner, f"{dotted}.NAME.", {})
         elif inner:
             yield Key(dotted, allowed, ... if isinstance(value, dict) else value, meaning)

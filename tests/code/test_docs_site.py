@@ -93,10 +93,12 @@ def test_every_key_of_params_is_in_the_reference_with_a_meaning(site):
     # Entries of these carry names that people choose; of a limit of health, one row stands for its numbers.
     own = r"(train\.(?:variants|finetuned)|sets)\.\w+"
     # An empty mapping of them has no entry to show.
-    wanted = [re.sub(rf"^{own}", r"\1.NAME", key) for key in keys_of(params) if key != "train.finetuned"]
+    shown = [key for key in keys_of(params) if key not in ("train.finetuned", "encoders")]
+    wanted = [re.sub(rf"^{own}", r"\1.NAME", key) for key in shown]
     limits = re.compile(r"^(health\.\w+\.\w+)\.(?:critical|warning)\..*")
     wanted = [re.sub(r"^(train\.\w+\.NAME).*", r"\1", limits.sub(r"\1", key)) for key in wanted]
     assert [key for key in wanted if key not in cells] == []
+    assert "encoders.NAME.source" in cells
 
 
 def test_defaults_bounds_and_choices_of_params_are_those_of_the_models(site):
