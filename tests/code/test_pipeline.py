@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 VARIANTS = {
     "fabnet": "train@fabnet",
     "fabnet_3src": "train@fabnet_3src",
+    "fabnet_next": "train@fabnet_next",
     "autoencoder": "train@autoencoder",
     "fabnet_curriculum": "finetune@fabnet_curriculum",
 }
