@@ -116,7 +116,7 @@ def test_predictions_cut_short_or_of_a_later_version_are_one_line(tmp_path):
     path = tmp_path / "p.parquet"
     with open_writer(path) as writer:
         writer.add(frame("fabnet", "regularised", "pose", faces, np.zeros((1, 1, 3)), np.zeros((1, 3)), 64))
-    assert pq.read_schema(path).metadata == {b"fabnet.contract": b"Predictions 2"}
+    assert pq.read_schema(path).metadata == {b"fabnet.contract": b"Predictions 3"}
     whole = pq.read_table(path)
     pq.write_table(whole.replace_schema_metadata({"fabnet.contract": "Predictions 9"}), path)
     for read in (read_predictions, encoders_and_probes):
