@@ -12,7 +12,7 @@ from labelled_faces import write_labelled_faces
 
 from fabnet import tables
 from fabnet.attributes.sets import TASKS, open_set, targets
-from fabnet.config import SetParams
+from fabnet.config import EncoderParams, SetParams
 from fabnet.errors import ConfigError, UserError
 from fabnet.figures.pictures import Gap, Picture, attempt, picture, read_pictures, write_pictures
 from fabnet.files import read_json, write_json
@@ -81,10 +81,13 @@ def test_pictures_and_their_gaps_reach_the_report(tmp_path):
 
 def test_runs_that_numbers_came_from():
     runs = {"fabnet": "`train@fabnet` `abc`"}
-    assert origin("fabnet", "faces", runs) == "`train@fabnet` `abc` → `probe@faces`"
-    assert origin("hog", "faces", runs) == "`baseline@faces` → `probe@faces`"
-    assert origin("constant", "faces", runs) == origin("given", "faces", runs) == "`probe@faces`"
-    assert origin("vgg11", "faces", runs) == "`supervise@faces`"
+    others = {"theirs": EncoderParams(source="onnx:a.onnx", saw="images")}
+    assert origin("fabnet", "faces", runs, others) == "`train@fabnet` `abc` → `probe@faces`"
+    assert origin("hog", "faces", runs, others) == "`baseline@faces` → `probe@faces`"
+    assert origin("constant", "faces", runs, others) == origin("given", "faces", runs, others) == "`probe@faces`"
+    assert origin("vgg11", "faces", runs, others) == "`supervise@faces`"
+    made = "`onnx:a.onnx`, which saw: images → `embed@faces` → `probe@faces`"
+    assert origin("theirs", "faces", runs, others) == made
 
 
 def test_pictures_show_the_reference_and_what_it_has_to_beat():
@@ -158,7 +161,7 @@ def test_the_report_is_written_with_gaps_and_the_stage_fails(project):
     text = (project / "reports/results.md").read_text()
     assert "> **Not made: tiny: pictures.** reports/sets/tiny/pictures.json: no such file" in text
     # What could be made is there.
-    assert "| fabnet | **" in text
+    assert "| fabnet | unknown | **" in text  # its card would say what it learnt from
     assert "| listed twice | 2 |" in text
     assert "### Differences to `fabnet` on the same faces" in text
     assert "Table 1 on **`tiny`**" in text
