@@ -143,6 +143,22 @@ def test_mlflow_holds_a_finished_run_per_train_and_probe_stage(project):
     assert weights == read_json(project.folder / "models/fabnet/model.json")["weights_sha256"]
 
 
+def test_the_same_seed_gives_the_same_data_byte_for_byte(project, tmp_path):
+    """The data, index and split of a second project, made by two processes, equal the first's."""
+    other = Project(tmp_path)
+    shutil.copyfile(project.folder / "params.yaml", other.folder / "params.yaml")
+    assert other.run("fabnet", "params", "set", "synthesize.workers=2", "extract.workers=2").returncode == 0
+    done = other.run("dvc", "repro", "split")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for place in ("data/frames", "data/synthetic"):
+        first = {p.relative_to(project.folder): p.read_bytes() for p in (project.folder / place).rglob("*.*")}
+        second = {p.relative_to(other.folder): p.read_bytes() for p in (other.folder / place).rglob("*.*")}
+        assert first.keys() == second.keys()
+        assert [path for path in first if first[path] != second[path]] == []
+    splits = "data/splits.parquet"
+    assert (project.folder / splits).read_bytes() == (other.folder / splits).read_bytes()
+
+
 def test_killed_training_resumes_to_the_same_weights(project):
     """Needs what `project` made; trains a variant of its own, longer, and kills it after its first checkpoint."""
     set_variant = "train.variants.killed={samples: 1024, precision: fp32, checkpoint_every: 128}"
@@ -170,15 +186,15 @@ def test_killed_training_resumes_to_the_same_weights(project):
 
 
 @pytest.mark.parametrize(
-    ("setting", "stage", "message"),
+    ("setting", "message"),
     [
-        ("extract.fsp: 2", "split", "extract.fsp: unknown key"),
-        ("extract.image_size: 60", "extract", "extract.image_size: must be a power of two"),
-        ("split.train: 80", "extract", "split: train + validation + test must be 100 percent, not 105"),
-        ("train.common.jitter: 2", "split", "train.common.jitter"),
+        ("extract.fsp: 2", "extract.fsp: unknown key"),
+        ("extract.image_size: 60", "extract.image_size: must be a power of two"),
+        ("split.train: 80", "split: train + validation + test must be 100 percent, not 105"),
+        ("train.common.jitter: 2", "train.common.jitter"),
     ],
 )
-def test_bad_params_of_any_section_stop_a_stage_with_one_line(project, tmp_path, setting, stage, message):
+def test_bad_params_stop_every_stage_with_one_line(project, tmp_path, setting, message):
     import yaml
 
     values = yaml.safe_load((project.folder / "params.yaml").read_text())
@@ -189,7 +205,8 @@ def test_bad_params_of_any_section_stop_a_stage_with_one_line(project, tmp_path,
         section = section[key]
     section[last] = float(value) if "." in value else int(value)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
-    done = warm_process.run([ROOT / "stages" / f"{stage}.py"], cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
+    for stage in ("extract.py", "split.py"):
+        done = warm_process.run([ROOT / "stages" / stage], cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert message in done.stderr
