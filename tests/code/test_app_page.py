@@ -114,9 +114,12 @@ class Visit:
         self.page.wait_for_selector("#line .line")
 
     def drop(self, path: Path) -> None:
-        if self.page.query_selector("#upload input[type=file]") is None:
+        chooser = "#upload input[type=file]"
+        # The line may be there before the field is.
+        self.page.wait_for_selector(f"{chooser}, #upload button[aria-label=Clear]", state="attached")
+        if self.page.query_selector(chooser) is None:
             self.page.click("#upload button[aria-label=Clear]")
-        self.page.set_input_files("#upload input[type=file]", str(path))
+        self.page.set_input_files(chooser, str(path))
 
     def line(self, wanted: str) -> str:
         """The one line, as soon as it says what is wanted."""
