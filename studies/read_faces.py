@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -22,12 +23,15 @@ from fabnet.video.mesh import MIN_PRESENCE, read_face
 CHOOSING = 5
 
 
-def read_crops(frames: Path, out: Path) -> pd.DataFrame:
+def read_crops(frames: Path, out: Path, turn: float = 0.0) -> pd.DataFrame:
     """What FaceMesh reads of every crop of a store, one row each in its order; of the file if that is there.
 
     Args:
         frames: directory of track shards.
-        out: Parquet with the columns presence, roll_deg, pitch_deg, yaw_deg and landmarks68 (136, pixels of the crop).
+        out: Parquet with the columns turned_deg, presence, roll_deg, pitch_deg, yaw_deg and landmarks68 (136, pixels of
+            the turned crop).
+        turn: crops are turned first, each by another angle up to so many degrees to either side: people in
+            photographs tilt their heads more than people who talk.
     """
     from fabnet.progress import track
 
@@ -36,14 +40,31 @@ def read_crops(frames: Path, out: Path) -> pd.DataFrame:
     store = FrameStore(frames)
     whole = Box(0, 0, store.size, store.size)
     rows: list[dict[str, Any]] = []
+    turned = np.random.default_rng(0).uniform(-turn, turn, store.frame_count)
     for row in track(range(store.frame_count), "readings", store.frame_count, "crop"):
-        face = read_face(store.decode([row])[0], whole)
+        face = read_face(rotated(store.decode([row])[0], turned[row]), whole)
         angles = dict(zip(ANGLE_COLUMNS, (face.roll_deg, face.pitch_deg, face.yaw_deg), strict=True))
-        rows.append({"presence": face.presence, **angles, "landmarks68": face.landmarks68.ravel()})
+        points = {"landmarks68": face.landmarks68.ravel()}
+        rows.append({"turned_deg": turned[row], "presence": face.presence, **angles, **points})
     readings = pd.DataFrame(rows)
     with atomic_file(out) as temporary:
         readings.to_parquet(temporary)
     return readings
+
+
+def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    """A square picture turned about its middle, with its edge continued where it does not reach.
+
+    Args:
+        image: uint8 RGB (side, side, 3).
+        degrees: clockwise; 0 gives the picture itself.
+    """
+    if degrees == 0:
+        return image
+    side = len(image)
+    middle = (side - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), -degrees, 1)
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 class ReadFaces:
@@ -53,10 +74,11 @@ class ReadFaces:
     the store's validation people: `split` says train, validation and test for the three.
     """
 
-    def __init__(self, frames: Path, splits: Path, readings: pd.DataFrame) -> None:
+    def __init__(self, name: str, frames: Path, splits: Path, readings: pd.DataFrame) -> None:
         """Put labels and crops together.
 
         Args:
+            name: of the set.
             frames: directory of track shards.
             splits: table of identities and splits.
             readings: as `read_crops` gives them.
@@ -64,7 +86,7 @@ class ReadFaces:
         Raises:
             UserError: a person of the store is in no split.
         """
-        self.name = "readings"
+        self.name = name
         self._frames, self._store = frames, FrameStore(frames)
         index = pd.read_parquet(frames / "index.parquet", columns=["track_id", "frame_no", "identity"])
         own = pd.read_parquet(splits).set_index("identity")["split"]
@@ -81,7 +103,7 @@ class ReadFaces:
                 "split": index["identity"].map(parts),
                 "row": np.arange(len(index)),
                 **dict(zip(("left", "top", "right", "bottom"), boxes.T, strict=True)),
-                **{name: readings[name] for name in (*ANGLE_COLUMNS, "landmarks68")},
+                **{name: readings[name] for name in ("turned_deg", *ANGLE_COLUMNS, "landmarks68")},
             }
         )
         sure = (readings["presence"] >= MIN_PRESENCE).to_numpy()
@@ -100,7 +122,7 @@ class ReadFaces:
 
     def fingerprint(self) -> str:
         """See LabelledSet."""
-        columns = self._table[["face_id", "left", "top", "right", "bottom"]]
+        columns = self._table[["face_id", "turned_deg", "left", "top", "right", "bottom"]]
         return f"{hash_file(self._frames / 'index.parquet')} {pd.util.hash_pandas_object(columns).sum()}"
 
     def crop(self, row: Any, size: int) -> np.ndarray:
@@ -110,4 +132,8 @@ class ReadFaces:
             row: of `table().itertuples()`.
             size: side of the crop, in pixels.
         """
-        return crop(self._store.decode([row.row])[0], Box(row.left, row.top, row.right, row.bottom), size)
+        return crop(
+            rotated(self._store.decode([row.row])[0], row.turned_deg),
+            Box(row.left, row.top, row.right, row.bottom),
+            size,
+        )

@@ -9,8 +9,9 @@ with its params, so that a run that was stopped goes on; only what was trained i
 
 Scores are of the default regularised probe: by folds over people of a small set, on the test split of a large one. No
 recipe is chosen on them: `--recipes` are compared, at half the budget and with the first seed, on the validation people
-of FRAMES, with what FaceMesh reads of their crops in place of labels (`studies/read_faces.py`); the `--chosen` one is
-then trained with every seed and the whole budget. Writes docs/results/real-faces.md and .json.
+of FRAMES, with what FaceMesh reads of their crops, as they are and turned, in place of labels
+(`studies/read_faces.py`); the `--chosen` one is then trained with every seed and the whole budget. Writes
+docs/results/real-faces.md and .json.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from fabnet.config import Params, VariantParams
 
 WORK, OUT = Path(".work/studies/real_faces"), Path("docs/results/real-faces")
-READINGS = "readings"
+#: What FaceMesh reads of the crops as they are, and turned by up to TURN degrees, as heads in photographs are.
+READINGS, TURNED, TURN = "readings", "turned", 30.0
 #: The network that recipes change and curves are of.
 BEST = "fabnet_3src"
 
@@ -52,6 +54,7 @@ RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
     "framed": ({}, True),
     "histograms": ({"flow_stride": 4, "histograms": 6.0}, False),
     "histograms-jitter": ({"flow_stride": 4, "histograms": 6.0, "jitter": 0.15}, False),
+    "histograms-turn": ({"flow_stride": 4, "histograms": 6.0, "jitter": 0.15, "turn": TURN}, False),
 }
 #: Samples at which they are compared with the recipe as it is.
 COMPARED_AT = 9600
@@ -251,7 +254,10 @@ def scores(
         for task in labelled.tasks
         if any(metric in METRICS for metric in task.metrics)
     ]
-    if labelled.name == READINGS:  # whatever their number: the people to score are those that no network learnt from
+    if labelled.name in (
+        READINGS,
+        TURNED,
+    ):  # whatever their number: the people to score are those that no network learnt from
         protocol = Protocol(table, rows_by_split(table, labelled.name), None)
     else:
         protocol = protocol_of(table, params.probe.folds, f"--sets {labelled.name}")
@@ -329,7 +335,7 @@ def tell(
     """The record: scores of all encoders on all sets by group, differences, and what trainings cost.
 
     Args:
-        labelled: sets by name; READINGS is what recipes are chosen on.
+        labelled: sets by name; READINGS and TURNED are what recipes are chosen on.
         networks: all that were asked for; those that are not trained are left out.
         seeds: of the untrained encoders.
         params: of the project.
@@ -414,7 +420,7 @@ def _full(name: str) -> str:
 
 
 def opened(sets: Sequence[str], frames: Path, work: Path) -> dict[str, LabelledSet]:
-    """The labelled sets of the command line by name, and what FaceMesh reads of the store.
+    """The labelled sets of the command line by name, and what FaceMesh reads of the store, upright and turned.
 
     Args:
         sets: KIND=FOLDER each.
@@ -440,8 +446,9 @@ def opened(sets: Sequence[str], frames: Path, work: Path) -> dict[str, LabelledS
             found[kind] = open_set(kind, SetParams.model_validate({"kind": kind, "path": folder}))
         except ValidationError as error:
             raise UserError(f"--sets {each}: {first_line(error)}; see docs/labelled-sets.md for kinds") from None
-    readings = read_crops(frames, work / f"{READINGS}.parquet")
-    found[READINGS] = ReadFaces(frames, frames / "splits.parquet", readings)
+    for name, turn in ((READINGS, 0.0), (TURNED, TURN)):
+        readings = read_crops(frames, work / f"{name}.parquet", turn)
+        found[name] = ReadFaces(name, frames, frames / "splits.parquet", readings)
     return found
 
 

@@ -90,6 +90,9 @@ class VariantParams(Section):
     jitter: float = Field(
         ge=0, le=0.5, description="random crop: up to this fraction of the side is cut off, differently for each frame"
     )
+    turn: float = Field(
+        ge=0, le=180, description="random turn: each frame by up to so many degrees to either side, differently"
+    )
     precision: Literal["bf16", "fp32"] = Field(
         description="bf16 is faster where the processor or GPU has it, and much slower where not (decision 17)"
     )

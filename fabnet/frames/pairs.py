@@ -68,7 +68,7 @@ def _shifted(bits: Tensor, places: int) -> Tensor:
 
 
 # Slots of `uniform`, one for each independent decision about a sample. Frames take the slots from _FRAME on.
-_TRACK, FLIP, SHIFT_X, SHIFT_Y, SCALE, _FRAME = 0, 1, 2, 3, 4, 1000
+_TRACK, FLIP, SHIFT_X, SHIFT_Y, SCALE, TURN, _FRAME = 0, 1, 2, 3, 4, 5, 1000
 
 
 class Views(NamedTuple):

@@ -54,7 +54,7 @@ class Batches:
         sampler: of all processes' samples.
         batch_size: samples of a batch, over all processes.
         world: the processes.
-        mirror, jitter_amount: see Augmentation.
+        mirror, jitter, turn: see Augmentation.
         workers: threads that read and decode.
         corrupt: takes note of frames that cannot be decoded; by default none may be.
     """
@@ -67,14 +67,15 @@ class Batches:
         world: World | None = None,
         *,
         mirror: bool = False,
-        jitter_amount: float = 0.0,
+        jitter: float = 0.0,
+        turn: float = 0.0,
         workers: int = 0,
         corrupt: CorruptFrames | None = None,
     ) -> None:
         self.frames, self.sampler, self.batch_size = frames, sampler, batch_size
         self.world, self.workers = world or World(), workers
         self.corrupt = corrupt or CorruptFrames(0)
-        self.augment = Augmentation(sampler.seed, sampler.views, mirror, jitter_amount, self.world.device)
+        self.augment = Augmentation(sampler.seed, sampler.views, mirror, jitter, turn, self.world.device)
         self.resident: ResidentSamples | None = None
         if isinstance(frames, FrameCache) and frames.loaded:
             self.resident = ResidentSamples(frames, sampler, batch_size, self.corrupt)

@@ -220,7 +220,7 @@ def trainer_of(
         for which, (place, numbers) in enumerate(zip(places, tracks.values(), strict=True))
     ]
     common: dict[str, Any] = {"world": world, "corrupt": corrupt, "workers": params.workers}
-    augmented: dict[str, Any] = {"mirror": params.flip, "jitter_amount": params.jitter}
+    augmented: dict[str, Any] = {"mirror": params.flip, "jitter": params.jitter, "turn": params.turn}
     train = Batches(frames[0], samplers[0], params.batch_size, **common, **augmented)
     validation = Batches(frames[1], samplers[1], params.batch_size, **common)
     return Trainer(model, train, validation, params, world, title=title)

@@ -110,7 +110,7 @@ def trainer(
         sampler = PairSampler(*place, np.arange(tracks), values.views or model.views, seed)
         return Batches(kept, sampler, batch_size, world, corrupt=corrupt, **augmentation)
 
-    train = batches(6, values.seed, values.batch_size, mirror=True, jitter_amount=values.jitter, workers=values.workers)
+    train = batches(6, values.seed, values.batch_size, mirror=True, jitter=values.jitter, workers=values.workers)
     return Trainer(model, train, batches(2, 99, 16), values, world, path, **options)
 
 

@@ -1,11 +1,14 @@
 """Draws, pairs and augmentation are pure functions of (seed, index) with the right distributions."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import ndimage, stats
+from torch.nn import functional
 
 from fabnet.errors import UserError
 from fabnet.frames.augment import Augmentation, to_float
@@ -138,8 +141,8 @@ def test_to_float_is_channels_first_in_minus_one_to_one():
     torch.testing.assert_close(to_float(images)[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
 
 
-def augmented(views, seed=0, mirror=False, jitter=0.0):
-    change = Augmentation(seed, len(views), mirror, jitter, torch.device("cpu"))
+def augmented(views, seed=0, mirror=False, jitter=0.0, turn=0.0):
+    change = Augmentation(seed, len(views), mirror, jitter, turn, torch.device("cpu"))
     return change(views, torch.arange(views.shape[1]))
 
 
@@ -150,6 +153,26 @@ def test_flip_mirrors_whole_samples_half_of_the_time():
     assert torch.equal(mirrored[0], torch.from_numpy(uniform_of_unsigned(3, np.arange(2000), 1) < 0.5))
     assert abs(mirrored[0].double().mean() - 0.5) < 0.05
     torch.testing.assert_close(augmented(augmented(views, 3, mirror=True), 3, mirror=True), views)
+
+
+def test_turns_are_a_library_s_rotations_about_the_middle():
+    pictures = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 3, 5, 5))).float()
+    smooth = functional.interpolate(pictures, size=33, mode="bicubic", align_corners=True)
+    turned = augmented(smooth.expand(2, -1, -1, -1, -1), seed=4, turn=40.0)
+    drawn = [uniform_of_unsigned(4, np.arange(6), 5 + 16 * (view + 1)) for view in range(2)]
+    for view, sample in itertools.product(range(2), range(6)):
+        degrees = 40 * (2 * drawn[view][sample] - 1)
+        # SciPy's positive angles are counter-clockwise where rows go down.
+        options = {"axes": (1, 2), "reshape": False, "order": 1, "mode": "nearest"}
+        expected = ndimage.rotate(smooth[sample].numpy(), -degrees, **options)
+        np.testing.assert_allclose(turned[view, sample].numpy(), expected, atol=1e-4)
+    assert max(abs(2 * drawn[0] - 1)) > 0.5
+
+
+def test_jitter_and_turn_leave_each_other_s_draws():
+    ramp = torch.linspace(-1, 1, 17).expand(2, 50, 3, 17, 17)
+    middle = augmented(ramp, jitter=0.2, turn=30.0)[..., 8, 8]
+    torch.testing.assert_close(middle, augmented(ramp, jitter=0.2)[..., 8, 8], atol=1e-5, rtol=0)
 
 
 def test_jitter_crops_squares_inside_the_frame():

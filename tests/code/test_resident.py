@@ -26,7 +26,7 @@ def pair(views, seed, corrupt=(), limit=10, batch=16):
         if loads:
             cache.load(noted, 2, "frames", silent=True)
         sampler = PairSampler(START, LENGTH, IDENTITY, views, seed)
-        made.append(Batches(cache, sampler, batch, mirror=True, jitter_amount=0.2, corrupt=noted))
+        made.append(Batches(cache, sampler, batch, mirror=True, jitter=0.2, corrupt=noted))
     return made
 
 

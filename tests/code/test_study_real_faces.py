@@ -55,7 +55,7 @@ def readings():
     random = np.random.default_rng(3)
     points = random.uniform(12, 20, (48, 1, 2)) + random.uniform(-6, 6, (1, 68, 2))
     table = pd.DataFrame(random.normal(0, 20, (48, 3)), columns=list(ANGLE_COLUMNS))
-    return table.assign(presence=[0.2] + [1.0] * 47, landmarks68=list(points.reshape(48, 136)))
+    return table.assign(turned_deg=0.0, presence=[0.2] + [1.0] * 47, landmarks68=list(points.reshape(48, 136)))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,8 @@ def networks(params, frames, work):
 
 @pytest.fixture(scope="module")
 def told(params, frames, work, networks, readings):
-    labelled = {"readings": ReadFaces(frames, frames / "splits.parquet", readings)}
+    tables = {"readings": readings, "turned": readings.assign(turned_deg=20.0)}
+    labelled = {name: ReadFaces(name, frames, frames / "splits.parquet", table) for name, table in tables.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(real_faces, "COMPARED_AT", 4)
         patch.setattr(real_faces, "RESAMPLES", 50)
@@ -134,7 +135,7 @@ def test_framed_crops_are_cut_around_the_points(networks, frames, work, readings
 
 
 def test_readings_are_learnt_from_training_people_and_scored_on_validation_people(params, frames, readings):
-    faces = ReadFaces(frames, frames / "splits.parquet", readings)
+    faces = ReadFaces("readings", frames, frames / "splits.parquet", readings)
     table = faces.table()
     assert len(table) == 39  # of 40: p5 is a test person, the first crop is not sure
     assert table.groupby("split")["identity"].unique().map(set).to_dict() == {
@@ -152,7 +153,7 @@ def test_readings_are_learnt_from_training_people_and_scored_on_validation_peopl
 def test_a_person_without_a_split_is_named(frames, readings, tmp_path):
     pd.read_parquet(frames / "splits.parquet").query("identity != 'p3'").to_parquet(tmp_path / "splits.parquet")
     with pytest.raises(UserError, match="has no row of p3"):
-        ReadFaces(frames, tmp_path / "splits.parquet", readings)
+        ReadFaces("readings", frames, tmp_path / "splits.parquet", readings)
 
 
 def test_every_crop_is_read_once(frames, tmp_path, monkeypatch):
@@ -170,10 +171,33 @@ def test_every_crop_is_read_once(frames, tmp_path, monkeypatch):
     assert [points[0] for points in again["landmarks68"]] == list(range(1, 49))
 
 
+def test_a_turned_crop_is_cut_from_the_turned_picture(frames, readings):
+    quarter = ReadFaces("turned", frames, frames / "splits.parquet", readings.assign(turned_deg=90.0))
+    row = next(quarter.table().itertuples())
+    picture = np.rot90(FrameStore(frames).decode([row.row])[0], -1)  # clockwise
+    expected = crop(np.ascontiguousarray(picture), Box(row.left, row.top, row.right, row.bottom), 16)
+    assert np.abs(quarter.crop(row, 16).astype(int) - expected).max() <= 1
+
+
+def test_crops_are_read_as_they_are_turned(frames, tmp_path, monkeypatch):
+    seen = []
+
+    def read_face(image, box):
+        seen.append(image)
+        return FaceReading(np.zeros((468, 3)), 0.9, 1.0, 2.0, 3.0, 0.0, 0.3)
+
+    monkeypatch.setattr(read_faces, "read_face", read_face)
+    table = read_faces.read_crops(frames, tmp_path / "turned.parquet", 30.0)
+    assert table["turned_deg"].abs().max() <= 30
+    assert table["turned_deg"].std() > 10
+    picture = FrameStore(frames).decode([7])[0]
+    np.testing.assert_array_equal(seen[7], read_faces.rotated(picture, table["turned_deg"][7]))
+
+
 def test_scores_are_kept_until_the_weights_change(told, params, frames, work, networks, readings, monkeypatch):
     monkeypatch.setattr(real_faces, "scores", lambda *_: pytest.fail("scored again"))
     monkeypatch.setattr(real_faces, "COMPARED_AT", 4)
-    labelled = {"readings": ReadFaces(frames, frames / "splits.parquet", readings)}
+    labelled = {"readings": ReadFaces("readings", frames, frames / "splits.parquet", readings)}
     again = real_faces.tell(labelled, networks, SEEDS, params, work)
     assert again["sets"]["readings"] == told["sets"]["readings"]
 
@@ -203,4 +227,4 @@ def test_the_page_tells_goals_order_recipes_and_curves(told):
     rows = [line.split(" |")[0] for line in text.splitlines()]
     assert [rows.count(point) for point in ("| 2", "| 12")] == [1, 1]  # of both curves
     assert "## Changes to the recipe" in text
-    assert "framed/fabnet_3src - samples-4/fabnet_3src" in text
+    assert text.count("| recipe-framed/fabnet_3src - samples-4/fabnet_3src |") == 3  # the set, upright and turned

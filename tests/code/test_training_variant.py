@@ -294,7 +294,7 @@ def test_the_profile_of_the_paper_starts(tmp_path):
             return np.random.default_rng(0).integers(0, 256, (len(rows), 256, 256, 3), dtype=np.uint8)
 
     sampler = PairSampler(np.array([0, 9]), np.array([9, 9]), np.array([0, 1]), 2, 0)
-    batches = Batches(Noise(), sampler, values.batch_size, mirror=values.flip, jitter_amount=values.jitter)
+    batches = Batches(Noise(), sampler, values.batch_size, mirror=values.flip, jitter=values.jitter)
     trainer = Trainer(build("fabnet", 256, 32, 256), batches, batches, values)
     result = trainer.run()
     assert trainer.step == 2

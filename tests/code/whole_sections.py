@@ -38,6 +38,7 @@ VARIANT: dict[str, Any] = {
     "copying": {"share": 0.02, "at": 0.5},
     "flip": True,
     "jitter": 0.0,
+    "turn": 0.0,
     "precision": "fp32",
     "decoder": "direct",
     "checkpoint_every": 32,
