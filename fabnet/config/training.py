@@ -52,6 +52,10 @@ class VariantParams(Section):
         description="fabnet with `views`: weight of what embeddings have to tell of orientation histograms, beside the "
         "loss of the warp (decision 30); 0: nothing",
     )
+    coordinates: Literal["trained", "movement"] = Field(
+        description="fabnet: of embeddings; movement: after training, those in which directions count by how much "
+        "faces move along them within tracks and how little people differ (decision 31)"
+    )
     start_from: Name | None = Field(
         description="of `finetuned`: the variant whose weights are the initial ones; null: none"
     )
@@ -136,6 +140,8 @@ class VariantParams(Section):
             raise ValueError(
                 f"`views`, `flow_stride` and `shared_decoder` are for objective fabnet, not {self.objective}"
             )
+        if self.coordinates != "trained" and self.objective != "fabnet":
+            raise ValueError(f"`coordinates` other than trained are for objective fabnet, not {self.objective}")
         if self.histograms and (self.objective != "fabnet" or self.views is None):
             raise ValueError(
                 "`histograms` compares the `views` of a sample, for objective fabnet: set `views`, or `histograms` to 0"

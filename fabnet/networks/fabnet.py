@@ -26,10 +26,13 @@ class Conventions:
         align_corners: bilinear upsampling in the decoders keeps the corner pixels' centres at the corners.
         unit_input: the first layer sees pixels in [0, 1]. Frames come in [-1, 1] all the same, and the encoder shifts
             them: at the border, where zeros are padded, no change of the weights would do.
+        read_back: embeddings are in other coordinates than those that the decoders learnt from, and a linear map takes
+            them back, see networks/coordinates.py.
     """
 
     align_corners: bool = True
     unit_input: bool = False
+    read_back: bool = False
 
     @classmethod
     def of_card(cls, card: dict[str, Any]) -> "Conventions":
@@ -192,6 +195,8 @@ class FabNet(nn.Module):
         if sources > 1 and not self.shared_decoder:
             self.confidence_decoder = Decoder(size, pair, base_filters, 1, align_corners)
         self.histogram_head = HistogramHead(image_size, embedding_dim) if histogram_head else None
+        self.read_back = nn.Linear(embedding_dim, embedding_dim) if conventions.read_back else None
+        self.base_filters = base_filters
         self.sources, self.conventions, self.flow_stride = sources, conventions, flow_stride
         self.every_view = False
         if flow_stride > 1:
@@ -214,7 +219,7 @@ class FabNet(nn.Module):
 
     def flow_between(self, pairs_ND: Tensor) -> Tensor:
         """Offsets (N, 2, H, W) for embeddings of a source beside those of its target, (N, 2 * D)."""
-        return self._full_size(self.flow_decoder(pairs_ND)[:, :2])
+        return self._full_size(self.flow_decoder(self._read(pairs_ND))[:, :2])
 
     def forward(self, views_VBCHW: Tensor, mask_VB: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Views in [-1, 1], (V, B, 3, H, W), target first, to the generated targets (B, 3, H, W).
@@ -274,12 +279,20 @@ class FabNet(nn.Module):
 
     def _decoded(self, pairs_ND: Tensor) -> tuple[Tensor, Tensor]:
         """Flow (N, 2, H, W) and confidence before the softmax, (N, 1, H, W), which is empty for a single source."""
+        pairs_ND = self._read(pairs_ND)
         decoded = self.flow_decoder(pairs_ND)
         if self.shared_decoder:
             decoded = self._full_size(decoded)
             return decoded[:, :2], decoded[:, 2:]
         logits = self.confidence_decoder(pairs_ND) if self.sources > 1 else decoded[:, 2:]
         return self._full_size(decoded), self._full_size(logits)
+
+    def _read(self, pairs_ND: Tensor) -> Tensor:
+        """Pairs of embeddings in the coordinates that the decoders know, (N, 2 * D)."""
+        if self.read_back is None:
+            return pairs_ND
+        read_N2D: Tensor = self.read_back(pairs_ND.unflatten(1, (2, -1)))
+        return read_N2D.flatten(1)
 
     def _full_size(self, map_NChw: Tensor) -> Tensor:
         """Upsampled bilinearly; offsets are in the coordinates of the frame, so that they are the same at any size."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from fabnet.errors import UserError, first_line
 from fabnet.files import atomic_directory, hash_file, locked, write_json
@@ -19,7 +23,8 @@ from fabnet.frames.corrupt import CorruptFrames
 from fabnet.frames.pairs import PairSampler
 from fabnet.frames.store import FrameStore
 from fabnet.networks.build import build, conventions_of, start_from
-from fabnet.networks.fabnet import OURS, Conventions
+from fabnet.networks.coordinates import in_coordinates, movement, spreads
+from fabnet.networks.fabnet import OURS, Conventions, FabNet
 from fabnet.training.batches import Batches
 from fabnet.training.checkpoint import claim
 from fabnet.training.history import CURRICULUM, HISTORY, Point, below_copying, write_points
@@ -30,10 +35,14 @@ from fabnet.training.world import World, joined
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
 
+logger = logging.getLogger(__name__)
+
 # Of malloc.h: blocks of so many bytes are mapped one by one, and so much free memory at the end goes back at once.
 _M_MMAP_THRESHOLD = -3
 _M_TRIM_THRESHOLD = -1
 _KEPT_BYTES = 2**29
+# Samples that tell movement from people: a covariance of 256 numbers wants some thousand frames.
+_MOVEMENT_SAMPLES = 2048
 
 
 def train_variant(
@@ -98,6 +107,9 @@ def train_variant(
             result = trainer.run()
             if not world.first:
                 return None
+            if params.coordinates == "movement":
+                conventions = replace(conventions, read_back=True)
+                result.best, result.last = in_movement(trainer, [result.best, result.last])
             share = below_copying(result.best_loss, result.copying)
             card = {
                 "variant": name,
@@ -130,6 +142,42 @@ def _claimed(directory: Path, params: VariantParams, inputs: dict[str, Any]) -> 
     with locked(directory / "lock", f"{directory}: another process is training this run; wait for it or stop it"):
         claim(directory, params.model_dump(mode="json"), inputs)
         yield
+
+
+@torch.no_grad()
+def in_movement(trainer: Trainer, weights: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """The same networks with embeddings in the coordinates of movement, see networks/coordinates.py.
+
+    Movement is told from people by the first samples that were learnt from, each some frames of one track.
+
+    Args:
+        trainer: that has run, of a FabNet; its model takes the weights, one after the other.
+        weights: of a network each.
+    """
+    network, train, device = trainer.model, trainer.train, trainer.world.device
+    assert isinstance(network, FabNet)
+    common: dict[str, Any] = {"workers": train.workers, "corrupt": train.corrupt, "mirror": trainer.params.flip}
+    batches = Batches(train.frames, train.sampler, train.batch_size, World(device=device), **common)
+    changed: list[dict[str, Tensor]] = []
+    for state in weights:
+        network.load_state_dict(state)
+        network.eval()
+        embedded: list[Tensor] = []
+        masks: list[Tensor] = []
+        for loaded in batches.iterate(0, math.ceil(_MOVEMENT_SAMPLES / train.batch_size), _MOVEMENT_SAMPLES):
+            batch = batches.finish(loaded)
+            embedding_ND = network.encoder(batch.views.flatten(0, 1)).double().cpu()
+            embedded.append(embedding_ND.unflatten(0, batch.views.shape[:2]))
+            if batch.mask is not None:
+                masks.append(batch.mask.cpu())
+        batches.check()
+        within_DD, between_DD, mean_D = spreads(torch.cat(embedded, 1), torch.cat(masks, 1) if masks else None)
+        if not within_DD.trace() > 0:
+            logger.warning(f"{trainer.title}: all embeddings of a track are alike, so that nothing tells movement")
+            within_DD = torch.eye(len(mean_D), dtype=within_DD.dtype)
+        moved = in_coordinates(network, movement(within_DD, between_DD), mean_D).state_dict()
+        changed.append({name: value.contiguous() for name, value in moved.items()})
+    return changed
 
 
 def _write(out: Path, card: dict[str, Any], result: Result) -> None:
@@ -214,6 +262,11 @@ def trainer_of(
         if len(numbers) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
     places = [Places(store.tracks.start[numbers], store.tracks.length[numbers]) for numbers in tracks.values()]
+    if params.coordinates == "movement" and len(tracks["train"]) < 2:
+        raise UserError(
+            f"{name}: has one track to learn from, which cannot tell people from movement; extract more clips, or set "
+            f"coordinates of {name} to trained"
+        )
     frames = place_frames(store, places, params, world, corrupt, title)
     samplers = [
         PairSampler(*place, store.tracks.identity[numbers], params.views or model.views, 2 * params.seed + which)

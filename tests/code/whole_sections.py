@@ -18,6 +18,7 @@ VARIANT: dict[str, Any] = {
     "flow_stride": 1,
     "shared_decoder": False,
     "histograms": 0.0,
+    "coordinates": "trained",
     "start_from": None,
     "freeze": [],
     "seed": 0,
