@@ -262,10 +262,10 @@ def trainer_of(
         if len(numbers) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
     places = [Places(store.tracks.start[numbers], store.tracks.length[numbers]) for numbers in tracks.values()]
-    if params.coordinates == "movement" and len(tracks["train"]) < 2:
+    if params.coordinates == "movement" and len(set(store.tracks.identity[tracks["train"]])) < 2:
         raise UserError(
-            f"{name}: has one track to learn from, which cannot tell people from movement; extract more clips, or set "
-            f"coordinates of {name} to trained"
+            f"{name}: has one person to learn from, who cannot tell people from movement; extract clips of others, or "
+            f"set coordinates of {name} to trained"
         )
     frames = place_frames(store, places, params, world, corrupt, title)
     samplers = [

@@ -79,7 +79,7 @@ def test_a_round_trip_is_equal_to_the_bit(model, tmp_path, kind):
         before.pop(key, None)
         after.pop(key, None)
     if kind == "released":
-        assert before["conventions"] == {"align_corners": False, "unit_input": True}
+        assert before["conventions"] == {"align_corners": False, "unit_input": True, "read_back": False}
     assert after == before
     assert load(copy, tmp_path / "heads.npz").probes is not None
 
