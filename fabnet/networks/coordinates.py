@@ -1,0 +1,99 @@
+"""Other coordinates of an embedding, in which faces that move alike are near, whosever they are.
+
+What FAb-Net learns must tell the frames of one track apart, and no loss keeps it from telling who they are of: people
+differ more than faces move, and of the neighbours of a face by cosine many are of its own person. Let W be the
+covariance of embeddings z within tracks and B that of the tracks' means, mu their mean. The embedding becomes
+
+    z' = W^(1/2) B^(-1) (z - mu),
+
+so that a direction counts by how much faces move along it and how little people differ. Tracks tell which is which, no
+label does. It is nuisance attribute projection (Solomonoff, Campbell and Boardman 2005), which takes directions in
+which sessions of a speaker differ away, with people as the nuisance, and without loss: the map has an inverse. The
+encoder's last convolution does it, and the decoders read the embedding back, so that the network is the same function.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from fabnet.networks.fabnet import FabNet
+
+#: Added to all variances, as a share of their mean: what few tracks say of weak directions is not believed.
+_SHRINKAGE = 0.03
+
+
+def spreads(embedding_VSD: Tensor, mask_VS: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Covariance of embeddings within tracks, and between the tracks' true means, both (D, D), and the mean (D,).
+
+    All in float64. The mean of V frames is off by a V-th of the covariance within tracks, which is taken off again.
+
+    Args:
+        embedding_VSD: of V frames of each of S tracks, or of S samples of fewer tracks.
+        mask_VS: False for padding; None where there is none. Every sample has at least two frames.
+    """
+    embedding_VSD = embedding_VSD.double()
+    real_VS1 = torch.ones_like(embedding_VSD[..., :1]) if mask_VS is None else mask_VS[..., None].double()
+    frames_S1 = real_VS1.sum(dim=0)
+    mean_SD = (embedding_VSD * real_VS1).sum(dim=0) / frames_S1
+    off_ND = ((embedding_VSD - mean_SD) * real_VS1).flatten(0, 1)
+    within_DD = off_ND.T @ off_ND / (frames_S1 - 1).sum()
+    return within_DD, torch.cov(mean_SD.T) - within_DD * (1 / frames_S1).mean(), mean_SD.mean(dim=0)
+
+
+def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
+    """The matrix W^(1/2) B^(-1), (D, D), with a share of the mean of all variances added to each.
+
+    Args:
+        within_DD: W, of embeddings within tracks; not zero.
+        between_DD: B, between tracks; variances below zero, which few tracks lead to, count as zero.
+    """
+    (within_D, axes_DD), (between_D, people_DD) = torch.linalg.eigh(within_DD), torch.linalg.eigh(between_DD)
+    within_D, between_D = within_D.clamp(min=0), between_D.clamp(min=0)
+    least = _SHRINKAGE * (within_D.mean() + between_D.mean())
+    root_DD = (axes_DD * (within_D + least).sqrt()) @ axes_DD.T
+    return root_DD @ (people_DD / (between_D + least)) @ people_DD.T
+
+
+@torch.no_grad()
+def in_coordinates(network: FabNet, matrix_DD: Tensor, origin_D: Tensor) -> FabNet:
+    """The same function, with embeddings z' = matrix (z - origin).
+
+    Args:
+        network: stays as it is.
+        matrix_DD: has an inverse.
+        origin_D: becomes zero.
+
+    Returns:
+        A network on the CPU, in evaluation mode.
+    """
+    encoder = network.encoder
+    changed = FabNet(
+        encoder.image_size,
+        network.base_filters,
+        encoder.embedding_dim,
+        network.sources,
+        replace(network.conventions, read_back=True),
+        network.flow_stride,
+        network.shared_decoder,
+        network.histogram_head is not None,
+    )
+    changed.load_state_dict(network.state_dict(), strict=False)  # all but read_back, which follows
+    last = changed.encoder.layers[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    assert changed.read_back is not None
+    matrix_DD, origin_D = matrix_DD.double().cpu(), origin_D.double().cpu()
+    inverse_DD = torch.linalg.inv(matrix_DD)
+    # Where the network was in other coordinates already, the decoders go back through both.
+    before_DD, bias_D = torch.eye(len(matrix_DD)).double(), torch.zeros(len(matrix_DD)).double()
+    if network.read_back is not None:
+        before_DD, bias_D = network.read_back.weight.double().cpu(), network.read_back.bias.double().cpu()
+    last.weight.copy_(torch.einsum("ed,dchw->echw", matrix_DD, last.weight.double()))
+    last.bias.copy_(matrix_DD @ (last.bias.double() - origin_D))
+    changed.read_back.weight.copy_(before_DD @ inverse_DD)
+    changed.read_back.bias.copy_(before_DD @ origin_D + bias_D)
+    if changed.histogram_head is not None:  # tells differences alone, for which the origin is nothing
+        told = changed.histogram_head.told
+        told.weight.copy_((told.weight.double()[:, :, 0, 0] @ inverse_DD)[..., None, None])
+    return changed.eval()
