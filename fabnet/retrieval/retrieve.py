@@ -24,7 +24,15 @@ from fabnet.probing.embeddings import encoders_of, read_embeddings, rows_of
 from fabnet.progress import track
 from fabnet.retrieval.evaluation import Evaluation
 from fabnet.retrieval.exact import Neighbours, unit
-from fabnet.retrieval.samples import frames_of, origins, sample_of_faces, sample_of_frames, searched_faces, spread
+from fabnet.retrieval.samples import (
+    frames_of,
+    one_of_each,
+    origins,
+    sample_of_faces,
+    sample_of_frames,
+    searched_faces,
+    spread,
+)
 
 #: Directions of the embedding that t-SNE starts from.
 _DIRECTIONS = 50
@@ -54,10 +62,10 @@ def shown_encoders(params: RetrieveParams, available: list[str], first: str) -> 
 def draw_rows(
     out: Path, name: str, encoders: list[str], searched: Evaluation, crops: Crops, params: RetrieveParams
 ) -> Iterator[Picture | Gap]:
-    """A picture for each encoder, of the same queries.
+    """Pictures of each encoder's neighbours, of the same queries for all.
 
     Queries are of different identities, with yaw spread evenly from left to right or, where yaw is not known, the
-    first of the random sample.
+    first of the random sample. Where expressions are known, a second picture has one query of each.
 
     Args:
         out: folder of the PNG files.
@@ -71,11 +79,15 @@ def draw_rows(
     identity = faces.identity[: sample.queries]
     yaw = faces.angles.get("yaw")
     by = np.arange(sample.queries, dtype=float) if yaw is None else yaw[: sample.queries]
-    queries = spread(by, identity, params.rows.queries)
     rule = "taken at random" if yaw is None else "whose yaw lies evenly over that of all queries"
+    shown = [("rows", "nearest neighbours", rule, spread(by, identity, params.rows.queries))]
+    if faces.expression is not None:
+        rule = f"the {'first' if yaw is None else 'most frontal'} of each expression"
+        queries = one_of_each(faces.expression[: sample.queries], np.abs(by), identity)
+        shown.append(("expressions", "nearest neighbours of each expression", rule, queries))
     columns = min(params.rows.neighbours, params.k)
 
-    def drawn(encoder: str) -> Figure:
+    def drawn(encoder: str, queries: NDArray[np.int64]) -> Figure:
         found = searched.neighbours[encoder][params.same_identity].rows[queries, :columns]
         rows = [row[row >= 0] for row in found]
         same = [identity[query] == faces.identity[row] for query, row in zip(queries, rows, strict=True)]
@@ -87,15 +99,16 @@ def draw_rows(
         return retrieval_rows(asked, images, same, captions, columns)
 
     kept = "may be among them" if params.same_identity == "kept" else "are left out"
-    for encoder in encoders:
-        yield picture(
-            out / f"rows_{encoder}.png",
-            f"{name}: nearest neighbours by {encoder}",
-            f"`{encoder}`: queries, {rule}, one a person, and those with the most similar embeddings. Faces of the "
-            f"query's recording do not count; faces of the query's own person {kept}.",
-            lambda encoder=encoder: drawn(encoder),  # type: ignore[misc]
-            dpi=80,
-        )
+    for file, title, rule, queries in shown:
+        for encoder in encoders:
+            yield picture(
+                out / f"{file}_{encoder}.png",
+                f"{name}: {title} by {encoder}",
+                f"`{encoder}`: queries, {rule}, one a person, and those with the most similar embeddings. Faces of the "
+                f"query's recording do not count; faces of the query's own person {kept}.",
+                lambda encoder=encoder, queries=queries: drawn(encoder, queries),  # type: ignore[misc]
+                dpi=80,
+            )
 
 
 def draw_maps(

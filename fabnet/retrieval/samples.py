@@ -201,6 +201,22 @@ def spread(values: NDArray[np.floating], identity: NDArray[np.int64], wanted: in
     return np.array(chosen, dtype=np.int64)
 
 
+def one_of_each(kind: NDArray[np.int64], value: NDArray[np.floating], identity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each kind the row of the least value whose person is not shown yet; a kind without such a row is left out.
+
+    Args:
+        kind: (N,), a number for each kind, in whose order rows come.
+        value: (N,), NaN where unknown.
+        identity: (N,), a number for each person.
+    """
+    chosen: list[int] = []
+    for each in np.unique(kind):
+        free = np.flatnonzero((kind == each) & ~np.isin(identity, identity[chosen]) & ~np.isnan(value))
+        if len(free):
+            chosen.append(int(free[np.argmin(value[free])]))
+    return np.array(chosen, dtype=np.int64)
+
+
 #: How the set `celebv` names a frame of a clip: the clip, and the frame's place in it.
 _PLACE = re.compile(r"@[01]\.[0-9]{4}$")
 

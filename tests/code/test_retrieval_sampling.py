@@ -9,7 +9,7 @@ from fabnet.figures.sheets import retrieval_rows
 from fabnet.frames.store import FrameStore
 from fabnet.retrieval.exact import unit
 from fabnet.retrieval.retrieve import project
-from fabnet.retrieval.samples import frames_of, origins, sample, spread
+from fabnet.retrieval.samples import frames_of, one_of_each, origins, sample, spread
 
 
 def test_a_sample_is_different_rows_in_an_order_of_the_seed():
@@ -45,6 +45,13 @@ def test_who_is_shown_lies_evenly_and_is_one_face_a_person():
     rows = spread(values, people, 4)
     assert len(rows) == 3
     assert len(set(people[rows])) == 3
+
+
+def test_one_of_each_kind_is_the_least_of_somebody_else():
+    kind, person = np.array([2, 0, 0, 2, 1, 1, 3]), np.array([0, 1, 2, 1, 1, 1, 4])
+    value = np.array([9.0, 3.0, 5.0, 1.0, 0.0, np.nan, np.nan])
+    # Kind 0 takes person 1, so that nobody of kind 1 is left and kind 2 takes its second best; of 3 nothing is known.
+    assert one_of_each(kind, value, person).tolist() == [1, 0]
 
 
 def test_rows_frame_the_query_and_its_own_person():

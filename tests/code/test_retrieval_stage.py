@@ -24,7 +24,13 @@ from fabnet.report.retrieval import retrieval
 from fabnet.retrieval.samples import sample_of_faces, searched_faces
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {"k": 4, "bootstrap": 100, "rows": {"queries": 3, "neighbours": 2}, "map": {"points": 30, "perplexity": 30}}
+SETTINGS = {
+    "shown": [],
+    "k": 4,
+    "bootstrap": 100,
+    "rows": {"queries": 3, "neighbours": 2},
+    "map": {"points": 30, "perplexity": 30},
+}
 
 
 def retrieve(folder):
@@ -104,7 +110,7 @@ def test_the_same_run_gives_the_same_files(done, tmp_path):
     shutil.copytree(folder, again, ignore=shutil.ignore_patterns("reports", "retrieval"))
     retrieve(again)
     files = [path.relative_to(folder) for part in ("reports", "retrieval") for path in (folder / part).rglob("*.*")]
-    assert len([path for path in files if path.suffix == ".png"]) == 4
+    assert len([path for path in files if path.suffix == ".png"]) == 6
     assert [path for path in files if (folder / path).read_bytes() != (again / path).read_bytes()] == []
 
 
@@ -118,7 +124,8 @@ def test_the_report_shows_it(done):
     assert heads[1] == heads[0][:-1]
     assert heads[2] == ["encoder", "yaw over `chance`'s ↓", "yaw less `autoencoder`'s, ° ↓"]
     figures = [block.path.name for block in tiny.blocks if isinstance(block, Picture)]
-    assert figures == ["rows_fabnet.png", "rows_autoencoder.png", "map_fabnet.png", "map_autoencoder.png"]
+    kinds = ("rows", "expressions", "map")
+    assert figures == [f"{kind}_{encoder}.png" for kind in kinds for encoder in ("fabnet", "autoencoder")]
     assert [sub.title for sub in tiny.sections] == ["By the query's expression"]
     # The frames were not searched here: a gap, and nothing else is lost.
     (gap,) = gaps_of([shown])
@@ -136,7 +143,8 @@ def test_one_class_and_no_angles_leave_words_in_the_report(tmp_path):
     assert "all faces of the gallery are sad: any order of them is right" in said
     assert "the labels have no yaw" in said
     assert "differences from vgg_face (there are no embeddings of that name)" in said
-    assert [block.path.name for block in shown.blocks if isinstance(block, Picture)] == ["rows_hog.png", "map_hog.png"]
+    figures = [block.path.name for block in shown.blocks if isinstance(block, Picture)]
+    assert figures == ["rows_hog.png", "expressions_hog.png", "map_hog.png"]
     assert list(gaps_of([shown])) == []
 
 
