@@ -144,7 +144,7 @@ def test_one_class_and_no_angles_leave_words_in_the_report(tmp_path):
     assert "the labels have no yaw" in said
     assert "differences from vgg_face (there are no embeddings of that name)" in said
     figures = [block.path.name for block in shown.blocks if isinstance(block, Picture)]
-    assert figures == ["rows_hog.png", "expressions_hog.png", "map_hog.png"]
+    assert figures == ["rows_hog.png", "map_hog.png"]
     assert list(gaps_of([shown])) == []
 
 
