@@ -4,12 +4,13 @@ What FAb-Net learns must tell the frames of one track apart, and no loss keeps i
 differ more than faces move, and of the neighbours of a face by cosine many are of its own person. Let W be the
 covariance of embeddings z within tracks and B that of the tracks' means, mu their mean. The embedding becomes
 
-    z' = W^(1/2) B^(-1) (z - mu),
+    z' = c W^(1/2) B^(-1) (z - mu),
 
-so that a direction counts by how much faces move along it and how little people differ. Tracks tell which is which, no
-label does. It is nuisance attribute projection (Solomonoff, Campbell and Boardman 2005), which takes directions in
-which sessions of a speaker differ away, with people as the nuisance, and without loss: the map has an inverse. The
-encoder's last convolution does it, and the decoders read the embedding back, so that the network is the same function.
+with a number c that makes its variances 1 on average: a direction counts by how much faces move along it and how little
+people differ. Tracks tell which is which, no label does. It is nuisance attribute projection (Solomonoff, Campbell and
+Boardman 2005), which takes away directions in which sessions of a speaker differ, with people as the nuisance, and
+without loss: the map has an inverse. The encoder's last convolution does it, and the decoders read the embedding back,
+so that the network is the same function.
 """
 
 from dataclasses import replace
@@ -44,6 +45,8 @@ def spreads(embedding_VSD: Tensor, mask_VS: Tensor | None = None) -> tuple[Tenso
 def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
     """The matrix W^(1/2) B^(-1), (D, D), with a share of the mean of all variances added to each.
 
+    It is divided by a number, so that the new variances, within and between tracks together, are 1 on average.
+
     Args:
         within_DD: W, of embeddings within tracks; not zero.
         between_DD: B, between tracks; variances below zero, which few tracks lead to, count as zero.
@@ -52,7 +55,9 @@ def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
     within_D, between_D = within_D.clamp(min=0), between_D.clamp(min=0)
     least = _SHRINKAGE * (within_D.mean() + between_D.mean())
     root_DD = (axes_DD * (within_D + least).sqrt()) @ axes_DD.T
-    return root_DD @ (people_DD / (between_D + least)) @ people_DD.T
+    matrix_DD = root_DD @ (people_DD / (between_D + least)) @ people_DD.T
+    both_DD = matrix_DD @ (within_DD + (people_DD * between_D) @ people_DD.T) @ matrix_DD.T
+    return matrix_DD / both_DD.diagonal().mean().sqrt()
 
 
 @torch.no_grad()
