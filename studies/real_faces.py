@@ -121,6 +121,10 @@ def runs(params: Params, given: argparse.Namespace) -> Iterator[Run]:
     for samples in given.samples:
         if samples != COMPARED_AT or not given.recipes:
             yield Run(f"samples-{samples}", BEST, with_budget(first, samples))
+        if given.chosen is not None:
+            for seed in given.seeds if samples > first.samples else given.seeds[:1]:
+                values, framed = changed(given.chosen, of(BEST, seed))
+                yield Run(f"chosen-{given.chosen}-{samples}", BEST, with_budget(values, samples), framed)
 
 
 def with_budget(values: VariantParams, samples: int) -> VariantParams:
@@ -460,7 +464,13 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", choices=RECIPES, default=[], help=f"changes to {BEST} to compare")
     parser.add_argument("--chosen", choices=RECIPES, help="the one that is trained with every seed")
     parser.add_argument("--people", type=int, nargs="*", default=[], help=f"of a curve of {BEST}, first seed")
-    parser.add_argument("--samples", type=int, nargs="*", default=[], help="likewise")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        nargs="*",
+        default=[],
+        help="likewise, and of the chosen recipe; of this with every seed, where there are more than it has by default",
+    )
     parser.add_argument("--work", type=Path, default=WORK, help="folder of networks and scores")
     parser.add_argument("--out", type=Path, default=OUT, help="of the page and its numbers, without suffix")
     parser.add_argument("--only", choices=("train", "tell"), help="one of the two steps")

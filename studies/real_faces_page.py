@@ -69,13 +69,15 @@ def _goals(told: Mapping[str, Any]) -> list[str]:
         return []
     lines = ["| network | metric | goal | measured | |", "|---|---|---|---|---|"]
     for key, row in own["encoders"].items():
-        if key.endswith("/fabnet_3src") and not key.startswith("people-"):
+        if key.endswith("/fabnet_3src") and key.startswith(("main/", "chosen-")):
             for metric, goal in GOALS.items():
                 cell = row[metric]
                 met = "met" if cell["value"] <= goal else f"missed by {cell['value'] - goal:.1f}"
                 measured = f"{cell['value']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"
                 lines.append(f"| {_short(key)} | {METRICS[metric][0]} | at most {goal:g} | {measured} | {met} |")
-    what = "`samples-N` had N samples; `recipe-NAME` is a change that is compared below, at half the budget."
+    what = (
+        "`chosen-NAME` is the recipe that is chosen below, on other faces; a number behind it is that of its samples."
+    )
     return [f"## Goals, on `{GOAL_SET}`", what, "\n".join(lines)]
 
 
@@ -103,21 +105,31 @@ def _recipes(told: Mapping[str, Any]) -> list[str]:
 
 
 def _curves(told: Mapping[str, Any]) -> list[str]:
+    people: dict[int, str] = {}
+    samples: dict[int, str] = {}
+    chosen: dict[int, str] = {}
+    for key, (first, *_) in told["networks"].items():
+        group = key.partition("/")[0]
+        if group.startswith("people-"):
+            people[int(group.partition("-")[2])] = key
+        elif group.startswith("samples-"):
+            samples[first["samples"]] = key
+        elif group.startswith("chosen-"):
+            chosen[first["samples"]] = key
+        elif key == "main/fabnet_3src":
+            people[told["crops"]["train"]] = samples[first["samples"]] = key
     parts: list[str] = []
-    for what, title in (("people", "Number of people"), ("samples", "Number of samples")):
-        points = {}
-        for key, (first, *_) in told["networks"].items():
-            if key.startswith(f"{what}-"):
-                points[int(key.partition("/")[0].partition("-")[2])] = key
-            elif key == "main/fabnet_3src":
-                points[first["samples"] if what == "samples" else told["crops"]["train"]] = key
+    for what, title, points in (
+        ("people", "Number of people: `fabnet_3src`", people),
+        ("samples", "Number of samples: `fabnet_3src`", samples),
+        ("samples", "Number of samples: the chosen recipe", chosen),
+    ):
         if len(points) < 2:
             continue
-        names = [name for name in told["sets"] if name not in CHOOSING]
-        for name in names:
+        for name in (name for name in told["sets"] if name not in CHOOSING):
             encoders = told["sets"][name]["encoders"]
             rows = {f"{number:,}": _first_seed(encoders[points[number]]) for number in sorted(points)}
-            parts += [f"## {title}: `fabnet_3src` on `{name}`, first seed", _table(what, rows, "")]
+            parts += [f"## {title} on `{name}`, first seed", _table(what, rows, "")]
     return parts
 
 

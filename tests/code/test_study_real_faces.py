@@ -95,7 +95,7 @@ def told(params, frames, work, networks, readings):
 
 def test_what_is_trained_differs_in_what_it_says(networks):
     by = {(run.group, run.variant, run.values.seed): run for run in networks}
-    assert len(by) == len(networks) == 4 * 2 + 2 + 2 + 2
+    assert len(by) == len(networks) == 4 * 2 + 2 + 2 + 2 + 2
     longer, curriculum = (by["main", name, 1].values.model_dump() for name in ("fabnet_longer", "fabnet_curriculum"))
     assert {key for key in longer if longer[key] != curriculum[key]} == {"curriculum"}
     assert by["samples-12", "fabnet_3src", 0].values.samples == 12
@@ -225,6 +225,6 @@ def test_the_page_tells_goals_order_recipes_and_curves(told):
     assert "| fabnet_curriculum better than fabnet | " in text
     assert "48 crops of 12 tracks, 4 people to learn from and 1 to choose on" in text
     rows = [line.split(" |")[0] for line in text.splitlines()]
-    assert [rows.count(point) for point in ("| 2", "| 12")] == [1, 1]  # of both curves
+    assert [rows.count(point) for point in ("| 2", "| 12")] == [1, 2]  # people, and samples of both recipes
     assert "## Changes to the recipe" in text
     assert text.count("| recipe-framed/fabnet_3src - samples-4/fabnet_3src |") == 3  # the set, upright and turned
