@@ -1,17 +1,19 @@
 """Which objective reads more from a face in no more CPU seconds? Recipes of FAb-Net, and what was left of each.
 
-    python -m studies.objectives [--candidates stride_4 histograms_2 ...] [--seeds 0 1 2] [--jobs 2]
+    python -m studies.objectives [--candidates [stride_4 ...] [--share 0.35]] [--seeds 0 1 2] [--jobs 2]
 
-`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. A
-candidate is `fabnet_3src` with other params and as many samples as take the CPU seconds of `fabnet_3src`: the cost of
-a sample is measured before, by steps of all recipes in turn, so that they meet the same machine. Needs the outputs of
-`dvc repro validate validate_set`. Models go to .work/studies/objectives; what is there is not trained again, and what
-was stopped goes on.
+`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. The test
+faces are asked about these two: scores over seeds, each unit and expression, and how many of a face's nearest ten are
+of its own person. Writes docs/results/objectives.md and .json.
 
-Candidates are compared on people of the labelled set's training and validation splits, in folds. The test faces are
-asked about the two variants of params.yaml alone: scores over seeds, each unit and expression, and how many of a face's
-nearest ten are of its own person. Writes docs/results/objectives.md and .json; objectives-tried.md, beside it, tells
-of trials by hand.
+With `--candidates`, recipes are compared with `fabnet_3src` on people of the labelled set's training and validation
+splits, in folds; no test face is asked. A candidate is `fabnet_3src` with other params and as many samples as take a
+`--share` of the CPU seconds of `fabnet_3src`: the cost of a sample is measured before, by steps of all recipes in turn,
+so that they meet the same machine. Writes docs/results/objectives-candidates.md and .json; objectives-tried.md, beside
+them, tells of trials by hand.
+
+Needs the outputs of `dvc repro validate validate_set`. Models go to .work/studies/objectives; what is there is not
+trained again, and what was stopped goes on.
 """
 
 from __future__ import annotations
@@ -30,8 +32,9 @@ import numpy as np
 
 from fabnet import log
 from fabnet.files import atomic_file
+from studies.kept import train_once
 from studies.learning_speed import METRICS as BY_FOLDS
-from studies.learning_speed import RESAMPLES, cpu_seconds, folded
+from studies.learning_speed import RESAMPLES, folded
 from studies.record import write_record
 from studies.variants import METRICS, comparison, load, summary
 
@@ -46,32 +49,35 @@ SET, REFERENCE, VARIANT = "synthetic", "fabnet_3src", "fabnet_next"
 #: What a candidate changes of REFERENCE.
 CANDIDATES: dict[str, dict[str, Any]] = {
     "stride_4": {"flow_stride": 4},
-    "histograms_2": {"histograms": 2.0},
     "histograms_6": {"histograms": 6.0},
-    "histograms_20": {"histograms": 20.0},
     "stride_4_histograms_2": {"flow_stride": 4, "histograms": 2.0},
+    "stride_4_histograms_6": {"flow_stride": 4, "histograms": 6.0},
     "stride_4_histograms_20": {"flow_stride": 4, "histograms": 20.0},
-    "jitter": {"jitter": 0.1},
+    "stride_4_histograms_6_jitter": {"flow_stride": 4, "histograms": 6.0, "jitter": 0.15},
+    "stride_4_histograms_6_turn": {"flow_stride": 4, "histograms": 6.0, "jitter": 0.15, "turn": 30.0},
 }
+#: Of the samples of REFERENCE, when candidates are compared.
+SHARE = 0.35
 _ROUNDS, _STEPS, _NEAREST = 5, 4, 10
 # Side of the crops that points are told in.
 _PIXELS = 64
 
 
-def recipe(params: Params, name: str, seed: int) -> VariantParams:
+def recipe(params: Params, name: str, seed: int, share: float = 1.0) -> VariantParams:
     """What a recipe trains with; of a candidate, but for its number of samples.
 
     Args:
         params: of the project.
         name: of a variant, or a candidate.
         seed: of the training.
+        share: of the samples of REFERENCE.
     """
     from fabnet.config import VariantParams
 
     if name in CANDIDATES:
         values = params.train.variant(REFERENCE).model_dump() | CANDIDATES[name]
         return VariantParams.model_validate(values | {"seed": seed})
-    samples = params.train.variant(REFERENCE).samples
+    samples = round(share * params.train.variant(REFERENCE).samples)
     return params.train.variant(name).model_copy(update={"seed": seed, "samples": samples})
 
 
@@ -124,34 +130,28 @@ def measured_costs(params: Params, names: Sequence[str]) -> dict[str, float]:
     return {name: kept[name] for name in names}
 
 
-def train_seed(params: Params, names: Sequence[str], seed: int) -> None:
+def trained(name: str, seed: int, share: float) -> Path:
+    """Where a network lies."""
+    return WORK / ("" if share == 1 else f"share-{share:g}") / f"seed-{seed}" / name
+
+
+def train_seed(params: Params, names: Sequence[str], seed: int, share: float) -> None:
     """Train recipes with one seed, note the CPU seconds of each, and probe them.
 
     Args:
         params: of the project.
         names: of the recipes.
         seed: of the training.
+        share: of the samples of REFERENCE; candidates have as many as take the same CPU seconds.
     """
-    from fabnet.files import read_json, write_json
-    from fabnet.training.variant import train_variant
-
     cost = measured_costs(params, names) if set(names) & CANDIDATES.keys() else {}
     for name in names:
-        values, out = recipe(params, name, seed), WORK / f"seed-{seed}" / name
+        values = recipe(params, name, seed, share)
         if name in CANDIDATES:
-            steps = round(values.samples * cost[REFERENCE] / cost[name] / values.batch_size)
+            steps = round(share * values.samples * cost[REFERENCE] / cost[name] / values.batch_size)
             values = values.model_copy(update={"samples": steps * values.batch_size})
-        if (out / "model.json").is_file():
-            if read_json(out / "model.json")["params"] != values.model_dump(mode="json"):
-                sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
-            ask(params, name, seed)
-            continue
-        resumed = (out.parent / ".unfinished" / name / "checkpoint.pt").exists()
-        before = cpu_seconds()
-        train_variant(name, values, FRAMES, SPLITS, out, out.parent / ".unfinished")
-        # What was trained before an interruption was not clocked.
-        write_json(out.with_name(f"{name}.json"), {"cpu_s": None if resumed else cpu_seconds() - before})
-        ask(params, name, seed)
+        train_once(name, values, FRAMES, SPLITS, trained(name, seed, share))
+        ask(params, name, seed, share)
 
 
 # -- scores ---------------------------------------------------------------------------------------------------------
@@ -183,13 +183,14 @@ class Asked(NamedTuple):
     person: np.ndarray
 
 
-def ask(params: Params, name: str, seed: int) -> Asked:
+def ask(params: Params, name: str, seed: int, share: float = 1.0) -> Asked:
     """Probe a model, or read what it answered before; answers lie beside it, by the hash of its weights.
 
     Args:
         params: of the project.
         name: of the recipe.
         seed: of the training.
+        share: of the samples of REFERENCE.
     """
     import pandas as pd
 
@@ -200,8 +201,9 @@ def ask(params: Params, name: str, seed: int) -> Asked:
     from fabnet.probing.predictions import REGULARISED, frame
     from fabnet.probing.problem import Problem
 
-    model, card = load_model(WORK / f"seed-{seed}" / name)
-    kept = WORK / f"seed-{seed}" / f"{name}.{card['weights_sha256'][:12]}"
+    directory = trained(name, seed, share)
+    model, card = load_model(directory)
+    kept = directory.with_name(f"{name}.{card['weights_sha256'][:12]}")
     files = [kept.with_name(f"{kept.name}.{part}.parquet") for part in ("test", "folds", "faces")]
     if all(file.is_file() for file in files):
         test, folds, faces = map(pd.read_parquet, files)
@@ -269,21 +271,22 @@ def on_test(params: Params, seeds: Sequence[int]) -> dict[str, Any]:
     return summary(draws, [(REFERENCE, VARIANT)]) | {"columns": columns, "own_person_pct": persons}
 
 
-def in_folds(params: Params, names: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """Every recipe by people of the training and validation splits: what candidates are chosen by.
+def in_folds(params: Params, names: Sequence[str], seeds: Sequence[int], share: float = 1.0) -> dict[str, Any]:
+    """Every recipe by people of the training and validation splits, and less the first: what candidates are chosen by.
 
     Args:
         params: of the project.
-        names: of the recipes.
+        names: of the recipes, REFERENCE first.
         seeds: of the trainings.
+        share: of the samples of REFERENCE.
     """
     from fabnet.probing.intervals import bootstrap
 
     draws = {
-        name: over_seeds([bootstrap(ask(params, name, seed).folds, RESAMPLES, 0) for seed in seeds]) for name in names
+        name: over_seeds([bootstrap(ask(params, name, seed, share).folds, RESAMPLES, 0) for seed in seeds])
+        for name in names
     }
-    told: dict[str, Any] = summary(draws, [], BY_FOLDS)["variants"]
-    return told
+    return summary(draws, [(names[0], name) for name in names[1:]], BY_FOLDS)
 
 
 def over_seeds(
@@ -300,10 +303,9 @@ def over_seeds(
 
 
 def markdown(told: Mapping[str, Any]) -> str:
-    names, columns = list(told["folds"]), told["test"]["columns"]
+    columns = told["test"]["columns"]
     titles = [f"{title} {'↑' if more else '↓'}" for title, more in METRICS.values()]
     took = told["samples"][VARIANT] * told["cost_ms"][VARIANT] / told["samples"][REFERENCE] / told["cost_ms"][REFERENCE]
-    ratio = {name: told["cost_ms"][name] / told["cost_ms"][REFERENCE] for name in names}
     lines = [
         "# Objectives of FAb-Net and what they read",
         "",
@@ -340,55 +342,86 @@ def markdown(told: Mapping[str, Any]) -> str:
         )
     lines += [
         "",
-        "## What candidates are chosen by",
-        "",
-        "People of the training and validation splits in five folds. CPU: of a sample, as a multiple of that of "
-        f"`{REFERENCE}` ({told['cost_ms'][REFERENCE]:.1f} ms), by steps of all in turn.",
-        "",
-        "| recipe | CPU | samples | " + " | ".join(BY_FOLDS.values()) + " |",
-        "|---" * (3 + len(BY_FOLDS)) + "|",
+        "How recipes were compared: [candidates](objectives-candidates.md), and [by hand](objectives-tried.md).",
     ]
-    for name in names:
-        scores = [told["folds"][name][metric] for metric in BY_FOLDS]
-        cells = [f"{each['value']:.2f} [{each['low']:.2f}, {each['high']:.2f}]" for each in scores]
-        lines.append(f"| `{name}` | {ratio[name]:.2f} | {told['samples'][name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def candidates_page(told: Mapping[str, Any]) -> str:
+    titles = list(BY_FOLDS.values())
+    cost, samples, below = told["cost_ms"], told["samples"], told["below_copying_pct"]
+    lines = [
+        "# Candidates at equal CPU seconds",
+        "",
+        f"`python -m studies.objectives --candidates {' '.join(list(cost)[1:])}`: {told['share']:.0%} of the CPU "
+        f"seconds that `{REFERENCE}` has by default, seeds {', '.join(map(str, told['seeds']))}, on "
+        f"{told['processor']}, one thread. Drawn people of the training and validation splits in five folds; no test "
+        "face. A cell: mean over "
+        "seeds [95 % interval over people] (seeds).",
+        "",
+        comparison(["recipe", *titles], told["folds"]["variants"], list(BY_FOLDS), ""),
+        "",
+        f"The recipe minus `{REFERENCE}`. Bold: the interval leaves out zero, and all seeds agree with its sign.",
+        "",
+        comparison(["difference", *titles], told["folds"]["differences"], list(BY_FOLDS), "+"),
+        "",
+        f"Cost of a sample as a multiple of that of `{REFERENCE}` ({cost[REFERENCE]:.1f} ms), by steps of all in turn, "
+        "and what is left to see in the same time:",
+        "",
+        "| recipe | what differs | cost | samples | below copying % |",
+        "|---|---|---|---|---|",
+    ]
+    for name in cost:
+        changes = ", ".join(f"{key}: {value:g}" for key, value in CANDIDATES.get(name, {}).items())
+        lines.append(
+            f"| `{name}` | {changes} | {cost[name] / cost[REFERENCE]:.2f} | {samples[name]:,} | "
+            f"{', '.join(f'{each:.1f}' for each in below[name])} |"
+        )
     lines += ["", "Losses and encoders that this script does not train: [tried by hand](objectives-tried.md)."]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidates", nargs="*", default=[], choices=CANDIDATES, metavar="NAME")
+    parser.add_argument("--candidates", nargs="*", choices=CANDIDATES, metavar="NAME", help="to compare; none: all")
+    parser.add_argument("--share", type=float, default=SHARE, help=f"of the CPU seconds of {REFERENCE}, for candidates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=1, help="seeds that are trained at once, with one thread each")
     parser.add_argument("--train-seed", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     log.set_up()
-    params, names = load(None), [REFERENCE, VARIANT, *given.candidates]
+    candidates = given.candidates if given.candidates is None else given.candidates or list(CANDIDATES)
+    names = [REFERENCE, VARIANT] if candidates is None else [REFERENCE, *candidates]
+    share, params = 1.0 if candidates is None else given.share, load(None)
     if given.train_seed is not None:
-        train_seed(params, names, given.train_seed)
+        train_seed(params, names, given.train_seed, share)
         return
     from fabnet.files import read_json
     from fabnet.tracking.verify.verify import processor
 
     cost = measured_costs(params, names)  # before trainings, which share the machine with what measures
-    own = [sys.executable, "-m", "studies.objectives", "--candidates", *given.candidates]
+    own = [sys.executable, "-m", "studies.objectives", "--share", str(given.share)]
+    own += [] if candidates is None else ["--candidates", *candidates]
     with ThreadPoolExecutor(given.jobs) as pool:
         codes = pool.map(lambda seed: subprocess.run([*own, "--train-seed", str(seed)]).returncode, given.seeds)
         if any(list(codes)):
             sys.exit("error: a training failed; see above")
-    cards = {name: read_json(WORK / f"seed-{given.seeds[0]}" / name / "model.json") for name in names}
+    cards = {name: [read_json(trained(name, seed, share) / "model.json") for seed in given.seeds] for name in names}
     told = {
         "processor": processor(),
         "seeds": given.seeds,
         "cost_ms": {name: 1000 * each for name, each in cost.items()},
-        "samples": {name: card["params"]["samples"] for name, card in cards.items()},
-        "params": {name: card["params"] for name, card in cards.items()},
-        "test": on_test(params, given.seeds),
-        "folds": in_folds(params, names, given.seeds),
+        "samples": {name: of_seeds[0]["params"]["samples"] for name, of_seeds in cards.items()},
+        "params": {name: of_seeds[0]["params"] for name, of_seeds in cards.items()},
     }
-    page = markdown(told)
-    write_record(OUT / "objectives", told, page)
+    if candidates is None:
+        told["test"] = on_test(params, given.seeds)
+        path, page = OUT / "objectives", markdown(told)
+    else:
+        told["share"], told["folds"] = share, in_folds(params, names, given.seeds, share)
+        told["below_copying_pct"] = {name: [each["below_copying_pct"] for each in cards[name]] for name in names}
+        path, page = OUT / "objectives-candidates", candidates_page(told)
+    write_record(path, told, page)
     print(page)
 
 

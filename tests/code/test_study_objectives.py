@@ -56,28 +56,62 @@ def test_own_person_is_what_a_library_finds():
     assert 0 < expected.mean() < 40
 
 
+CELL = {"value": 1.0, "low": 0.5, "high": 1.5, "seeds": [0.9, 1.1]}
+
+
 def test_the_page_tells_seeds_intervals_and_cost():
-    cell = {"value": 1.0, "low": 0.5, "high": 1.5, "seeds": [0.9, 1.1]}
     both = (objectives.REFERENCE, objectives.VARIANT)
-    # As `bootstrap` orders metrics, which is not the order of the columns.
-    by_folds = {metric: cell | {"value": float(at)} for at, metric in reversed(list(enumerate(BY_FOLDS)))}
     told = {
         "processor": "a processor",
         "seeds": [0, 1],
         "cost_ms": {both[0]: 10.0, both[1]: 9.0},
         "samples": dict.fromkeys(both, 120),
-        "folds": dict.fromkeys(both, by_folds),
         "test": {
-            "variants": dict.fromkeys(both, dict.fromkeys(METRICS, cell)),
-            "differences": {f"{both[1]} - {both[0]}": dict.fromkeys(METRICS, cell)},
+            "variants": dict.fromkeys(both, dict.fromkeys(METRICS, CELL)),
+            "differences": {f"{both[1]} - {both[0]}": dict.fromkeys(METRICS, CELL)},
             "columns": {both[0]: {"AU1": [70.0, 72.0]}, both[1]: {"AU1": [73.0, 76.0]}},
-            "own_person_pct": dict.fromkeys(both, cell),
+            "own_person_pct": dict.fromkeys(both, CELL),
         },
     }
     page = objectives.markdown(told)
     assert "| AU1 | 71.0 | 74.5 | +3.5 (+3.0, +4.0) |" in page
-    assert f"| `{both[1]}` | 0.90 | 120 | 0.00 [0.50, 1.50] | 1.00 [0.50, 1.50] | 2.00 [0.50, 1.50] |" in page
     assert "took **0.90** of the CPU seconds" in page
+
+
+def test_candidates_have_their_changes_cost_and_differences():
+    names = (objectives.REFERENCE, "stride_4")
+    # As `bootstrap` orders metrics, which is not the order of the columns.
+    cells = {metric: CELL | {"value": float(at)} for at, metric in reversed(list(enumerate(BY_FOLDS)))}
+    told = {
+        "processor": "a processor",
+        "seeds": [0, 1],
+        "share": 0.25,
+        "cost_ms": {names[0]: 10.0, names[1]: 8.0},
+        "samples": {names[0]: 1200, names[1]: 1500},
+        "below_copying_pct": {name: [20.0, 21.0] for name in names},
+        "folds": {
+            "variants": dict.fromkeys(names, cells),
+            "differences": {f"{names[1]} - {names[0]}": cells},
+        },
+    }
+    page = objectives.candidates_page(told)
+    assert "| stride_4 | 0.00 [0.50, 1.50] (0.90, 1.10) | 1.00 [0.50, 1.50] (0.90, 1.10) |" in page
+    assert "| stride_4 - fabnet_3src | **+0.00** [+0.50, +1.50] (+0.90, +1.10) |" in page
+    assert "| `stride_4` | flow_stride: 4 | 0.80 | 1,500 | 20.0, 21.0 |" in page
+    assert "25% of the CPU seconds" in page
+
+
+def test_candidates_see_what_takes_their_share_of_the_time(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(objectives, "WORK", tmp_path)
+    monkeypatch.setattr(objectives, "measured_costs", lambda params, names: {"fabnet_3src": 0.02, "stride_4": 0.01})
+    monkeypatch.setattr(objectives, "train_once", lambda name, values, *_: asked.append((name, values.samples, _[-1])))
+    monkeypatch.setattr(objectives, "ask", lambda *_: None)
+    objectives.train_seed(load(None), ["fabnet_3src", "stride_4"], 1, 0.5)
+    assert asked == [
+        ("fabnet_3src", 9600, tmp_path / "share-0.5/seed-1/fabnet_3src"),
+        ("stride_4", 19200, tmp_path / "share-0.5/seed-1/stride_4"),
+    ]
 
 
 def test_the_readme_tells_what_was_measured():
