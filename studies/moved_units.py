@@ -103,10 +103,16 @@ def warped(directory: Path, sources: np.ndarray, targets: np.ndarray) -> tuple[n
     Args:
         directory: of a trained FAb-Net.
         sources, targets: see `draw`.
+
+    Raises:
+        UserError: there is no such network, or it is of another size.
     """
+    from fabnet.errors import UserError
     from fabnet.inspection import network as inside
 
     network = inside.open_fabnet(directory)
+    if network.encoder.image_size != sources.shape[2]:
+        raise UserError(f"{directory}: is for {network.encoder.image_size} px, params.yaml for {sources.shape[2]}")
     source_PD = inside.embeddings(network, sources)
     wanted = (source_PD, *(inside.embeddings(network, each) for each in targets))
     flows = np.stack([inside.flows(network, source_PD, each) for each in wanted])
@@ -163,8 +169,8 @@ def panels(sources: np.ndarray, targets: np.ndarray, made: Mapping[str, tuple[np
         rows.append(("change of flow", [flow_colours(each, largest) for each in fetched[name]]))
     figure = Figure(figsize=(1.35 * count + 1.1, 1.42 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), count + 1, squeeze=False, width_ratios=[*[1] * count, 0.7])
-    for line, (name, pictures) in zip(axes, rows, strict=True):
-        for axis, picture in zip(line, pictures, strict=False):
+    for line, (name, shown_now) in zip(axes, rows, strict=True):
+        for axis, picture in zip(line, shown_now, strict=False):
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(name, fontsize=8)
@@ -211,9 +217,14 @@ def page(told: Mapping[str, Any]) -> str:
 def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", type=Path, nargs="+", help="of trained FAb-Nets")
-    parser.add_argument("--people", type=int, default=PEOPLE)
+    parser.add_argument("--people", type=int, default=PEOPLE, help="at least 1")
     parser.add_argument("--out", type=Path, default=OUT, help="of page, numbers and picture, without suffix")
     arguments = parser.parse_args(given)
+    names = [directory.name for directory in arguments.directories]
+    if len(set(names)) < len(names):
+        parser.error(f"networks are told by the names of their folders, which must differ: {', '.join(names)}")
+    if arguments.people < 1:
+        parser.error(f"--people {arguments.people}: must be at least 1")
     log.set_up()
     from fabnet.files import atomic_file
     from studies.variants import load

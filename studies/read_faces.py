@@ -32,12 +32,18 @@ def read_crops(frames: Path, out: Path, turn: float = 0.0) -> pd.DataFrame:
             the turned crop).
         turn: crops are turned first, each by another angle up to so many degrees to either side: people in
             photographs tilt their heads more than people who talk.
+
+    Raises:
+        UserError: the file is of other crops, or of an older version.
     """
     from fabnet.progress import track
 
-    if out.is_file():
-        return pd.read_parquet(out)
     store = FrameStore(frames)
+    if out.is_file():
+        kept = pd.read_parquet(out)
+        if "turned_deg" not in kept or len(kept) != store.frame_count or kept["turned_deg"].abs().max() > turn:
+            raise UserError(f"{out}: is not what was read of these {store.frame_count} crops; delete it to read them")
+        return kept
     whole = Box(0, 0, store.size, store.size)
     rows: list[dict[str, Any]] = []
     turned = np.random.default_rng(0).uniform(-turn, turn, store.frame_count)

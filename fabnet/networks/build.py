@@ -1,5 +1,6 @@
 """Networks by the name of their objective, their weights on disk, and model.json, which describes them."""
 
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from fabnet import __version__
 from fabnet.errors import UserError, first_line
 from fabnet.files import hash_file, read_json
+from fabnet.networks.coordinates import as_trained
 from fabnet.networks.encoder import Encoder
 from fabnet.networks.fabnet import OURS, Conventions, FabNet
 from fabnet.networks.pretext import Autoencoder, Rotation, SplitBrain
@@ -117,7 +119,7 @@ def load_model(directory: Path | str, weights: str = WEIGHTS) -> tuple[Network, 
 
 
 def conventions_of(directory: Path | str) -> Conventions:
-    """The conventions of a trained variant, which a network that starts from it must have.
+    """The conventions of a trained variant, which a network that starts from it must have; embeddings as trained.
 
     Raises:
         UserError: there is no such variant, or its conventions are unknown here.
@@ -125,7 +127,7 @@ def conventions_of(directory: Path | str) -> Conventions:
     path = Path(directory) / "model.json"
     if not path.is_file():
         raise UserError(f"{path}: no such file; train the variant first (dvc repro train)")
-    return _conventions(Path(directory), read_json(path))
+    return replace(_conventions(Path(directory), read_json(path)), read_back=False)
 
 
 def _conventions(directory: Path, card: dict[str, Any]) -> Conventions:
@@ -138,6 +140,8 @@ def _conventions(directory: Path, card: dict[str, Any]) -> Conventions:
 def start_from(model: Network, directory: Path | str) -> None:
     """Give `model` the weights of a trained variant. A confidence decoder that the variant lacks stays as it is.
 
+    Embeddings in other coordinates are as trained again: steps through the map back would be of another size.
+
     Args:
         model: gets the weights.
         directory: a `models/<variant>`.
@@ -146,6 +150,8 @@ def start_from(model: Network, directory: Path | str) -> None:
         UserError: there is no such variant, or it is another network.
     """
     other, card = load_model(directory)
+    if isinstance(other, FabNet):
+        other = as_trained(other)
     own, weights = model.state_dict(), other.state_dict()
     # A variant of one source has no confidence decoder; one of several that starts from it begins with a drawn one.
     added = {name for name in own.keys() - weights.keys() if name.startswith("confidence_decoder.")}

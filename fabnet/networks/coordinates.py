@@ -6,11 +6,11 @@ covariance of embeddings z within tracks and B that of the tracks' means, mu the
 
     z' = c W^(1/2) B^(-1) (z - mu),
 
-with a number c that makes its variances 1 on average: a direction counts by how much faces move along it and how little
-people differ. Tracks tell which is which, no label does. It is nuisance attribute projection (Solomonoff, Campbell and
-Boardman 2005), which takes away directions in which sessions of a speaker differ, with people as the nuisance, and
-without loss: the map has an inverse. The encoder's last convolution does it, and the decoders read the embedding back,
-so that the network is the same function.
+with a number c that makes its variances 1 on average: a direction counts by how much faces move along it, and how
+little tracks, and so mostly people, differ. No label says which is which. Speaker verification divides by what differs
+between recordings of one speaker (within-class covariance normalisation, Hatch, Kajarekar and Stolcke 2006); here it
+is people who are in the way. The map has an inverse: the encoder's last convolution does it and the decoders read the
+embedding back, so that the network is the same function.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fabnet.networks.fabnet import FabNet
+from fabnet.networks.fabnet import Conventions, FabNet
 
 #: Added to all variances, as a share of their mean: what few tracks say of weak directions is not believed.
 _SHRINKAGE = 0.03
@@ -60,44 +60,57 @@ def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
     return matrix_DD / both_DD.diagonal().mean().sqrt()
 
 
-@torch.no_grad()
 def in_coordinates(network: FabNet, matrix_DD: Tensor, origin_D: Tensor) -> FabNet:
     """The same function, with embeddings z' = matrix (z - origin).
 
     Args:
-        network: stays as it is.
+        network: with embeddings as trained; it stays as it is.
         matrix_DD: has an inverse.
         origin_D: becomes zero.
 
     Returns:
         A network on the CPU, in evaluation mode.
     """
-    encoder = network.encoder
-    changed = FabNet(
-        encoder.image_size,
-        network.base_filters,
-        encoder.embedding_dim,
-        network.sources,
-        replace(network.conventions, read_back=True),
-        network.flow_stride,
-        network.shared_decoder,
-        network.histogram_head is not None,
-    )
-    changed.load_state_dict(network.state_dict(), strict=False)  # all but read_back, which follows
+    matrix_DD, origin_D = matrix_DD.double().cpu(), origin_D.double().cpu()
+    inverse_DD = torch.linalg.inv(matrix_DD)
+    changed = _with(network, replace(network.conventions, read_back=True), matrix_DD, inverse_DD, origin_D)
+    with torch.no_grad():
+        assert changed.read_back is not None
+        changed.read_back.weight.copy_(inverse_DD)
+        changed.read_back.bias.copy_(origin_D)
+    return changed
+
+
+def as_trained(network: FabNet) -> FabNet:
+    """The same function, with the embeddings that the decoders know; the network itself where it has those.
+
+    Args:
+        network: stays as it is.
+    """
+    if network.read_back is None:
+        return network
+    back_DD, origin_D = (each.detach().double().cpu() for each in (network.read_back.weight, network.read_back.bias))
+    conventions = replace(network.conventions, read_back=False)
+    matrix_DD = torch.linalg.inv(back_DD)
+    return _with(network, conventions, back_DD, matrix_DD, -matrix_DD @ origin_D)
+
+
+@torch.no_grad()
+def _with(network: FabNet, conventions: Conventions, matrix_DD: Tensor, inverse_DD: Tensor, origin_D: Tensor) -> FabNet:
+    """A network whose encoder gives matrix (z - origin), and whose histogram head goes back by the inverse."""
+    encoder, head = network.encoder, network.histogram_head is not None
+    sizes = encoder.image_size, network.base_filters, encoder.embedding_dim
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and replaced
+        changed = FabNet(*sizes, network.sources, conventions, network.flow_stride, network.shared_decoder, head)
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("read_back.")}
+    left = changed.load_state_dict(state, strict=False)
+    assert not left.unexpected_keys
+    assert all(name.startswith("read_back.") for name in left.missing_keys)
     last = changed.encoder.layers[-1]
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
-    assert changed.read_back is not None
-    matrix_DD, origin_D = matrix_DD.double().cpu(), origin_D.double().cpu()
-    inverse_DD = torch.linalg.inv(matrix_DD)
-    # Where the network was in other coordinates already, the decoders go back through both.
-    before_DD, bias_D = torch.eye(len(matrix_DD)).double(), torch.zeros(len(matrix_DD)).double()
-    if network.read_back is not None:
-        before_DD, bias_D = network.read_back.weight.double().cpu(), network.read_back.bias.double().cpu()
     last.weight.copy_(torch.einsum("ed,dchw->echw", matrix_DD, last.weight.double()))
     last.bias.copy_(matrix_DD @ (last.bias.double() - origin_D))
-    changed.read_back.weight.copy_(before_DD @ inverse_DD)
-    changed.read_back.bias.copy_(before_DD @ origin_D + bias_D)
     if changed.histogram_head is not None:  # tells differences alone, for which the origin is nothing
         told = changed.histogram_head.told
         told.weight.copy_((told.weight.double()[:, :, 0, 0] @ inverse_DD)[..., None, None])

@@ -26,6 +26,10 @@ class Encoder(nn.Module):
         unit_input: the first layer sees pixels in [0, 1], see Conventions.
         in_channels: of the input: 3 of a frame.
         groups: encoders of as many parts of the channels side by side, which see nothing of each other.
+
+    Attributes:
+        exact: the last convolution is computed in float32, whatever the autocast and the card: where embeddings are
+            read back by a map that makes much of little.
     """
 
     def __init__(
@@ -50,13 +54,27 @@ class Encoder(nn.Module):
                 layers.append(nn.BatchNorm2d(channels[level + 1]))
         self.layers = nn.Sequential(*layers)
         self.image_size, self.embedding_dim, self.unit_input = image_size, embedding_dim, unit_input
+        self.exact = False
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """Frames in [-1, 1], (B, in_channels, H, W), to embeddings, (B, D)."""
         if self.unit_input:
             image_BCHW = (image_BCHW + 1) / 2
+        if self.exact:
+            return self._exact(image_BCHW)
         embedding_BD: Tensor = self.layers(image_BCHW).flatten(1)
         return embedding_BD
+
+    def _exact(self, map_BCHW: Tensor) -> Tensor:
+        *before, last = self.layers
+        for layer in before:
+            map_BCHW = layer(map_BCHW)
+        assert isinstance(last, nn.Conv2d)
+        # Of the 4 x 4 kernel, the middle is all that meets the 2 x 2 map. As a product of matrices, which GPUs compute
+        # in float32 by default, and convolutions in TF32.
+        with torch.autocast(map_BCHW.device.type, enabled=False):
+            weight_DF = last.weight[:, :, 1:3, 1:3].flatten(1)
+            return nn.functional.linear(map_BCHW.float().flatten(1), weight_DF, last.bias)
 
 
 def depth_of(image_size: int) -> int:

@@ -52,7 +52,10 @@ class Conventions:
 
     def card(self) -> dict[str, Any]:
         """What model.json has to say: nothing where all is as ours."""
-        return {} if self == OURS else {"conventions": asdict(self)}
+        said = asdict(self)
+        if not self.read_back:  # which versions before do not know, nor have to
+            del said["read_back"]
+        return {} if self == OURS else {"conventions": said}
 
 
 OURS = Conventions()
@@ -196,6 +199,7 @@ class FabNet(nn.Module):
             self.confidence_decoder = Decoder(size, pair, base_filters, 1, align_corners)
         self.histogram_head = HistogramHead(image_size, embedding_dim) if histogram_head else None
         self.read_back = nn.Linear(embedding_dim, embedding_dim) if conventions.read_back else None
+        self.encoder.exact = conventions.read_back
         self.base_filters = base_filters
         self.sources, self.conventions, self.flow_stride = sources, conventions, flow_stride
         self.every_view = False
@@ -291,7 +295,8 @@ class FabNet(nn.Module):
         """Pairs of embeddings in the coordinates that the decoders know, (N, 2 * D)."""
         if self.read_back is None:
             return pairs_ND
-        read_N2D: Tensor = self.read_back(pairs_ND.unflatten(1, (2, -1)))
+        with torch.autocast(pairs_ND.device.type, enabled=False):
+            read_N2D: Tensor = self.read_back(pairs_ND.float().unflatten(1, (2, -1)))
         return read_N2D.flatten(1)
 
     def _full_size(self, map_NChw: Tensor) -> Tensor:

@@ -148,23 +148,28 @@ def _claimed(directory: Path, params: VariantParams, inputs: dict[str, Any]) -> 
 def in_movement(trainer: Trainer, weights: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
     """The same networks with embeddings in the coordinates of movement, see networks/coordinates.py.
 
-    Movement is told from people by the first samples that were learnt from, each some frames of one track.
+    Movement is told from people by the first samples of the training stream, each some frames of one track; mirrored as
+    in training, which makes twice as many of them, but neither cropped nor turned, which no face does by itself.
 
     Args:
         trainer: that has run, of a FabNet; its model takes the weights, one after the other.
         weights: of a network each.
+
+    Returns:
+        Weights of networks that read embeddings back.
     """
-    network, train, device = trainer.model, trainer.train, trainer.world.device
+    network, train, world = trainer.model, trainer.train, trainer.world
     assert isinstance(network, FabNet)
+    size = max(1, train.batch_size // world.size)  # this process's share of a batch is what its memory was found for
     common: dict[str, Any] = {"workers": train.workers, "corrupt": train.corrupt, "mirror": trainer.params.flip}
-    batches = Batches(train.frames, train.sampler, train.batch_size, World(device=device), **common)
+    batches = Batches(train.frames, train.sampler, size, World(device=world.device), **common)
     changed: list[dict[str, Tensor]] = []
     for state in weights:
         network.load_state_dict(state)
         network.eval()
         embedded: list[Tensor] = []
         masks: list[Tensor] = []
-        for loaded in batches.iterate(0, math.ceil(_MOVEMENT_SAMPLES / train.batch_size), _MOVEMENT_SAMPLES):
+        for loaded in batches.iterate(0, math.ceil(_MOVEMENT_SAMPLES / size), _MOVEMENT_SAMPLES):
             batch = batches.finish(loaded)
             embedding_ND = network.encoder(batch.views.flatten(0, 1)).double().cpu()
             embedded.append(embedding_ND.unflatten(0, batch.views.shape[:2]))
@@ -172,10 +177,15 @@ def in_movement(trainer: Trainer, weights: Sequence[dict[str, Tensor]]) -> list[
                 masks.append(batch.mask.cpu())
         batches.check()
         within_DD, between_DD, mean_D = spreads(torch.cat(embedded, 1), torch.cat(masks, 1) if masks else None)
-        if not within_DD.trace() > 0:
-            logger.warning(f"{trainer.title}: all embeddings of a track are alike, so that nothing tells movement")
-            within_DD = torch.eye(len(mean_D), dtype=within_DD.dtype)
-        moved = in_coordinates(network, movement(within_DD, between_DD), mean_D).state_dict()
+        if within_DD.trace() > 0:
+            matrix_DD = movement(within_DD, between_DD)
+        else:
+            logger.warning(
+                f"{trainer.title}: all embeddings of a track are alike, so that nothing tells movement from people; "
+                "they stay as trained"
+            )
+            matrix_DD, mean_D = torch.eye(len(mean_D)), torch.zeros_like(mean_D)
+        moved = in_coordinates(network, matrix_DD, mean_D).state_dict()
         changed.append({name: value.contiguous() for name, value in moved.items()})
     return changed
 
@@ -262,16 +272,16 @@ def trainer_of(
         if len(numbers) == 0:
             raise UserError(f"{name}: no tracks of the {split} identities are in {store.directory}")
     places = [Places(store.tracks.start[numbers], store.tracks.length[numbers]) for numbers in tracks.values()]
-    if params.coordinates == "movement" and len(set(store.tracks.identity[tracks["train"]])) < 2:
-        raise UserError(
-            f"{name}: has one person to learn from, who cannot tell people from movement; extract clips of others, or "
-            f"set coordinates of {name} to trained"
-        )
     frames = place_frames(store, places, params, world, corrupt, title)
     samplers = [
         PairSampler(*place, store.tracks.identity[numbers], params.views or model.views, 2 * params.seed + which)
         for which, (place, numbers) in enumerate(zip(places, tracks.values(), strict=True))
     ]
+    if params.coordinates == "movement" and samplers[0].identities < 2:
+        raise UserError(
+            f"{name}: has one person to learn from, who cannot tell people from movement; extract clips of others, or "
+            f"set coordinates of {name} to trained"
+        )
     common: dict[str, Any] = {"world": world, "corrupt": corrupt, "workers": params.workers}
     augmented: dict[str, Any] = {"mirror": params.flip, "jitter": params.jitter, "turn": params.turn}
     train = Batches(frames[0], samplers[0], params.batch_size, **common, **augmented)

@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from fabnet.errors import UserError
+from fabnet.files import read_json, write_json
+from fabnet.networks.build import build
 from fabnet.synthetic.faces import portraits_of
 from fabnet.synthetic.state import FaceState
 from fabnet.tables import UNITS
@@ -39,6 +43,20 @@ def test_people_are_test_people_of_the_labelled_set(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def small_fabnets(tmp_path_factory):
+    """Two networks of four filters that have learnt nothing."""
+    folders = []
+    for name in ("a", "b"):
+        folder = tmp_path_factory.mktemp("models") / name
+        folder.mkdir()
+        card = {"objective": "fabnet", "image_size": 64, "base_filters": 4, "embedding_dim": 8, "flow_stride": 4}
+        torch.save(build("fabnet", 64, 4, 8, flow_stride=4).state_dict(), folder / "best.pt")
+        write_json(folder / "model.json", card)
+        folders.append(folder)
+    return folders
+
+
+@pytest.fixture(scope="module")
 def pictures():
     """Targets 20 grey levels from their sources, and warps to oneself that are 10 levels off the other way."""
     sources = np.full((4, 8, 8, 3), 100, dtype=np.uint8)
@@ -67,3 +85,23 @@ def test_the_page_and_the_picture_have_every_movement(pictures):
         "a",
         "change of flow",
     ]
+
+
+def test_the_record_is_of_networks_by_name(tmp_path, small_fabnets):
+    one, other = small_fabnets
+    moved_units.main([str(one), str(other), "--people", "2", "--out", str(tmp_path / "told")])
+    told = read_json(tmp_path / "told.json")
+    assert list(told["networks"]) == [one.name, other.name]
+    assert told["people"] == 2
+    assert (tmp_path / "told.png").stat().st_size > 10_000
+    assert "![Each movement" in (tmp_path / "told.md").read_text()
+
+
+def test_bad_arguments_are_one_line(small_fabnets, capsys):
+    one, _ = small_fabnets
+    for arguments, said in (([str(one), str(one)], "must differ: a, a"), ([str(one), "--people", "0"], "at least 1")):
+        with pytest.raises(SystemExit):
+            moved_units.main(arguments)
+        assert said in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"a: is for 64 px, params\.yaml for 32"):
+        moved_units.warped(one, np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 1, 32, 32, 3), np.uint8))

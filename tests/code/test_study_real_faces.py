@@ -171,6 +171,13 @@ def test_every_crop_is_read_once(frames, tmp_path, monkeypatch):
     assert [points[0] for points in again["landmarks68"]] == list(range(1, 49))
 
 
+def test_readings_of_other_crops_are_refused(frames, readings, tmp_path):
+    for other in (readings.drop(columns="turned_deg"), readings[:40], readings.assign(turned_deg=5.0)):
+        other.to_parquet(tmp_path / "readings.parquet")
+        with pytest.raises(UserError, match=r"readings\.parquet: is not what was read of these 48 crops; delete it"):
+            read_faces.read_crops(frames, tmp_path / "readings.parquet")
+
+
 def test_a_turned_crop_is_cut_from_the_turned_picture(frames, readings):
     quarter = ReadFaces("turned", frames, frames / "splits.parquet", readings.assign(turned_deg=90.0))
     row = next(quarter.table().itertuples())

@@ -19,6 +19,7 @@ from fabnet.files import hash_file, read_json, write_json
 from fabnet.inference.weights import Choices, export_onnx, export_safetensors, import_weights
 from fabnet.model import load
 from fabnet.networks.build import build, load_model
+from fabnet.networks.coordinates import in_coordinates
 
 SIZE = 32
 
@@ -41,6 +42,12 @@ def frames(count: int, size: int = SIZE) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count)) * 2 - 1
 
 
+def in_movement(model):
+    """The same network with embeddings in other coordinates, in place of what is in the folder."""
+    changed = in_coordinates(load_model(model)[0], 0.1 * torch.randn(16, 16) + torch.eye(16), torch.randn(16))
+    save(model, dict(changed.state_dict()), **changed.conventions.card())
+
+
 def test_safetensors_hold_every_weight_and_what_one_must_know(model, tmp_path):
     export_safetensors(model, tmp_path / "f.safetensors")
     network, card = load_model(model)
@@ -57,7 +64,7 @@ def test_safetensors_hold_every_weight_and_what_one_must_know(model, tmp_path):
     assert json.loads(said["fabnet.model"]) == card
 
 
-@pytest.mark.parametrize("kind", ["trained", "autoencoder", "released"])
+@pytest.mark.parametrize("kind", ["trained", "autoencoder", "released", "movement"])
 def test_a_round_trip_is_equal_to_the_bit(model, tmp_path, kind):
     """best.pt is the same file, model.json says the same of the network, and probes of the model read the copy."""
     if kind == "released":
@@ -66,6 +73,8 @@ def test_a_round_trip_is_equal_to_the_bit(model, tmp_path, kind):
         import_weights(tmp_path / "r.pth", model, Choices(align_corners=False))
     elif kind == "autoencoder":
         save(model, dict(build("autoencoder", SIZE, 4, 16).state_dict()), objective="autoencoder", sources=1)
+    elif kind == "movement":
+        in_movement(model)
     write_random_heads(tmp_path / "heads.npz", model)
     export_safetensors(model, tmp_path / "f.safetensors")
     copy = tmp_path / "copy"
@@ -79,7 +88,7 @@ def test_a_round_trip_is_equal_to_the_bit(model, tmp_path, kind):
         before.pop(key, None)
         after.pop(key, None)
     if kind == "released":
-        assert before["conventions"] == {"align_corners": False, "unit_input": True, "read_back": False}
+        assert before["conventions"] == {"align_corners": False, "unit_input": True}
     assert after == before
     assert load(copy, tmp_path / "heads.npz").probes is not None
 
@@ -113,8 +122,11 @@ def test_options_about_an_exported_file_are_refused(model, tmp_path):
         import_weights(tmp_path / "f.safetensors", tmp_path / "copy", Choices())
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("count", [1, 5])
-def test_onnxruntime_gives_the_embeddings_of_torch(model, tmp_path, count):
+def test_onnxruntime_gives_the_embeddings_of_torch(model, tmp_path, count, moved):
+    if moved:
+        in_movement(model)
     export_onnx(model, tmp_path / "e.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "e.onnx"), providers=["CPUExecutionProvider"])
     batch = frames(count)

@@ -59,7 +59,7 @@ def test_a_released_file_becomes_a_model_with_equal_outputs(released, tmp_path):
     card = read_json(tmp_path / "model/model.json")
     assert card == done.card
     assert (card["objective"], card["sources"], card["base_filters"]) == ("fabnet", 3, 4)
-    assert card["conventions"] == {"align_corners": True, "unit_input": True, "read_back": False}
+    assert card["conventions"] == {"align_corners": True, "unit_input": True}
     assert card["imported"] == {"file": "affectnet_4views.pth", "sha256": hash_file(released)}
     images = pictures(5)
     made = model.embed(images)
@@ -83,7 +83,7 @@ def test_the_recipe_is_the_authors_and_embedding_holds_it_against_others(release
 def test_options_are_written_down_and_honoured(released, tmp_path):
     import_weights(released, tmp_path / "model", Choices(align_corners=False, unit_input=False, sources=1))
     network, card = load_model(tmp_path / "model")
-    assert card["conventions"] == {"align_corners": False, "unit_input": False, "read_back": False}
+    assert card["conventions"] == {"align_corners": False, "unit_input": False}
     assert (network.conventions.align_corners, network.views, card["sources"]) == (False, 2, 1)
     images = pictures(3)
     (made,) = embed_images(network.encoder, [images])
@@ -309,7 +309,7 @@ def test_training_goes_on_from_released_weights(data, tmp_path):  # noqa: F811
     values = variant_params(start_from="released", decoder="factored", freeze=["encoder"])
     where = data / "frames", data / "splits.parquet"
     card = train_variant("tuned", values, *where, tmp_path / "models/tuned", tmp_path / "work")
-    assert card["conventions"] == {"align_corners": False, "unit_input": True, "read_back": False}
+    assert card["conventions"] == {"align_corners": False, "unit_input": True}
     start, tuned = (load_model(tmp_path / "models" / name)[0] for name in ("released", "tuned"))
     assert tuned.conventions == start.conventions
     assert torch.equal(tuned.encoder.layers[0].weight, start.encoder.layers[0].weight)
