@@ -60,7 +60,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     **{name: {"loss": name} for name in LOSSES},
 }
 #: Of the samples of REFERENCE, when candidates are compared.
-SHARE = 0.25
+SHARE = 0.2
 _ROUNDS, _STEPS, _NEAREST = 5, 4, 10
 # Side of the crops that points are told in.
 _PIXELS = 64
