@@ -4,7 +4,7 @@ What FAb-Net learns must tell the frames of one track apart, and no loss keeps i
 differ more than faces move, and of the neighbours of a face by cosine many are of its own person. Let W be the
 covariance of embeddings z within tracks and B that of the tracks' means, mu their mean. The embedding becomes
 
-    z' = c W^(1/2) B^(-1) (z - mu),
+    z' = c W B^(-1/2) (z - mu),
 
 with a number c that makes its variances 1 on average: a direction counts by how much faces move along it, and how
 little tracks, and so mostly people, differ. No label says which is which. Speaker verification divides by what differs
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fabnet.networks.fabnet import Conventions, FabNet
 
 #: Added to all variances, as a share of their mean: what few tracks say of weak directions is not believed.
-_SHRINKAGE = 0.03
+_SHRINKAGE = 0.3
 
 
 def spreads(embedding_VSD: Tensor, mask_VS: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,7 +43,7 @@ def spreads(embedding_VSD: Tensor, mask_VS: Tensor | None = None) -> tuple[Tenso
 
 
 def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
-    """The matrix W^(1/2) B^(-1), (D, D), with a share of the mean of all variances added to each.
+    """The matrix W B^(-1/2), (D, D), with a share of the mean of all variances added to each.
 
     It is divided by a number, so that the new variances, within and between tracks together, are 1 on average.
 
@@ -54,8 +54,7 @@ def movement(within_DD: Tensor, between_DD: Tensor) -> Tensor:
     (within_D, axes_DD), (between_D, people_DD) = torch.linalg.eigh(within_DD), torch.linalg.eigh(between_DD)
     within_D, between_D = within_D.clamp(min=0), between_D.clamp(min=0)
     least = _SHRINKAGE * (within_D.mean() + between_D.mean())
-    root_DD = (axes_DD * (within_D + least).sqrt()) @ axes_DD.T
-    matrix_DD = root_DD @ (people_DD / (between_D + least)) @ people_DD.T
+    matrix_DD = (axes_DD * (within_D + least)) @ axes_DD.T @ (people_DD / (between_D + least).sqrt()) @ people_DD.T
     both_DD = matrix_DD @ (within_DD + (people_DD * between_D) @ people_DD.T) @ matrix_DD.T
     return matrix_DD / both_DD.diagonal().mean().sqrt()
 

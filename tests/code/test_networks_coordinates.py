@@ -126,10 +126,10 @@ def test_padding_counts_for_nothing():
     np.testing.assert_allclose(found[2], means.mean(axis=0))
 
 
-def test_the_matrix_is_the_root_of_one_spread_over_the_other():
+def test_the_matrix_is_one_spread_over_the_root_of_the_other():
     within, between = (part.numpy() @ part.numpy().T for part in (drawn(0)[0], drawn(1)[0]))
-    least = 0.03 * (np.trace(within) + np.trace(between)) / DIM * np.eye(DIM)
-    expected = linalg.sqrtm(within + least) @ linalg.inv(between + least)
+    least = 0.3 * (np.trace(within) + np.trace(between)) / DIM * np.eye(DIM)
+    expected = (within + least) @ linalg.inv(linalg.sqrtm(between + least))
     expected /= np.sqrt(np.trace(expected @ (within + between) @ expected.T) / DIM)
     np.testing.assert_allclose(movement(*map(torch.from_numpy, (within, between))), expected, rtol=1e-6, atol=1e-9)
 
