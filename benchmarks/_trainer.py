@@ -48,7 +48,8 @@ def trainer_of(values: dict[str, Any], frames: NDArray[np.uint8], device: torch.
         cache.load(CorruptFrames(0), 0, split, silent=True)
         return Batches(cache, sampler, values["batch_size"], world, **options)
 
-    train = batches("train", 2 * values["seed"], True, mirror=values["flip"], jitter_amount=values["jitter"])
+    augmented = {"mirror": values["flip"], "jitter": values["jitter"], "turn": values["turn"]}
+    train = batches("train", 2 * values["seed"], True, **augmented)
     validation = batches("validation", 2 * values["seed"] + 1, False)
     # Their classes need pydantic, which a bare image has not.
     parts = {key: SimpleNamespace(**value) for key, value in values.items() if isinstance(value, dict)}
