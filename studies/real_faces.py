@@ -29,7 +29,7 @@ from fabnet import log
 from studies.curriculum import shrink
 from studies.kept import measure_once, train_once
 from studies.learning_speed import RESAMPLES, params_of
-from studies.real_faces_page import PAPER, page
+from studies.real_faces_page import CHOOSING, PAPER, page
 from studies.record import write_record
 from studies.variants import METRICS, RANDOM, summary
 
@@ -258,10 +258,7 @@ def scores(
         for task in labelled.tasks
         if any(metric in METRICS for metric in task.metrics)
     ]
-    if labelled.name in (
-        READINGS,
-        TURNED,
-    ):  # whatever their number: the people to score are those that no network learnt from
+    if labelled.name in CHOOSING:  # whatever their number: the people to score are those that no network learnt from
         protocol = Protocol(table, rows_by_split(table, labelled.name), None)
     else:
         protocol = protocol_of(table, params.probe.folds, f"--sets {labelled.name}")

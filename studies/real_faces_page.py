@@ -76,7 +76,8 @@ def _goals(told: Mapping[str, Any]) -> list[str]:
                 measured = f"{cell['value']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}]"
                 lines.append(f"| {_short(key)} | {METRICS[metric][0]} | at most {goal:g} | {measured} | {met} |")
     what = (
-        "`chosen-NAME` is the recipe that is chosen below, on other faces; a number behind it is that of its samples."
+        "`chosen-NAME` is the recipe that is chosen below, on other faces; a number behind it is that of its samples, "
+        "a point of the curve below, which is of these faces."
     )
     return [f"## Goals, on `{GOAL_SET}`", what, "\n".join(lines)]
 
