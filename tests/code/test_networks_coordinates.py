@@ -190,7 +190,7 @@ def test_fine_tuning_begins_with_embeddings_as_trained(trained, data):
     one, other = (
         tables.read(trained / name / "history.parquet", tables.History) for name in ("on_trained", "on_movement")
     )
-    np.testing.assert_allclose(other["loss"], one["loss"], rtol=1e-4)
+    np.testing.assert_allclose(other["loss"], one["loss"], rtol=1e-3)
 
 
 def test_embeddings_that_are_all_alike_stay_and_are_said(trained, data, monkeypatch, caplog, tmp_path):

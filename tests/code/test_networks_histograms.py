@@ -11,7 +11,14 @@ from fabnet.config import VariantParams
 from fabnet.errors import UserError
 from fabnet.networks.build import build, build_described
 from fabnet.networks.fabnet import OURS
-from fabnet.networks.histograms import CELLS, DIRECTIONS, HistogramHead, direction_kernels, orientation_histograms
+from fabnet.networks.histograms import (
+    CELLS,
+    DIRECTIONS,
+    HistogramHead,
+    cell_weights,
+    direction_kernels,
+    orientation_histograms,
+)
 
 DIM = 16
 
@@ -30,7 +37,8 @@ def by_loops(image_3HW: np.ndarray) -> np.ndarray:
     angle, length, side = np.arctan2(down, across), np.hypot(across, down), len(grey) // CELLS
     cells = np.zeros((DIRECTIONS, CELLS, CELLS))
     for direction, row, column in np.ndindex(cells.shape):
-        pixels = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        from_row, from_column = (max(place * side - side // 2, 0) for place in (row, column))
+        pixels = np.s_[from_row : (row + 1) * side + side // 2, from_column : (column + 1) * side + side // 2]
         towards = np.cos(angle[pixels] - 2 * np.pi * direction / DIRECTIONS)
         cells[direction, row, column] = (length[pixels] * np.maximum(towards, 0)).mean()
     divided = np.zeros_like(cells)
@@ -60,7 +68,17 @@ def test_light_changes_them_little_and_a_shift_much():
     changed = (image, image + 0.3, 0.7 * image, image.roll(4, -1))
     plain, brighter, flatter, moved = (orientation_histograms(each, direction_kernels()) for each in changed)
     torch.testing.assert_close(brighter, plain, rtol=1e-4, atol=1e-5)
-    assert (flatter - plain).norm() < 0.25 * (moved - plain).norm()
+    assert (flatter - plain).norm() < 0.45 * (moved - plain).norm()
+
+
+def test_cells_of_the_face_count_most_and_both_sides_alike():
+    weights = cell_weights().view(CELLS, CELLS)
+    assert float(weights.mean()) == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(weights, weights.flip(1))
+    # A cell's middle at (1/8, 1/8) of a frame of [-1, 1], and the one at the lower left corner.
+    near, far = (np.exp(-(x**2 + (y - 0.1) ** 2) / (2 * 0.35**2)) for x, y in ((0.125, 0.125), (-0.875, 0.875)))
+    assert float(weights[4, 4] / weights[7, 0]) == pytest.approx(near / far, rel=1e-4)
+    assert int(weights.argmax()) in (4 * CELLS + 3, 4 * CELLS + 4)
 
 
 def told_by(head: HistogramHead, embedding_VBD: Tensor, views_VBCHW: Tensor) -> Tensor:
@@ -70,7 +88,8 @@ def told_by(head: HistogramHead, embedding_VBD: Tensor, views_VBCHW: Tensor) -> 
         true = orientation_histograms(views_VBCHW[:, sample], direction_kernels())
         told = embedding_VBD[:, sample] @ head.told.weight[:, :, 0, 0].T
         difference = (told - told.mean(0)) - (true - true.mean(0))
-        errors.append(difference.square().sum(1).mean() / CELLS**2)
+        by_cell = difference.unflatten(1, (DIRECTIONS, CELLS**2)).square().sum(1)
+        errors.append((by_cell * cell_weights()).sum(1).mean() / CELLS**2)
     return torch.stack(errors)
 
 
