@@ -94,7 +94,7 @@ class HistogramHead(nn.Module):
     def forward(self, embedding_VBD: Tensor, views_VBCHW: Tensor, mask_VB: Tensor | None) -> Tensor:
         """Squared error of what is told of each sample, (B,), mean over its frames and their cells, by `cell_weights`.
 
-        The histogram of a cell has a squared length of about 0.7. An embedding that says nothing has an error of 0.05
+        The histogram of a cell has a squared length of about 0.7. An embedding that says nothing has an error of 0.02
         on drawn people.
 
         Args:

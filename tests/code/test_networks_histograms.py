@@ -64,11 +64,11 @@ def test_histograms_are_those_of_plain_loops(size):
 def test_light_changes_them_little_and_a_shift_much():
     """A constant is taken out wholly, and a factor where there is contrast."""
     wave = torch.linspace(0, 4 * np.pi, 64).sin()
-    image = 0.5 * (wave[:, None] * wave[None]).expand(1, 3, 64, 64)
+    image = (wave[:, None] * wave[None]).expand(1, 3, 64, 64)
     changed = (image, image + 0.3, 0.7 * image, image.roll(4, -1))
     plain, brighter, flatter, moved = (orientation_histograms(each, direction_kernels()) for each in changed)
     torch.testing.assert_close(brighter, plain, rtol=1e-4, atol=1e-5)
-    assert (flatter - plain).norm() < 0.45 * (moved - plain).norm()
+    assert (flatter - plain).norm() < 0.25 * (moved - plain).norm()
 
 
 def test_cells_of_the_face_count_most_and_both_sides_alike():
