@@ -2,15 +2,15 @@
 
     python -m studies.objectives [--candidates [stride_4 ...] [--share 0.35]] [--seeds 0 1 2] [--jobs 2]
 
-`fabnet_3src` and `fabnet_next` are trained as params.yaml has them, both with the samples of `fabnet_3src`. The test
-faces are asked about these two: scores over seeds, each unit and expression, and how many of a face's nearest ten are
-of its own person. Writes docs/results/objectives.md and .json.
+`fabnet_3src` is trained as params.yaml has it, `fabnet_next` likewise but with as many samples as take the same CPU
+seconds: the cost of a sample is measured before, by steps of all recipes in turn, so that they meet the same machine.
+The test faces are asked about these two: scores over seeds, each unit and expression, and how many of a face's nearest
+ten are of its own person. Writes docs/results/objectives.md and .json.
 
 With `--candidates`, recipes are compared with `fabnet_3src` on people of the labelled set's training and validation
-splits, in folds; no test face is asked. A candidate is `fabnet_3src` with other params and as many samples as take a
-`--share` of the CPU seconds of `fabnet_3src`: the cost of a sample is measured before, by steps of all recipes in turn,
-so that they meet the same machine. Writes docs/results/objectives-candidates.md and .json; objectives-tried.md, beside
-them, tells of trials by hand.
+splits, in folds; no test face is asked. A candidate is `fabnet_3src` with other params, in a `--share` of its CPU
+seconds. Writes docs/results/objectives-candidates.md and .json; objectives-tried.md, beside them, tells of trials by
+hand.
 
 Needs the outputs of `dvc repro validate validate_set`. Models go to .work/studies/objectives; what is there is not
 trained again, and what was stopped goes on.
@@ -66,23 +66,19 @@ _ROUNDS, _STEPS, _NEAREST = 5, 4, 10
 _PIXELS = 64
 
 
-def recipe(params: Params, name: str, seed: int, share: float = 1.0) -> VariantParams:
-    """What a recipe trains with; of a candidate, but for its number of samples.
+def recipe(params: Params, name: str, seed: int) -> VariantParams:
+    """What a recipe trains with, but for its number of samples.
 
     Args:
         params: of the project.
         name: of a variant, or a candidate.
         seed: of the training.
-        share: of the samples of REFERENCE.
     """
     from fabnet.config import VariantParams
 
-    if name in CANDIDATES:
-        changes = {key: value for key, value in CANDIDATES[name].items() if key != "loss"}
-        values = params.train.variant(REFERENCE).model_dump() | changes
-        return VariantParams.model_validate(values | {"seed": seed})
-    samples = round(share * params.train.variant(REFERENCE).samples)
-    return params.train.variant(name).model_copy(update={"seed": seed, "samples": samples})
+    changes = {key: value for key, value in CANDIDATES.get(name, {}).items() if key != "loss"}
+    values = params.train.variant(REFERENCE if name in CANDIDATES else name).model_dump()
+    return VariantParams.model_validate(values | changes | {"seed": seed})
 
 
 def loss_of(name: str) -> str | None:
@@ -153,14 +149,14 @@ def train_seed(params: Params, names: Sequence[str], seed: int, share: float) ->
         params: of the project.
         names: of the recipes.
         seed: of the training.
-        share: of the samples of REFERENCE; candidates have as many as take the same CPU seconds.
+        share: of the samples of REFERENCE; the others have as many as take the same CPU seconds.
     """
-    cost = measured_costs(params, names) if set(names) & CANDIDATES.keys() else {}
+    cost = measured_costs(params, names)
+    budget = share * params.train.variant(REFERENCE).samples * cost[REFERENCE]
     for name in names:
-        values = recipe(params, name, seed, share)
-        if name in CANDIDATES:
-            steps = round(share * values.samples * cost[REFERENCE] / cost[name] / values.batch_size)
-            values = values.model_copy(update={"samples": steps * values.batch_size})
+        values = recipe(params, name, seed)
+        steps = round(budget / cost[name] / values.batch_size)
+        values = values.model_copy(update={"samples": steps * values.batch_size})
         with replacing(loss_of(name)):
             train_once(name, values, FRAMES, SPLITS, trained(name, seed, share))
         ask(params, name, seed, share)
@@ -317,14 +313,19 @@ def over_seeds(
 def markdown(told: Mapping[str, Any]) -> str:
     columns = told["test"]["columns"]
     titles = [f"{title} {'↑' if more else '↓'}" for title, more in METRICS.values()]
-    took = told["samples"][VARIANT] * told["cost_ms"][VARIANT] / told["samples"][REFERENCE] / told["cost_ms"][REFERENCE]
+    seen = " and ".join(
+        f"{told['samples'][name]:,} samples of {told['cost_ms'][name]:.1f} ms (`{name}`; "
+        f"{', '.join(f'{each:.0f}' for each in told['cpu_s'][name])} CPU s)"
+        for name in (REFERENCE, VARIANT)
+    )
     lines = [
         "# Objectives of FAb-Net and what they read",
         "",
         f"`python -m studies.objectives`: seeds {', '.join(map(str, told['seeds']))}, on {told['processor']}, one "
         "thread. A cell: mean over seeds [95 % interval over people] (seeds).",
         "",
-        f"`{VARIANT}` took **{took:.2f}** of the CPU seconds of `{REFERENCE}`, with as many numbers in an embedding.",
+        "Both have the same CPU seconds, by steps of both in turn, and as many numbers in an embedding: "
+        f"{seen}. The seconds in brackets are those of the trainings, which shared the machine.",
         "",
         "## On test faces",
         "",
@@ -425,6 +426,10 @@ def main() -> None:
         "params": {name: of_seeds[0]["params"] for name, of_seeds in cards.items()},
     }
     if candidates is None:
+        told["cpu_s"] = {
+            name: [read_json(trained(name, seed, share).with_suffix(".json"))["cpu_s"] for seed in given.seeds]
+            for name in names
+        }
         told["test"] = on_test(params, given.seeds)
         path, page = OUT / "objectives", markdown(told)
     else:

@@ -11,7 +11,7 @@ from fabnet.synthetic.faces import portraits_of
 from fabnet.synthetic.state import FaceState
 from fabnet.tables import UNITS
 from studies import moved_units
-from studies.moved_units import MOVEMENTS, at_rest, moved, page, panels, taken_away
+from studies.moved_units import MOVEMENTS, at_rest, moved, of_the_way, page, panels, taken_away
 from studies.variants import load
 
 
@@ -34,12 +34,16 @@ def test_people_are_test_people_of_the_labelled_set(monkeypatch):
 
     monkeypatch.setattr("fabnet.synthetic.faces.portraits_of", portraits)
     params = load(None)
-    sources, targets = moved_units.draw(params, 2)
+    sources, targets, points = moved_units.draw(params, 2)
     faces = params.synthesize.faces
     assert asked == [faces.train + faces.validation, faces.train + faces.validation + 1]
     assert sources.shape == (2, 64, 64, 3)
     assert targets.shape == (len(MOVEMENTS), 2, 64, 64, 3)
     assert (np.abs(targets.astype(int) - sources).mean(axis=(2, 3, 4)) > 0.2).all()
+    raised = points[0] - points[1 + list(MOVEMENTS).index("brows raised (1, 2)")]
+    assert points.shape == (1 + len(MOVEMENTS), 2, 68, 2)
+    assert (raised[:, 17:27, 1] > 0.3).all()  # brows lie lower in the source
+    np.testing.assert_allclose(raised[:, 27:36], 0, atol=0.02)  # and the nose where it was
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +77,32 @@ def test_what_is_taken_away_is_told_against_a_warp_to_oneself(pictures):
     assert found[1]["low"] == found[1]["high"] == 50
 
 
+def test_flows_are_followed_along_the_way_of_each_landmark():
+    rng = np.random.default_rng(1)
+    source = rng.uniform(20, 44, (3, 68, 2))
+    points = np.stack([source, *(source + np.array([4.0, -2.0]) for _ in MOVEMENTS)])
+    whole = np.array([-4.0, 2.0]) * 2 / 63  # of 64 px, whose outer centres are at -1 and 1
+    flows = np.zeros((1 + len(MOVEMENTS), 3, 2, 64, 64)) + whole[:, None, None]
+    flows[0] = 9  # a warp to oneself has no part in it
+    flows[2] *= 0.5
+    flows[3] *= -1
+    flows[4] = np.array([2.0, 4.0])[:, None, None] / 63  # across the way
+    flows[5, 0] *= 4
+    found = list(of_the_way(points, flows).values())
+    assert [each["value"] for each in found[:5]] == pytest.approx([100, 50, -100, 0, 200])
+    assert (found[1]["low"], found[1]["high"]) == pytest.approx((50, 50))
+    assert found[4]["low"] == pytest.approx(100)
+    assert found[0]["farthest_px"] == pytest.approx(np.sqrt(20))
+
+
 def test_the_page_and_the_picture_have_every_movement(pictures):
     sources, targets, made = pictures
     flows = np.random.default_rng(0).normal(0, 0.01, (*made.shape[:2], 2, 8, 8))
     told = {"directories": ["m/a"], "people": 4, "size": 8, "networks": {"a": taken_away(*pictures)}}
+    way = {"value": 25.0, "low": 20.0, "high": 30.0, "farthest_px": 1.25}
+    told["ways"] = {"a": dict.fromkeys(MOVEMENTS, way)}
     assert "| brows lowered (4) | 50.0 [50.0, 50.0] (75) |" in page(told)
+    assert "| brows lowered (4) | 1.2 | 25 [20, 30] |" in page(told)
     figure = panels(sources, targets, {"a": (made, flows)})
     assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == [
         "source",
