@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +15,32 @@ import numpy as np
 if TYPE_CHECKING:
     from fabnet.config import VariantParams
 
+#: What a network depends on besides its params and data.
+TRAINS = ("fabnet/frames", "fabnet/networks", "fabnet/training")
+
+
+@cache
+def code(root: Path = Path(__file__).parents[1]) -> str:
+    """Hash of the code that trains, without its comments and docstrings, which change no network.
+
+    Args:
+        root: of the project.
+    """
+    told = hashlib.sha256()
+    for path in sorted(path for folder in TRAINS for path in (root / folder).glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                del node.body[0]
+        told.update(f"{path.relative_to(root).as_posix()} {ast.dump(tree)}".encode())
+    return told.hexdigest()[:16]
+
 
 def train_once(name: str, values: VariantParams, frames: Path, splits: Path, out: Path) -> None:
-    """Train a network unless it is there already under the same params; a run that was stopped goes on.
+    """Train a network unless it is there already; a run that was stopped goes on.
 
-    Its CPU seconds are noted in OUT.json; of a run that went on they are those since then, and `resumed` says so.
+    One that is there under other params, or by other code, is not taken for it. CPU seconds are noted in OUT.json; of a
+    run that went on they are those since then, and `resumed` says so.
 
     Args:
         name: of the variant.
@@ -30,14 +54,17 @@ def train_once(name: str, values: VariantParams, frames: Path, splits: Path, out
     from fabnet.training.variant import train_variant
     from studies.learning_speed import cpu_seconds
 
+    note = out.with_suffix(".json")
     if (out / "model.json").is_file():
         if VariantParams.model_validate(read_json(out / "model.json")["params"]) != values:
             sys.exit(f"error: {out}: was trained under other params; delete it to train it again")
+        if not note.is_file() or read_json(note).get("code") != code():
+            sys.exit(f"error: {out}: was trained by other code; delete it to train it again")
         return
     unfinished = out.parent / ".unfinished"
     resumed, before = (unfinished / name / "checkpoint.pt").exists(), cpu_seconds()
     train_variant(name, values, frames, splits, out, unfinished)
-    write_json(out.with_suffix(".json"), {"cpu_s": cpu_seconds() - before, "resumed": resumed})
+    write_json(note, {"cpu_s": cpu_seconds() - before, "resumed": resumed, "code": code()})
 
 
 def measure_once(
