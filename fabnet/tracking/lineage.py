@@ -87,7 +87,7 @@ class Entry:
         name: such as `train@fabnet`.
         id: hash of the whole entry: equal for equal command, inputs, params and outputs.
         deps, outs: DVC's hashes by path.
-        params: by dotted key of params.yaml.
+        params: by dotted key of params.yaml; those of another file by its name, a colon and the key.
         cmd: its command.
     """
 
@@ -140,7 +140,11 @@ def parse_lock(text: str, where: str = "dvc.lock") -> dict[str, Entry]:
                 hash_json(stage),
                 {each["path"]: each["md5"] for each in stage.get("deps", [])},
                 {each["path"]: each["md5"] for each in stage.get("outs", [])},
-                {key: value for params in stage.get("params", {}).values() for key, value in params.items()},
+                {
+                    key if file == "params.yaml" else f"{file}: {key}": value
+                    for file, params in stage.get("params", {}).items()
+                    for key, value in params.items()
+                },
                 str(stage.get("cmd", "")),
             )
             for name, stage in stages.items()

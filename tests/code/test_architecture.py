@@ -290,8 +290,12 @@ def _names(entries: list[Any]) -> list[str]:
 
 
 def _keys(entries: list[Any]) -> list[str]:
-    """Keys of params, which are `key` or `params.yaml: [key]`."""
-    return [key for entry in entries for key in (entry["params.yaml"] if isinstance(entry, dict) else [entry])]
+    """Keys of params, which are `key` or `params.yaml: [key]`; of other files with the file's name before a colon."""
+    found = []
+    for entry in entries:
+        for file, keys in (entry if isinstance(entry, dict) else {"params.yaml": [entry]}).items():
+            found += [key if file == "params.yaml" else f"{file}:{key}" for key in keys]
+    return found
 
 
 def undeclared(stage: Stage) -> set[str]:
@@ -348,7 +352,8 @@ def test_stage_depends_on_its_own_params_only(stage: Stage):
     wrong = [
         key
         for key in stage.params
-        if not any(key == part or key.startswith(part if part.endswith(".") else f"{part}.") for part in allowed)
+        if ":" not in key  # of another file
+        and not any(key == part or key.startswith(part if part.endswith(".") else f"{part}.") for part in allowed)
     ]
     assert wrong == []
 
@@ -356,3 +361,26 @@ def test_stage_depends_on_its_own_params_only(stage: Stage):
 @every_stage
 def test_params_that_a_stage_reads_are_declared(stage: Stage):
     assert sections_read(stage.script) <= {key.partition(".")[0] for key in stage.params}
+
+
+def tables_written(stage: Stage) -> set[str]:
+    """Contracts whose versions the code of a stage writes into files: arguments `tables.NAME` of what marks them."""
+    found = set()
+    for path in closure(stage.script, {"import", "call"}):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"write", "write_table", "mark"}:
+                found |= {
+                    a.attr for a in node.args if isinstance(a, ast.Attribute) and ast.unparse(a.value) == "tables"
+                }
+    return found
+
+
+def test_data_depend_on_the_versions_that_are_written_into_them():
+    """A new version of a contract changes bytes that are promised to be the same, and no code of a stage."""
+    declared: set[str] = set()
+    for stage in [each for each in STAGES if any(out.startswith("data/") for out in each.outs)]:
+        own = {key.partition(":")[2] for key in stage.params if key.startswith("docs/schemas.json:")}
+        assert own
+        declared |= own  # what an earlier stage writes, and a later one could
+        assert {f"{name}.version" for name in tables_written(stage)} <= declared, stage.name
+    assert declared == {f"{name}.version" for name in ("Labels", "Index", "Ledger", "Rejects", "Shards", "Splits")}

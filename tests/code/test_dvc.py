@@ -147,7 +147,9 @@ def test_another_image_size_runs_the_stage_again(tmp_path: Path):
     shutil.copytree(ROOT / "stages", made.folder / "stages")
     for room in ("video", "frames"):
         shutil.copytree(ROOT / "fabnet" / room, made.folder / "fabnet" / room)
-    shutil.copyfile(ROOT / "params.yaml", made.folder / "params.yaml")
+    (made.folder / "docs").mkdir()
+    for name in ("params.yaml", "docs/schemas.json"):
+        shutil.copyfile(ROOT / name, made.folder / name)
     write_pictures(made.folder / "data/clips/ada/talk.mp4", range(0, 75, 5))
 
     set_values(["extract.videos=data/clips", "extract.workers=1"], made.folder / "params.yaml")

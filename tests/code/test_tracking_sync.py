@@ -277,11 +277,11 @@ stages:
   train@a:
     cmd: x
     deps: [{path: d, hash: md5, md5: "1"}]
-    params: {params.yaml: {train.common: {seed: 0}}}
+    params: {params.yaml: {train.common: {seed: 0}}, contracts.json: {A.version: 2}}
     outs: [{path: models/a, hash: md5, md5: 2.dir}]
 """
     (entry,) = parse_lock(text).values()
     assert (entry.kind, entry.key, entry.outs, entry.deps) == ("train", "a", {"models/a": "2.dir"}, {"d": "1"})
-    assert entry.params == {"train.common": {"seed": 0}}
+    assert entry.params == {"train.common": {"seed": 0}, "contracts.json: A.version": 2}
     assert parse_lock(text.replace("seed: 0", "seed: 1"))["train@a"].id != entry.id
     assert parse_lock("") == {}

@@ -127,6 +127,18 @@ def test_an_output_that_only_one_of_two_locks_has_differs():
         assert (rows["split"].outs, rows["split"].differing, rows["split"].verdict) == (2, ("data/groups",), BROKEN)
 
 
+def test_another_version_of_a_contract_is_another_experiment():
+    theirs, ours = (
+        {
+            name: dataclasses.replace(each, params={"contracts.json: A.version": version})
+            for name, each in lock().items()
+        }
+        for version in (1, 2)
+    )
+    with pytest.raises(CannotCompare, match=r"^contracts.json: A.version is 2 here and 1 in HEAD: another experiment"):
+        compare_stages(STAGES, theirs, ours, RULES, "HEAD")
+
+
 def test_another_command_is_another_experiment():
     theirs = {name: dataclasses.replace(entry, cmd=f"run {name}") for name, entry in lock().items()}
     assert {row.verdict for row in compare_stages(STAGES, theirs, theirs, RULES, "HEAD")} == {EQUAL}

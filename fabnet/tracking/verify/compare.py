@@ -177,9 +177,10 @@ def check_same_experiment(
     # Params come first, since they explain what differs below: another profile has other stages and inputs.
     if changed:
         key, (ours, theirs) = next(iter(changed.items()))
+        where = key if ": " in key else f"params.yaml: {key}"
         raise CannotCompare(
-            f"params.yaml: {key} is {_shown(ours)} here and {_shown(theirs)} in {base}{_more(changed)}: another "
-            "experiment; choose its profile (`fabnet params use`) and run `make repro`, or name another commit by BASE="
+            f"{where} is {_shown(ours)} here and {_shown(theirs)} in {base}{_more(changed)}: another experiment; "
+            "choose its profile (`fabnet params use`) and run `make repro`, or name another commit by BASE="
         )
     if new := [stage.name for stage in stages if stage.name not in there]:
         raise CannotCompare(
