@@ -125,21 +125,27 @@ def costs(params: Params, names: Sequence[str]) -> dict[str, float]:
     return {name: median(rounds[1:]) for name, rounds in found.items()}
 
 
-def measured_costs(params: Params, names: Sequence[str]) -> dict[str, float]:
-    """`costs`, kept in WORK; measured anew where a recipe is not among them."""
+def folder_of(share: float) -> Path:
+    """Where what has this share of the CPU seconds lies."""
+    return WORK / ("" if share == 1 else f"share-{share:g}")
+
+
+def measured_costs(params: Params, names: Sequence[str], share: float) -> dict[str, float]:
+    """`costs`, kept beside the networks; measured anew, of all, where a recipe is not among them."""
     from fabnet.files import read_json, write_json
 
-    path = WORK / "costs.json"
+    path = folder_of(share) / "costs.json"
     kept: dict[str, float] = read_json(path) if path.is_file() else {}
     if not set(names) <= kept.keys():
         kept = costs(params, names)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
     return {name: kept[name] for name in names}
 
 
 def trained(name: str, seed: int, share: float) -> Path:
     """Where a network lies."""
-    return WORK / ("" if share == 1 else f"share-{share:g}") / f"seed-{seed}" / name
+    return folder_of(share) / f"seed-{seed}" / name
 
 
 def train_seed(params: Params, names: Sequence[str], seed: int, share: float) -> None:
@@ -151,7 +157,7 @@ def train_seed(params: Params, names: Sequence[str], seed: int, share: float) ->
         seed: of the training.
         share: of the samples of REFERENCE; the others have as many as take the same CPU seconds.
     """
-    cost = measured_costs(params, names)
+    cost = measured_costs(params, names, share)
     budget = share * params.train.variant(REFERENCE).samples * cost[REFERENCE]
     for name in names:
         values = recipe(params, name, seed)
@@ -410,7 +416,7 @@ def main() -> None:
     from fabnet.files import read_json
     from fabnet.tracking.verify.verify import processor
 
-    cost = measured_costs(params, names)  # before trainings, which share the machine with what measures
+    cost = measured_costs(params, names, share)  # before trainings, which share the machine with what measures
     own = [sys.executable, "-m", "studies.objectives", "--share", str(given.share)]
     own += [] if candidates is None else ["--candidates", *candidates]
     with ThreadPoolExecutor(given.jobs) as pool:

@@ -38,10 +38,12 @@ def test_a_sample_of_more_views_costs_more(tmp_path, monkeypatch):
     small = {"embedding_dim": 16, "batch_size": 4, "workers": 0, "objective": "fabnet"}
     views = {"few": 2, "many": 5}
     monkeypatch.setattr(objectives, "recipe", lambda _, name, seed: variant_params(**small, views=views[name]))
-    found = objectives.measured_costs(load(None), ["few", "many"])
+    found = objectives.measured_costs(load(None), ["few", "many"], 0.5)
     assert 0 < found["few"] < found["many"]
     monkeypatch.setattr(objectives, "costs", None)
-    assert objectives.measured_costs(load(None), ["many"]) == {"many": found["many"]}
+    assert objectives.measured_costs(load(None), ["many"], 0.5) == {"many": found["many"]}
+    with pytest.raises(TypeError):  # of another share, other recipes are measured together
+        objectives.measured_costs(load(None), ["many"], 1.0)
 
 
 def test_own_person_is_what_a_library_finds():
@@ -109,7 +111,7 @@ def test_candidates_have_their_changes_cost_and_differences():
 def test_all_see_what_takes_the_same_time(monkeypatch, tmp_path, other, share, folder):
     asked = []
     monkeypatch.setattr(objectives, "WORK", tmp_path)
-    monkeypatch.setattr(objectives, "measured_costs", lambda params, names: {"fabnet_3src": 0.02, other: 0.01})
+    monkeypatch.setattr(objectives, "measured_costs", lambda *_: {"fabnet_3src": 0.02, other: 0.01})
     monkeypatch.setattr(objectives, "train_once", lambda name, values, *_: asked.append((name, values.samples, _[-1])))
     monkeypatch.setattr(objectives, "ask", lambda *_: None)
     objectives.train_seed(load(None), ["fabnet_3src", other], 1, share)
