@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 WORK, OUT = Path(".work/studies/real_faces"), Path("docs/results/real-faces")
 #: What FaceMesh reads of the crops as they are, and turned by up to TURN degrees, as heads in photographs are.
 READINGS, TURNED, TURN = "readings", "turned", 30.0
-#: The network that recipes change and curves are of.
-BEST = "fabnet_3src"
+#: The network that recipes change and curves are of, and ours, which the chosen recipe changes as well.
+BEST, OURS = "fabnet_3src", "fabnet_next"
 
 #: The same further training, without the curriculum.
 CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -65,6 +65,8 @@ PAIRS = (
     ("fabnet_longer", "fabnet_curriculum"),
     ("fabnet_longer_3src", "fabnet_curriculum_3src"),
     ("fabnet", BEST),
+    (BEST, OURS),
+    ("hog", OURS),
     *((other, BEST) for other in ("autoencoder", *UNTRAINED)),
 )
 
@@ -114,7 +116,8 @@ def runs(params: Params, given: argparse.Namespace) -> Iterator[Run]:
             yield Run(f"samples-{COMPARED_AT}", BEST, first)
             yield from (Run(f"recipe-{recipe}", BEST, *changed(recipe, first)) for recipe in given.recipes)
         if given.chosen is not None:
-            yield Run(f"chosen-{given.chosen}", BEST, *changed(given.chosen, of(BEST, seed)))
+            for name in (each for each in (BEST, OURS) if each in params.train.names):
+                yield Run(f"chosen-{given.chosen}", name, *changed(given.chosen, of(name, seed)))
     first = of(BEST, given.seeds[0])
     for people in given.people:
         yield Run(f"people-{people}", BEST, first, people=people)
