@@ -241,7 +241,8 @@ def page(told: Mapping[str, Any]) -> str:
     Args:
         told: the record.
     """
-    names = list(told["networks"])
+    ways = told["ways"]
+    farthest = {movement: f"{cell['farthest_px']:.1f}" for movement, cell in next(iter(ways.values())).items()}
     lines = [
         "# Do warps move brows and mouths?",
         "",
@@ -253,30 +254,35 @@ def page(told: Mapping[str, Any]) -> str:
         "people], against a warp with the source's own embedding. In brackets what is then left, as a share of the "
         "difference between source and target: more than 100 % where the warp blurs and moves more than it mends.",
         "",
-        "| what moves | " + " | ".join(f"`{name}`" for name in names) + " |",
-        "|---" * (1 + len(names)) + "|",
-    ]
-    for movement in MOVEMENTS:
-        cells = [told["networks"][name][movement] for name in names]
-        values = " | ".join(
-            f"{cell['value']:.1f} [{cell['low']:.1f}, {cell['high']:.1f}] ({cell['left_of_source_pct']:.0f})"
-            for cell in cells
-        )
-        lines.append(f"| {movement} | {values} |")
-    lines += [
+        *_table({f"`{name}`": _cells(own, 1, "left_of_source_pct") for name, own in told["networks"].items()}),
         "",
         "How much of the way from each landmark of the target to the same one of the source the flow goes, percent "
         "[95 % interval over people], and how far the landmark lies that moves most.",
         "",
-        "| what moves | farthest, px | " + " | ".join(f"`{name}`" for name in names) + " |",
-        "|---" * (2 + len(names)) + "|",
+        *_table({"farthest, px": farthest} | {f"`{name}`": _cells(own, 0) for name, own in ways.items()}),
+        "",
+        f"![Each movement, its warp and its flow]({OUT.name}.png)",
     ]
-    for movement in MOVEMENTS:
-        cells = [told["ways"][name][movement] for name in names]
-        values = " | ".join(f"{cell['value']:.0f} [{cell['low']:.0f}, {cell['high']:.0f}]" for cell in cells)
-        lines.append(f"| {movement} | {cells[0]['farthest_px']:.1f} | {values} |")
-    lines += ["", f"![Each movement, its warp and its flow]({OUT.name}.png)"]
     return "\n".join(lines) + "\n"
+
+
+def _cells(own: Mapping[str, Mapping[str, float]], digits: int, beside: str | None = None) -> dict[str, str]:
+    """A value and its interval by movement, with so many digits, and another value in brackets."""
+    return {
+        movement: f"{cell['value']:.{digits}f} [{cell['low']:.{digits}f}, {cell['high']:.{digits}f}]"
+        + (f" ({cell[beside]:.0f})" if beside else "")
+        for movement, cell in own.items()
+    }
+
+
+def _table(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A row for each movement, and columns by their titles."""
+    rows = [" | ".join((movement, *(column[movement] for column in columns.values()))) for movement in MOVEMENTS]
+    return [
+        f"| what moves | {' | '.join(columns)} |",
+        "|---" * (1 + len(columns)) + "|",
+        *(f"| {row} |" for row in rows),
+    ]
 
 
 def main(given: Sequence[str] | None = None) -> None:

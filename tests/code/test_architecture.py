@@ -352,10 +352,12 @@ def test_stage_depends_on_its_own_params_only(stage: Stage):
     wrong = [
         key
         for key in stage.params
-        if ":" not in key  # of another file
+        if ":" not in key
         and not any(key == part or key.startswith(part if part.endswith(".") else f"{part}.") for part in allowed)
     ]
     assert wrong == []
+    others = {key for key in stage.params if ":" in key}
+    assert others <= {f"docs/schemas.json:{name}.version" for name in tables_written(stage)}
 
 
 @every_stage

@@ -71,12 +71,14 @@ def test_the_embedding_says_more_of_the_frame_than_of_brightness(model, pairs):
 @pytest.mark.skipif(not (ROOT / "models/fabnet_3src/best.pt").is_file(), reason="needs the variant")
 @pytest.mark.parametrize("place", [1, 2, 3])
 def test_a_source_of_noise_is_trusted_less_than_faces(place):
-    """Networks trained on other processors differ as those of other seeds do: 85 to 96 % of scenes in five of them, and
-    a share of 0.13 to 0.15 where each face has 0.42 or more; chance is a third of the scenes and equal shares."""
+    """Three seeds on an AMD EPYC: less than both faces have on average in 96 to 98 % of scenes (chance: a half), than
+    the lesser of them, who may look elsewhere than the target, in 82 to 89 % (a third), and 0.34 to 0.38 of what a face
+    has."""
     model = load_model(ROOT / "models/fabnet_3src")[0]
     views = scenes(4)
     views[place] = 2 * torch.rand(views[place].shape, generator=torch.Generator().manual_seed(place)) - 1
     share = model.reconstruct(views).confidence.mean(dim=(2, 3, 4))  # (3, N)
     faces = [source for source in range(3) if source != place - 1]
     assert share[place - 1].mean() < 0.5 * share[faces].mean(dim=1).min()
+    assert (share[place - 1] < share[faces].mean(dim=0)).float().mean() > 0.9
     assert (share[place - 1] < share[faces].min(dim=0).values).float().mean() > 0.75
